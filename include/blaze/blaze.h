@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* blazeshm: replicated record databases in shared memory. This header includes every family. */
+#ifndef BLAZE_BLAZE_H
+#define BLAZE_BLAZE_H
+
+#include <blaze/base.h>
+#include <blaze/db.h>
+#include <blaze/record.h>
+#include <blaze/ring.h>
+#include <blaze/topology.h>
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The database: records by id, whose ordinary writes replicate; see blaze_db_open(3).
+ *
+ * Threads: every call is safe from any thread. Writes make no system call beyond one wake per
+ * idle period of a receiver, and wait at most the ring's stall budget (1 ms) for a slow receiver.
+ *
+ * In this version a database lives in memory only: path and store must be NULL or "mem:". */
+#ifndef BLAZE_DB_H
+#define BLAZE_DB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <blaze/base.h>
+#include <blaze/record.h>
+
+struct blaze_db;
+
+enum blaze_durability {
+	BLAZE_DURABILITY_DEFAULT,
+	BLAZE_DURABILITY_NONE,
+	BLAZE_DURABILITY_ASYNC,
+	BLAZE_DURABILITY_SYNC,
+};
+
+enum blaze_policy {
+	BLAZE_POLICY_DEFAULT, /* server-priority */
+	BLAZE_POLICY_SERVER_PRIORITY,
+	BLAZE_POLICY_LWW,
+};
+
+/* flags */
+#define BLAZE_DB_MANUAL (1u << 0) /* no service thread: the program calls blaze_db_pump */
+
+struct blaze_db_options {
+	uint32_t struct_size;
+	uint32_t flags;
+	uint32_t durability; /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
+	uint32_t policy;     /* enum blaze_policy; nodes of different policy refuse each other */
+	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
+	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
+	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */
+	const char *store;   /* NULL or "mem:" */
+};
+#define BLAZE_DB_OPTIONS_INIT                                                                      \
+	{                                                                                          \
+		.struct_size = sizeof(struct blaze_db_options)                                     \
+	}
+
+struct blaze_db_stats {
+	uint32_t struct_size;
+	uint32_t origins;         /* origins heard of, this one included */
+	uint64_t records;         /* visible ones */
+	uint64_t writes;          /* transactions committed here */
+	uint64_t applied;         /* transactions of others merged here */
+	uint64_t applied_updates; /* field and existence updates in them */
+	uint64_t conflicts;    /* updates that had not seen what they overwrote, or the reverse */
+	uint64_t duplicates;   /* transactions that had come before */
+	uint64_t parked;       /* transactions that wait for what they depend on, now */
+	uint64_t refused;      /* transactions that were invalid: a peer's defect */
+	uint64_t catch_ups;    /* times a state was fetched from another node */
+	uint64_t laps;         /* times the ring overtook this database */
+	uint64_t memory_bytes; /* held by records, tombstones included */
+};
+#define BLAZE_DB_STATS_INIT                                                                        \
+	{                                                                                          \
+		.struct_size = sizeof(struct blaze_db_stats)                                       \
+	}
+
+/* Opens the database NAME (as ring names, at most 61 characters), in memory: empty, with a fresh
+ * node id, and replicating through ring db.NAME once it is registered in a topology. Errors:
+ * -EINVAL, -E2BIG, -ENOMEM; -EOPNOTSUPP a path, store or durability that needs a disk; and those
+ * of blaze_ring_attach. Blocks for file system calls. The caller closes *ret_db. */
+BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
+                               const struct blaze_db_options *options, struct blaze_db **ret_db);
+
+/* Closes; frees db unless it fails: -EBUSY while it is registered in a topology that lives on
+ * (blaze_topology_free and blaze_topology_unregister end that), -EDEADLK inside a scan visitor. */
+BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
+
+/* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark
+ * in it; -E2BIG. Every write also: -ENOMEM; -ECHILD after fork; -EDEADLK inside a visitor. */
+BLAZE_EXPORT int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record,
+                                 struct blaze_id *ret_id);
+
+/* The same under the caller's id; -EEXIST: it is there already. */
+BLAZE_EXPORT int blaze_db_insert_with_id(struct blaze_db *db, const struct blaze_id *id,
+                                         const struct blaze_record *record);
+
+/* Sets the fields in patch (and removes those it marks), leaves all others. -ENOENT: no such
+ * record. A field that already holds the same value is not written (a server node re-affirms the
+ * record's existence all the same). */
+BLAZE_EXPORT int blaze_db_update(struct blaze_db *db, const struct blaze_id *id,
+                                 const struct blaze_record *patch);
+
+/* Inserts the record, or sets its fields where the id exists, even to values that they have. */
+BLAZE_EXPORT int blaze_db_upsert(struct blaze_db *db, const struct blaze_id *id,
+                                 const struct blaze_record *record);
+
+/* Deletes; -ENOENT: no such record. */
+BLAZE_EXPORT int blaze_db_delete(struct blaze_db *db, const struct blaze_id *id);
+
+/* A copy of the visible record, to be freed by the caller; -ENOENT. */
+BLAZE_EXPORT int blaze_db_get(struct blaze_db *db, const struct blaze_id *id,
+                              struct blaze_record **ret_record);
+
+/* The number of visible records. */
+BLAZE_EXPORT int64_t blaze_db_count(struct blaze_db *db);
+
+/* A record whose one field, with the empty name, is len bytes (at most 1 MiB - 4 KiB): the short
+ * way for programs that keep their own encoding. put always writes. */
+BLAZE_EXPORT int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, const void *value,
+                              size_t len);
+
+/* Copies at most cap bytes of such a value and returns its full length; -ENOENT no such record or
+ * no such field; -EINVAL the field does not hold bytes. */
+BLAZE_EXPORT int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, void *ret_value,
+                                size_t cap);
+
+struct blaze_scan_options {
+	uint32_t struct_size;
+	uint32_t flags;              /* 0 */
+	const struct blaze_id *from; /* first id, inclusive; NULL: from the start */
+	const struct blaze_id *to;   /* end, exclusive; NULL: to the end */
+	uint64_t limit;              /* records; 0: all */
+};
+#define BLAZE_SCAN_OPTIONS_INIT                                                                    \
+	{                                                                                          \
+		.struct_size = sizeof(struct blaze_scan_options)                                   \
+	}
+
+/* Gets one record, valid until it returns. Non-zero ends the scan, which returns it when negative.
+ * May read the database; a write or a close in it is -EDEADLK. */
+typedef int (*blaze_scan_visitor)(void *arg, const struct blaze_id *id,
+                                  const struct blaze_record *record);
+
+/* Visits visible records in ascending id order. Each record is as it stood at one moment; records
+ * that come or go during the scan may or may not be visited. Returns the number visited (at most
+ * INT_MAX), or the visitor's negative result. */
+BLAZE_EXPORT int blaze_db_scan(struct blaze_db *db, const struct blaze_scan_options *options,
+                               blaze_scan_visitor visitor, void *arg);
+
+/* XXH3-128 over the visible records in id order, each as deterministic CBOR [id, {field: value}]:
+ * equal if and only if the contents are. Takes time in proportion to the contents; writers wait. */
+BLAZE_EXPORT int blaze_db_hash(struct blaze_db *db, uint8_t ret_digest[16]);
+
+/* With BLAZE_DB_MANUAL: applies what came in, waiting up to timeout_ns for it. Returns the number
+ * of transactions applied, 0 on time-out; -EINVAL the database has the service thread;
+ * -EDEADLK inside a visitor. One thread at a time. */
+BLAZE_EXPORT int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns);
+
+BLAZE_EXPORT int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The floor that every layer stands on: time, randomness, fork detection, logging, small helpers.
+ *
+ * Nothing here knows of rings or records. Functions are safe from any thread. */
+#ifndef BLAZEI_BASE_H
+#define BLAZEI_BASE_H
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <blaze/base.h>
+
+#define BLAZEI_CACHE_LINE 64
+
+#define BLAZEI_NS_PER_MS UINT64_C(1000000)
+#define BLAZEI_NS_PER_S  UINT64_C(1000000000)
+
+#define blazei_likely(x)   __builtin_expect(!!(x), 1)
+#define blazei_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* CLOCK_MONOTONIC and CLOCK_REALTIME. */
+uint64_t blazei_monotonic_ns(void);
+uint64_t blazei_realtime_ns(void);
+
+/* Sleeps for ns, or less when a signal handler ran. */
+void blazei_sleep_ns(uint64_t ns);
+
+/* Fills buf from getrandom(2). 0 or -EIO. */
+int blazei_random(void *buf, size_t len);
+
+/* Grows by one in the child of every fork. A handle remembers the value at its birth; another
+ * value now means that the handle belongs to an ancestor. */
+extern _Atomic uint32_t blazei_fork_generation;
+
+static inline bool blazei_forked_since(uint32_t generation)
+{
+	/* Relaxed: the value only changes in a child before any of its other code runs. */
+	return atomic_load_explicit(&blazei_fork_generation, memory_order_relaxed) != generation;
+}
+
+/* The attach lock: held across every moment in which a descriptor exists that a forked child must
+ * not keep. pthread_atfork takes it around fork. blazei_fork_init installs that, once; 0 or
+ * -ENOMEM. */
+int blazei_fork_init(void);
+void blazei_attach_lock(void);
+void blazei_attach_unlock(void);
+
+/* Reads an option struct of another age: copies the caller's struct_size bytes into a struct of
+ * known_size, the rest zero. -EINVAL: smaller than its first field; -E2BIG: a non-zero byte beyond
+ * known_size. A NULL source gives all zero. ret's struct_size becomes known_size. */
+int blazei_options_read(const void *options, size_t known_size, void *ret);
+
+/* Whether a name matches [A-Za-z0-9._-]{1,max} without a leading dot. */
+bool blazei_name_valid(const char *name, size_t max);
+
+/* Passes a line to the process's log hook, formatted to at most 240 bytes. */
+void blazei_log(enum blaze_log_level level, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+static inline bool blazei_id_equal(const struct blaze_id *a, const struct blaze_id *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static inline uint64_t blazei_round_up(uint64_t n, uint64_t power_of_two)
+{
+	return (n + power_of_two - 1) & ~(power_of_two - 1);
+}
+
+/* Named moments at which the crash tests stop or kill this process: nothing at all unless the
+ * library was configured with --enable-testpoints. The environment variable BLAZE_TESTPOINT,
+ * "name=kill", "name=stop" or "name=exit", optionally ":N" for the N-th pass, then takes effect. */
+#ifdef BLAZE_TESTPOINTS
+void blazei_testpoint(const char *name);
+#define BLAZEI_TESTPOINT(name) blazei_testpoint(name)
+#else
+#define BLAZEI_TESTPOINT(name) ((void)0)
+#endif
+
+#endif

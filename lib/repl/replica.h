@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The replica core: records with stamps, local writes, merging of what others wrote. Pure code:
+ * no I/O, no clock of its own, no threads, no locks; the caller holds one lock around each call
+ * and passes the time in.
+ *
+ * CONTRACT (design section 4): every register (field) carries K = (E, H, origin, seq) and merge is
+ * max; existence is a register of its own with a life counter; fields belong to a life and are
+ * hidden, never dropped, by a delete or a new life. Transactions are encoded once, by
+ * blazei_replica_write, and the same bytes are merged by blazei_replica_receive everywhere. */
+#ifndef BLAZEI_REPLICA_H
+#define BLAZEI_REPLICA_H
+
+#include <blaze/db.h>
+#include <blaze/record.h>
+
+#include "lib/base/base.h"
+
+struct blazei_replica;
+
+/* Who writes: a node and one run of it. Compared bytewise by node, then by incarnation. */
+struct blazei_origin {
+	struct blaze_id node;
+	uint64_t incarnation;
+};
+
+/* One entry of a version vector: all transactions 1..seq of origin. */
+struct blazei_vector_entry {
+	struct blazei_origin origin;
+	uint64_t seq;
+};
+
+struct blazei_replica_options {
+	struct blazei_origin self;
+	enum blaze_policy policy; /* not DEFAULT */
+};
+
+int blazei_replica_new(const struct blazei_replica_options *options,
+                       struct blazei_replica **ret_replica);
+void blazei_replica_free(struct blazei_replica *replica);
+
+/* From now on local writes have the server's priority, or not. */
+void blazei_replica_set_server(struct blazei_replica *replica, bool server);
+
+/* Local writes ------------------------------------------------------------------------------ */
+
+enum blazei_write_kind {
+	BLAZEI_WRITE_INSERT, /* -EEXIST where it is alive */
+	BLAZEI_WRITE_UPDATE, /* -ENOENT where it is not */
+	BLAZEI_WRITE_UPSERT,
+	BLAZEI_WRITE_DELETE, /* -ENOENT where it is not; record is NULL */
+};
+
+/* Commits one write as a transaction of its own at realtime now_ns and encodes it. *ret_txn points
+ * into the replica, valid until its next call; *ret_len is 0 where nothing changed (an update to
+ * values that the record has). Errors leave the replica as it was: -EEXIST, -ENOENT, -EINVAL (an
+ * unset mark outside an update), -E2BIG (the record would pass a limit), -ENOMEM. */
+int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
+                         enum blazei_write_kind kind, const struct blaze_id *id,
+                         const struct blaze_record *record, const void **ret_txn, size_t *ret_len);
+
+/* The same for the one field with the empty name holding bytes: the hot path of blaze_db_put. */
+int blazei_replica_put(struct blazei_replica *replica, uint64_t now_ns, const struct blaze_id *id,
+                       const void *value, size_t len, const void **ret_txn, size_t *ret_len);
+
+/* What others wrote ------------------------------------------------------------------------- */
+
+struct blazei_txn_view {
+	const void *data; /* 8-byte aligned, private memory (copied out of the medium) */
+	size_t len;
+};
+
+/* Merges transactions in the order given: each is validated, then applied, dropped as a duplicate,
+ * or parked (copied) until what it depends on has come; parked ones that become ready are applied
+ * too. Invalid ones are counted and skipped. Returns the number of transactions applied; -ENOMEM
+ * (the rest of the batch was not looked at). A queue of parked transactions that passes its bound
+ * is dropped: what is missing then shows in the vectors and comes by catch-up. */
+int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
+                           const struct blazei_txn_view *txns, unsigned count);
+
+/* Version vectors --------------------------------------------------------------------------- */
+
+/* The vector's entries are numbered 0 (self) to count - 1 and never move. */
+unsigned blazei_replica_vector_count(const struct blazei_replica *replica);
+void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned index,
+                                 struct blazei_vector_entry *ret_entry);
+/* The seq up to which this replica holds an origin's transactions; 0 for one never heard of. */
+uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
+                                   const struct blazei_origin *origin);
+
+/* Catch-up by state ------------------------------------------------------------------------- */
+
+/* What a requester lacks, taken as registers with their stamps, in chunks. The sender notes its
+ * vector first, then sends chunks, interleaved with other calls; the receiver merges them all and
+ * then raises its vector to the noted one. */
+struct blazei_state_cursor {
+	uint64_t next; /* start at 0 */
+};
+
+/* Encodes up to cap bytes (at least 2 MiB so that any record fits) of registers whose
+ * (origin, seq) `known` does not cover. Returns the bytes written, 0 at the end, -ENOMEM. */
+int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
+                                   const struct blazei_vector_entry *known, unsigned known_count,
+                                   struct blazei_state_cursor *cursor, void *buf, size_t cap);
+/* Validates and merges one chunk; 0, -EBADMSG, -ENOMEM. len is a multiple of 8, data aligned. */
+int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
+                               size_t len);
+/* Raises the vector to at least these entries, then applies parked transactions that became
+ * ready. Returns their number or -ENOMEM. */
+int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
+                                const struct blazei_vector_entry *entries, unsigned count);
+
+/* Reads ------------------------------------------------------------------------------------- */
+
+int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_id *id,
+                       struct blaze_record **ret_record);
+/* As blaze_db_fetch. */
+int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
+                         void *ret_value, size_t cap);
+uint64_t blazei_replica_count(const struct blazei_replica *replica);
+/* The first visible id at or after *from (NULL: of all) in id order, in *ret_id. 0 or -ENOENT;
+ * -ENOMEM. Amortised: sorts the ids when their set has changed. */
+int blazei_replica_next_id(struct blazei_replica *replica, const struct blaze_id *from,
+                           struct blaze_id *ret_id);
+int blazei_replica_hash(struct blazei_replica *replica, uint8_t ret_digest[16]);
+/* The same over every register with its life and stamp, hidden ones too (for tests). */
+int blazei_replica_hash_stamps(struct blazei_replica *replica, uint8_t ret_digest[16]);
+
+/* Adds this replica's part to the public counters: origins, records, writes, applied,
+ * applied_updates, conflicts, duplicates, parked, refused, memory_bytes. */
+void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_stats *stats);
+
+#endif
