@@ -47,12 +47,17 @@ static inline bool blazei_forked_since(uint32_t generation)
  * not keep. pthread_atfork takes it around fork. blazei_fork_init installs that, once; 0 or
  * -ENOMEM. */
 int blazei_fork_init(void);
+/* Names a handler that every forked child runs once, after the generation grew and before the
+ * attach lock is made anew; it must only do what is async-signal-safe. At most 8 differ; naming one
+ * again does nothing. Installs the fork handlers too. 0 or -ENOMEM. */
+int blazei_fork_on_child(void (*handler)(void));
 void blazei_attach_lock(void);
 void blazei_attach_unlock(void);
 
 /* Reads an option struct of another age: copies the caller's struct_size bytes into a struct of
  * known_size, the rest zero. -EINVAL: smaller than its first field; -E2BIG: a non-zero byte beyond
- * known_size. A NULL source gives all zero. ret's struct_size becomes known_size. */
+ * known_size, or a struct_size above 4096. A NULL source gives all zero. ret's struct_size becomes
+ * known_size. */
 int blazei_options_read(const void *options, size_t known_size, void *ret);
 
 /* Whether a name matches [A-Za-z0-9._-]{1,max} without a leading dot. */
