@@ -1,4 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
 	lib/base/base.c \
-	lib/base/base.h
+	lib/base/base.h \
+	lib/base/error.c \
+	lib/base/id.c \
+	lib/base/id.h \
+	lib/base/log.c \
+	lib/base/testpoint.c
