@@ -41,7 +41,7 @@ struct blaze_record {
 	uint32_t used; /* of bytes, slots left behind by replaced values included */
 	uint32_t bytes_max;
 	uint32_t names_values; /* bytes of all names and values: what the limit is about */
-	uint32_t reserved;
+	bool bytes_inline;     /* the bytes are part of the record's own allocation */
 };
 
 struct blazei_field_view {

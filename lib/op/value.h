@@ -104,5 +104,6 @@ size_t blazei_value_size(const void *data, size_t len);
 int64_t blazei_decode_int(const void *value, size_t len);
 double blazei_decode_double(const void *value, size_t len);
 uint64_t blazei_decode_time(const void *value, size_t len);
+void blazei_decode_uuid(const void *value, struct blaze_id *ret_id);
 
 #endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tells whether text is UTF-8 as RFC 3629 has it, without NUL.
+ *
+ * WHY    Names and strings are handed out as C strings and written as JSON: a NUL would cut them
+ *        short, and ill-formed UTF-8 would have more than one reading. libcbor and the C library
+ *        let both pass (the latter also depends on the locale).
+ *
+ *        Nearly all text is ASCII, so eight bytes at a time are tested first. */
+#include "lib/op/value.h"
+
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Whether eight bytes are all ASCII and none is NUL. The subtraction borrows into a byte's high
+ * bit only at a zero byte, or above one; and one is all it takes. */
+static bool is_plain_ascii(const uint8_t *text)
+{
+	uint64_t word;
+
+	memcpy(&word, text, sizeof(word));
+	return ((word | (word - EACH_BYTE(0x01))) & EACH_BYTE(0x80)) == 0;
+}
+
+/* The bytes of the sequence that starts at text, or 0 where it is ill-formed. */
+static size_t sequence_size(const uint8_t *text, size_t len)
+{
+	const uint8_t lead = text[0];
+	uint8_t low = 0x80, high = 0xbf; /* of the second byte */
+	size_t size;
+
+	if (lead < 0x80)
+		return lead != 0;
+	if (lead < 0xc2 || lead > 0xf4)
+		return 0;
+	size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	if (len < size)
+		return 0;
+	if (lead == 0xe0) /* below it: overlong */
+		low = 0xa0;
+	else if (lead == 0xed) /* above it: surrogates */
+		high = 0x9f;
+	else if (lead == 0xf0) /* below it: overlong */
+		low = 0x90;
+	else if (lead == 0xf4) /* above it: beyond U+10FFFF */
+		high = 0x8f;
+	if (text[1] < low || text[1] > high)
+		return 0;
+	for (size_t i = 2; i < size; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return size;
+}
+
+bool blazei_utf8_valid(const void *text, size_t len)
+{
+	const uint8_t *next = text;
+
+	while (len > 0) {
+		size_t size;
+
+		if (len >= sizeof(uint64_t) && is_plain_ascii(next))
+			size = sizeof(uint64_t);
+		else
+			size = sequence_size(next, len);
+		if (size == 0)
+			return false;
+		next += size;
+		len -= size;
+	}
+	return true;
+}
