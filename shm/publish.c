@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Publishing: records into one's own lane, and waiting for those who have not read it yet.
+ *
+ * WHY    One writer per lane: no claim to take, none that a dead process leaves open. The lane is
+ *        a window over an endless sequence of bytes; positions never wrap, so "how far behind" is
+ *        a subtraction.
+ *
+ * INVARIANTS
+ * I1  tail <= intent; both only grow; bytes in [tail - lane_bytes, tail) are whole records unless
+ *     intent says that they are being written over.
+ * I2  Before a byte at position p is written, intent > p is visible to whoever could see that
+ *     byte (release fence between the two; the reader's acquire fence is its partner).
+ * I3  Up to `limit` no reader that exerts pressure has unread bytes that would be overwritten.
+ *     A reader that comes later starts at tail or beyond, so limit never goes stale downwards.
+ *
+ * CONCURRENCY  One thread at a time; wait-free while there is room below limit. Otherwise at most
+ *        stall_budget_ns, or in a lossless ring as long as the slowest reader lives.
+ *
+ * FAILURE  Dying before the store of tail publishes nothing; intent may then claim up to one
+ *        publication that was never made, which costs slow readers at worst a lap. */
+#include "shm/ring.h"
+
+#include <sched.h>
+
+#define PROBE_INTERVAL_NS (10 * BLAZEI_NS_PER_MS)
+#define STALL_SPINS       64u
+
+/* The position below which this peer still reads, or UINT64_MAX where it exerts no pressure. */
+static uint64_t peer_pressure(const struct blazei_writer *writer, const struct blazei_peer_entry *peer,
+                              uint32_t slot, bool lossless)
+{
+	struct blazei_cursor *cursor = &peer->map.head->cursors[slot];
+	uint64_t position;
+
+	/* Acquire: pairs with blazei_reader_start's release: who reads has its cursors in place or
+	 * counts as at the start. */
+	if (!atomic_load_explicit(&peer->map.head->reader.reading, memory_order_acquire))
+		return UINT64_MAX;
+	/* Acquire: pairs with the release store that names a lane after its position is set. */
+	if (atomic_load_explicit(&cursor->generation, memory_order_acquire) != writer->generation)
+		return lossless ? 0 : UINT64_MAX;
+	/* Acquire: what the reader copied out before this position is copied before we write. */
+	position = atomic_load_explicit(&cursor->position, memory_order_acquire);
+	/* More than a lap behind, or nonsense: it has lost those bytes already. In a lossless ring
+	 * a position ahead of tail is nonsense and nothing else can be. */
+	if (position > writer->tail || writer->intent - position > writer->lane_bytes)
+		return UINT64_MAX;
+	return position;
+}
+
+/* Sets limit from the cursors; *ret_slowest is the peer that holds it back, or NULL. */
+static void writer_look(struct blaze_ring *ring, struct blazei_peer_entry **ret_slowest)
+{
+	struct blazei_writer *writer = &ring->writer;
+	const bool lossless = ring->stall_budget_ns == BLAZE_FOREVER;
+	uint64_t slowest = writer->tail;
+	unsigned bad, missed;
+
+	*ret_slowest = NULL;
+	/* Acquire: pairs with the release additions after linkat and unlinkat. */
+	if (!writer->roster.scanned ||
+	    atomic_load_explicit(&ring->control->epoch, memory_order_acquire) !=
+	            writer->roster.epoch) {
+		/* A failed scan (no descriptors, say) leaves the roster as it was: hints. */
+		blazei_roster_scan(ring, &writer->roster, &bad, &missed);
+		for (unsigned i = writer->roster.count; i-- > 0;)
+			if (writer->roster.peers[i]->gone)
+				blazei_roster_remove(&writer->roster, i);
+	}
+	for (unsigned i = 0; i < writer->roster.count; i++) {
+		struct blazei_peer_entry *peer = writer->roster.peers[i];
+		uint64_t position;
+
+		if (peer->ignored)
+			continue;
+		position = peer_pressure(writer, peer, ring->slot.index, lossless);
+		if (position < slowest) {
+			slowest = position;
+			*ret_slowest = peer;
+		}
+	}
+	writer->limit = slowest + writer->lane_bytes;
+}
+
+/* One step of waiting for a reader: soon busy, later asleep. */
+static void stall_step(uint64_t waited_ns, unsigned round)
+{
+	if (waited_ns < 20000 || round < STALL_SPINS)
+		blazei_cpu_relax();
+	else if (waited_ns < BLAZEI_NS_PER_MS)
+		sched_yield();
+	else
+		blazei_sleep_ns(50000);
+}
+
+static int writer_stall(struct blaze_ring *ring, uint64_t end)
+{
+	struct blazei_writer *writer = &ring->writer;
+	const uint64_t budget = ring->stall_budget_ns;
+	const uint64_t start = blazei_monotonic_ns();
+	struct blazei_peer_entry *slowest;
+	uint64_t now = start, probed = start;
+	int rc = 0;
+
+	blazei_count(&writer->stalls, 1);
+	for (unsigned round = 0;; round++) {
+		writer_look(ring, &slowest);
+		if (end <= writer->limit)
+			break;
+		/* Acquire: pairs with mark_unlinked. Nobody new can come, so don't wait for ever. */
+		if (atomic_load_explicit(&ring->control->unlinked, memory_order_acquire)) {
+			rc = -EIDRM;
+			break;
+		}
+		now = blazei_monotonic_ns();
+		if (budget != BLAZE_FOREVER && now - start >= budget) {
+			/* The reader is overtaken; from now on it is more than a lap behind. */
+			blazei_count(&writer->overwrites, 1);
+			writer->limit = end;
+			break;
+		}
+		if (budget == BLAZE_FOREVER && slowest && now - probed >= PROBE_INTERVAL_NS) {
+			probed = now;
+			slowest->ignored = !blazei_probe_live(&ring->probe, slowest->header.slot);
+		}
+		stall_step(now - start, round);
+	}
+	blazei_count(&writer->stall_ns, now - start);
+	return rc;
+}
+
+/* Makes room up to end. */
+static __attribute__((noinline)) int writer_make_room(struct blaze_ring *ring, uint64_t end)
+{
+	struct blazei_writer *writer = &ring->writer;
+	struct blazei_peer_entry *slowest;
+
+	writer_look(ring, &slowest);
+	if (end <= writer->limit)
+		return 0;
+	if (ring->flags & BLAZE_RING_NONBLOCK)
+		return -EAGAIN;
+	if (ring->stall_budget_ns == BLAZE_NO_STALL) {
+		blazei_count(&writer->overwrites, 1);
+		writer->limit = end;
+		return 0;
+	}
+	return writer_stall(ring, end);
+}
+
+/* What every publication checks first. */
+static inline int writer_check(struct blaze_ring *ring)
+{
+	const int rc = blazei_ring_check(ring);
+
+	if (blazei_unlikely(rc < 0))
+		return rc;
+	if (blazei_unlikely(!ring->writer.lane))
+		return -EROFS;
+	/* Relaxed: a flag that is only ever set; seeing it one publication late is no harm. */
+	if (blazei_unlikely(
+	            atomic_load_explicit(&ring->control->unlinked, memory_order_relaxed)))
+		return -EIDRM;
+	return 0;
+}
+
+/* Claims [writer->end, end) of the lane: after this its bytes may be written. */
+static inline int writer_claim(struct blaze_ring *ring, uint64_t end)
+{
+	struct blazei_writer *writer = &ring->writer;
+
+	if (blazei_unlikely(end > writer->limit)) {
+		const int rc = writer_make_room(ring, end);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (end > writer->intent) {
+		writer->intent = end;
+		/* Relaxed: ordered before the bytes by the fence below. */
+		atomic_store_explicit(&writer->flow->intent, end, memory_order_relaxed);
+		/* Release fence: pairs with the acquire fence in lane_copy: who copied a byte that
+		 * we write from here on reads this intent. */
+		atomic_thread_fence(memory_order_release);
+	}
+	return 0;
+}
+
+static inline uint8_t *lane_at(const struct blazei_writer *writer, uint64_t position)
+{
+	return writer->lane + (position & writer->mask);
+}
+
+static inline void write_header(const struct blazei_writer *writer, uint64_t position, size_t len)
+{
+	const struct blazei_record_header header = {
+		.len = (uint32_t)len,
+		.tag = blazei_record_tag(position, writer->generation),
+	};
+
+	memcpy(lane_at(writer, position), &header, sizeof(header));
+}
+
+static inline void writer_publish(struct blaze_ring *ring, uint64_t end, unsigned records,
+                                  uint64_t bytes)
+{
+	struct blazei_writer *writer = &ring->writer;
+
+	writer->tail = end;
+	writer->end = end;
+	BLAZEI_TESTPOINT("ring_publish_before_tail");
+	/* Release: pairs with the acquire load of tail in poll.c: the records are whole. */
+	atomic_store_explicit(&writer->flow->tail, end, memory_order_release);
+	BLAZEI_TESTPOINT("ring_publish_after_tail");
+	blazei_count(&writer->records, records);
+	blazei_count(&writer->bytes, bytes);
+	blazei_publish_wake(ring);
+}
+
+int blaze_ring_publish(struct blaze_ring *ring, const void *data, size_t len)
+{
+	struct blazei_writer *writer;
+	uint64_t end;
+	int rc = writer_check(ring);
+
+	if (blazei_unlikely(rc < 0))
+		return rc;
+	writer = &ring->writer;
+	if (blazei_unlikely(writer->reserved))
+		return -EBUSY;
+	if (blazei_unlikely(!data && len > 0))
+		return -EINVAL;
+	if (blazei_unlikely(len > blazei_publication_max(writer->lane_bytes) - BLAZEI_RECORD_HEADER))
+		return -EMSGSIZE;
+	end = writer->tail + blazei_record_span(len);
+	rc = writer_claim(ring, end);
+	if (blazei_unlikely(rc < 0))
+		return rc;
+	write_header(writer, writer->tail, len);
+	if (len > 0)
+		memcpy(lane_at(writer, writer->tail) + BLAZEI_RECORD_HEADER, data, len);
+	writer_publish(ring, end, 1, len);
+	return 0;
+}
+
+/* The span of all records together; 0 where it passes max. */
+static uint64_t publication_span(const struct iovec *records, unsigned count, uint64_t max)
+{
+	uint64_t span = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (records[i].iov_len > max)
+			return 0;
+		span += blazei_record_span(records[i].iov_len);
+		if (span > max)
+			return 0;
+	}
+	return span;
+}
+
+int blaze_ring_publishv(struct blaze_ring *ring, const struct iovec *records, unsigned count)
+{
+	struct blazei_writer *writer;
+	uint64_t position, span, bytes = 0;
+	int rc = writer_check(ring);
+
+	if (rc < 0)
+		return rc;
+	writer = &ring->writer;
+	if (writer->reserved)
+		return -EBUSY;
+	if (!records || count < 1 || count > 1024)
+		return -EINVAL;
+	span = publication_span(records, count, blazei_publication_max(writer->lane_bytes));
+	if (span == 0)
+		return -EMSGSIZE;
+	rc = writer_claim(ring, writer->tail + span);
+	if (rc < 0)
+		return rc;
+	position = writer->tail;
+	for (unsigned i = 0; i < count; i++) {
+		const size_t len = records[i].iov_len;
+
+		write_header(writer, position, len);
+		if (len > 0)
+			memcpy(lane_at(writer, position) + BLAZEI_RECORD_HEADER, records[i].iov_base,
+			       len);
+		position += blazei_record_span(len);
+		bytes += len;
+	}
+	writer_publish(ring, position, count, bytes);
+	return 0;
+}
+
+int blaze_ring_reserve(struct blaze_ring *ring, size_t len, void **ret_data)
+{
+	struct blazei_writer *writer;
+	uint64_t end;
+	int rc = writer_check(ring);
+
+	if (rc < 0)
+		return rc;
+	if (!ret_data)
+		return -EINVAL;
+	writer = &ring->writer;
+	if (len > blazei_publication_max(writer->lane_bytes))
+		return -EMSGSIZE;
+	end = writer->end + blazei_record_span(len);
+	if (end - writer->tail > blazei_publication_max(writer->lane_bytes))
+		return -EMSGSIZE;
+	rc = writer_claim(ring, end);
+	if (rc < 0)
+		return rc;
+	write_header(writer, writer->end, len);
+	*ret_data = lane_at(writer, writer->end) + BLAZEI_RECORD_HEADER;
+	writer->end = end;
+	writer->reserved++;
+	writer->reserved_bytes += len;
+	return 0;
+}
+
+int blaze_ring_commit(struct blaze_ring *ring)
+{
+	struct blazei_writer *writer;
+	int rc = blazei_ring_check(ring);
+
+	if (rc < 0)
+		return rc;
+	writer = &ring->writer;
+	if (writer->reserved == 0)
+		return -EINVAL;
+	rc = writer_check(ring);
+	if (rc < 0) {
+		blaze_ring_abort(ring);
+		return rc;
+	}
+	writer_publish(ring, writer->end, writer->reserved, writer->reserved_bytes);
+	writer->reserved = 0;
+	writer->reserved_bytes = 0;
+	return 0;
+}
+
+void blaze_ring_abort(struct blaze_ring *ring)
+{
+	if (blazei_ring_check(ring) < 0)
+		return;
+	/* intent stays: readers may already have seen it. */
+	ring->writer.end = ring->writer.tail;
+	ring->writer.reserved = 0;
+	ring->writer.reserved_bytes = 0;
+}
