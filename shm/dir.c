@@ -94,6 +94,13 @@ int blazei_parent_open(uint32_t mode, bool create, char *ret_path, size_t size)
 	return fd;
 }
 
+void blazei_parent_close(int parent_fd, const char *parent_path)
+{
+	close(parent_fd);
+	/* Refused unless it is empty; whoever is about to make a ring in it starts again. */
+	rmdir(parent_path);
+}
+
 int blazei_dir_open(int parent_fd, const char *parent_path, const char *name, uint32_t mode,
                     struct blazei_dir *ret_dir)
 {

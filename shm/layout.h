@@ -33,15 +33,15 @@
 #define BLAZEI_ABI_MINOR     0
 #define BLAZEI_ENDIAN_MARK   UINT32_C(0x01020304)
 
-#define BLAZEI_SLOTS_MAX      64u
-#define BLAZEI_CONTROL_BYTES  4096u
-#define BLAZEI_PAGE           4096u
-#define BLAZEI_BOARD_OFFSET   8192u
-#define BLAZEI_BOARD_MAX      (UINT64_C(1) << 20)
-#define BLAZEI_LANE_MIN       (UINT64_C(1) << 16)
-#define BLAZEI_LANE_MAX       (UINT64_C(1) << 30)
-#define BLAZEI_LANE_DEFAULT   (UINT64_C(1) << 22)
-#define BLAZEI_RECORD_HEADER  8u
+#define BLAZEI_SLOTS_MAX     64u
+#define BLAZEI_CONTROL_BYTES 4096u
+#define BLAZEI_PAGE          4096u
+#define BLAZEI_BOARD_OFFSET  8192u
+#define BLAZEI_BOARD_MAX     (UINT64_C(1) << 20)
+#define BLAZEI_LANE_MIN      (UINT64_C(1) << 16)
+#define BLAZEI_LANE_MAX      (UINT64_C(1) << 30)
+#define BLAZEI_LANE_DEFAULT  (UINT64_C(1) << 22)
+#define BLAZEI_RECORD_HEADER 8u
 
 /* The start of both kinds of segment. */
 struct blazei_preamble {
@@ -61,7 +61,7 @@ struct blazei_control {
 	uint32_t participants_max;
 	uint32_t mode;
 	uint64_t created_ns; /* CLOCK_REALTIME */
-	uint8_t pad0[64];
+	uint8_t pad0[72];
 	/* The wake line (offset 128): read at every publish and poll, written when someone sleeps,
 	 * comes or goes. */
 	_Atomic uint64_t sleepers; /* bit i: slot i is about to sleep */
@@ -73,7 +73,7 @@ struct blazei_control {
 	_Atomic uint64_t births;  /* lanes made so far: orders the lanes of one slot */
 	_Atomic uint32_t removed; /* lanes unlinked though a live reader had not come to them */
 	uint8_t pad2[52];
-	_Atomic uint64_t generation[BLAZEI_SLOTS_MAX]; /* of each slot's newest lane */
+	_Atomic uint64_t generation[BLAZEI_SLOTS_MAX];    /* of each slot's newest lane */
 	_Atomic uint64_t removed_birth[BLAZEI_SLOTS_MAX]; /* the youngest lane so unlinked */
 };
 static_assert(offsetof(struct blazei_control, participants_max) == 40, "shared layout");

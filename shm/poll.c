@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Polling: copy out, then validate, then hand over.
  *
- * WHY    The publisher never waits for our eyes, only (within its budget) for our cursor, so what we
- *        look at may be overwritten while we look. So we copy a chunk, and only then ask whether
- *        it was whole; the caller sees nothing but the copy. That also makes a hostile publisher
- *        harmless: headers are parsed in memory that nobody else can change.
+ * WHY    The publisher never waits for our eyes, only (within its budget) for our cursor, so what
+ * we look at may be overwritten while we look. So we copy a chunk, and only then ask whether it was
+ * whole; the caller sees nothing but the copy. That also makes a hostile publisher harmless:
+ * headers are parsed in memory that nobody else can change.
  *
  * INVARIANTS
  * I1  A chunk copied from position p is whole iff, after the copy, intent - p <= lane_bytes
@@ -72,7 +72,8 @@ static int adopt(struct blaze_ring *ring, struct blazei_peer_entry *peer, bool a
 		return rc;
 	/* Acquire: pairs with writer_publish, as in poll_lane. */
 	peer->position =
-	        at_tail ? atomic_load_explicit(&peer->map.head->flow.tail, memory_order_acquire) : 0;
+	        at_tail ? atomic_load_explicit(&peer->map.head->flow.tail, memory_order_acquire)
+	                : 0;
 	peer->adopted = true;
 	/* Relaxed: only we write our cursors. */
 	if (peer->header.birth >= atomic_load_explicit(&cursor->birth, memory_order_relaxed)) {
@@ -90,7 +91,8 @@ static void notice_removed(struct blaze_ring *ring)
 {
 	struct blazei_reader *reader = &ring->reader;
 	/* Acquire: pairs with the release in reap.c: removed_birth is set before. */
-	const uint32_t removed = atomic_load_explicit(&ring->control->removed, memory_order_acquire);
+	const uint32_t removed =
+	        atomic_load_explicit(&ring->control->removed, memory_order_acquire);
 
 	if (removed == reader->removed)
 		return;
@@ -436,8 +438,7 @@ static int poll_result(struct blaze_ring *ring, const struct poll_state *state)
 		return state->taken > INT32_MAX ? INT32_MAX : (int)state->taken;
 	idle_work(ring);
 	/* Acquire: pairs with mark_unlinked; a last look makes sure that nothing is left. */
-	if (blazei_unlikely(
-	            atomic_load_explicit(&ring->control->unlinked, memory_order_acquire)) &&
+	if (blazei_unlikely(atomic_load_explicit(&ring->control->unlinked, memory_order_acquire)) &&
 	    !blazei_reader_ready(ring))
 		return -EIDRM;
 	return 0;

@@ -26,8 +26,8 @@
 #define STALL_SPINS       64u
 
 /* The position below which this peer still reads, or UINT64_MAX where it exerts no pressure. */
-static uint64_t peer_pressure(const struct blazei_writer *writer, const struct blazei_peer_entry *peer,
-                              uint32_t slot, bool lossless)
+static uint64_t peer_pressure(const struct blazei_writer *writer,
+                              const struct blazei_peer_entry *peer, uint32_t slot, bool lossless)
 {
 	struct blazei_cursor *cursor = &peer->map.head->cursors[slot];
 	uint64_t position;
@@ -107,7 +107,8 @@ static int writer_stall(struct blaze_ring *ring, uint64_t end)
 		writer_look(ring, &slowest);
 		if (end <= writer->limit)
 			break;
-		/* Acquire: pairs with mark_unlinked. Nobody new can come, so don't wait for ever. */
+		/* Acquire: pairs with mark_unlinked. Nobody new can come, so don't wait for ever.
+		 */
 		if (atomic_load_explicit(&ring->control->unlinked, memory_order_acquire)) {
 			rc = -EIDRM;
 			break;
@@ -158,8 +159,7 @@ static inline int writer_check(struct blaze_ring *ring)
 	if (blazei_unlikely(!ring->writer.lane))
 		return -EROFS;
 	/* Relaxed: a flag that is only ever set; seeing it one publication late is no harm. */
-	if (blazei_unlikely(
-	            atomic_load_explicit(&ring->control->unlinked, memory_order_relaxed)))
+	if (blazei_unlikely(atomic_load_explicit(&ring->control->unlinked, memory_order_relaxed)))
 		return -EIDRM;
 	return 0;
 }
@@ -230,7 +230,8 @@ int blaze_ring_publish(struct blaze_ring *ring, const void *data, size_t len)
 		return -EBUSY;
 	if (blazei_unlikely(!data && len > 0))
 		return -EINVAL;
-	if (blazei_unlikely(len > blazei_publication_max(writer->lane_bytes) - BLAZEI_RECORD_HEADER))
+	if (blazei_unlikely(len >
+	                    blazei_publication_max(writer->lane_bytes) - BLAZEI_RECORD_HEADER))
 		return -EMSGSIZE;
 	end = writer->tail + blazei_record_span(len);
 	rc = writer_claim(ring, end);
@@ -283,8 +284,8 @@ int blaze_ring_publishv(struct blaze_ring *ring, const struct iovec *records, un
 
 		write_header(writer, position, len);
 		if (len > 0)
-			memcpy(lane_at(writer, position) + BLAZEI_RECORD_HEADER, records[i].iov_base,
-			       len);
+			memcpy(lane_at(writer, position) + BLAZEI_RECORD_HEADER,
+			       records[i].iov_base, len);
 		position += blazei_record_span(len);
 		bytes += len;
 	}

@@ -30,8 +30,7 @@ static void close_in_child(void)
 
 static int check_options(const struct blaze_ring_options *options)
 {
-	const uint32_t known =
-	        BLAZE_RING_NO_CREATE | BLAZE_RING_READ_ONLY | BLAZE_RING_NONBLOCK;
+	const uint32_t known = BLAZE_RING_NO_CREATE | BLAZE_RING_READ_ONLY | BLAZE_RING_NONBLOCK;
 
 	if (options->flags & ~known)
 		return -EINVAL;
@@ -48,8 +47,8 @@ static int check_options(const struct blaze_ring_options *options)
 
 static struct blaze_ring *ring_new(const char *name, const struct blaze_ring_options *options)
 {
-	struct blaze_ring *ring = aligned_alloc(BLAZEI_CACHE_LINE,
-	                                        blazei_round_up(sizeof(*ring), BLAZEI_CACHE_LINE));
+	struct blaze_ring *ring =
+	        aligned_alloc(BLAZEI_CACHE_LINE, blazei_round_up(sizeof(*ring), BLAZEI_CACHE_LINE));
 
 	if (!ring)
 		return NULL;
@@ -110,8 +109,8 @@ static int make_segment(struct blaze_ring *ring, const struct blazei_ring_plan *
 	const bool read_only = plan->options.flags & BLAZE_RING_READ_ONLY;
 	struct blazei_segment_plan segment = {
 		.slot = ring->slot.index,
-		.lane_bytes = plan->options.lane_bytes ? plan->options.lane_bytes
-		                                       : BLAZEI_LANE_DEFAULT,
+		.lane_bytes =
+		        plan->options.lane_bytes ? plan->options.lane_bytes : BLAZEI_LANE_DEFAULT,
 		.board_bytes = plan->board_bytes,
 	};
 	struct blazei_writer *writer = &ring->writer;
@@ -224,21 +223,24 @@ static int attach_retry(struct blaze_ring *ring, const struct blazei_ring_plan *
 	char parent_path[64];
 	int parent_fd, rc = -EAGAIN;
 
-	parent_fd = blazei_parent_open(ring->mode, create, parent_path, sizeof(parent_path));
-	if (parent_fd < 0)
-		return parent_fd;
 	for (unsigned i = 0; i < ATTACH_TRIES && rc == -EAGAIN; i++) {
-		rc = attach_once(ring, parent_fd, parent_path, plan);
-		if (rc != -EAGAIN)
-			break;
-		/* A husk, or somebody removes it right now; or did half an hour ago, and was
-		 * stopped. */
-		blazei_dir_remove_husk(parent_fd, parent_path, ring->name, ring->mode,
-		                       i >= ATTACH_TRIES / 2);
 		if (i > 2)
 			blazei_sleep_ns(100000 * (i < 20 ? i : 20));
+		/* Anew each time: an empty parent goes away with its last ring. */
+		parent_fd =
+		        blazei_parent_open(ring->mode, create, parent_path, sizeof(parent_path));
+		if (parent_fd == -ENOENT && create)
+			continue;
+		if (parent_fd < 0)
+			return parent_fd;
+		rc = attach_once(ring, parent_fd, parent_path, plan);
+		/* A husk, or somebody removes it right now; or did half an hour ago, and was
+		 * stopped. */
+		if (rc == -EAGAIN)
+			blazei_dir_remove_husk(parent_fd, parent_path, ring->name, ring->mode,
+			                       i >= ATTACH_TRIES / 2);
+		close(parent_fd);
 	}
-	close(parent_fd);
 	return rc;
 }
 
@@ -313,8 +315,8 @@ void blaze_ring_detach(struct blaze_ring *ring)
 	}
 	blaze_ring_abort(ring);
 	handles_remove(ring);
-	/* From here on our lane is a dead one; whoever still has to come to it keeps it. Release: as
-	 * in poll.c, we read no more. */
+	/* From here on our lane is a dead one; whoever still has to come to it keeps it. Release:
+	 * as in poll.c, we read no more. */
 	atomic_store_explicit(&ring->own.head->reader.reading, 0, memory_order_release);
 	blazei_reap(ring, &ring->reader.reaper);
 	blazei_reap_own(ring);
@@ -322,7 +324,7 @@ void blaze_ring_detach(struct blaze_ring *ring)
 	parent_fd = blazei_parent_open(ring->mode, false, parent_path, sizeof(parent_path));
 	if (parent_fd >= 0) {
 		blazei_dir_remove_unused(parent_fd, parent_path, ring->name, ring->mode);
-		close(parent_fd);
+		blazei_parent_close(parent_fd, parent_path);
 	}
 	ring_free(ring);
 }
@@ -338,6 +340,6 @@ int blaze_ring_unlink(const char *name)
 	if (parent_fd < 0)
 		return parent_fd;
 	rc = blazei_dir_unlink(parent_fd, parent_path, name, 0600);
-	close(parent_fd);
+	blazei_parent_close(parent_fd, parent_path);
 	return rc;
 }

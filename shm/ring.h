@@ -41,6 +41,9 @@ struct blazei_dir {
  * wrong; -ENOSPC. ret_path gets its path (at least 64 bytes). */
 int blazei_parent_open(uint32_t mode, bool create, char *ret_path, size_t size);
 
+/* Closes it, and removes the directory if it holds nothing any more. */
+void blazei_parent_close(int parent_fd, const char *parent_path);
+
 /* Opens ring NAME's directory below parent_fd. 0; -ENOENT; -EACCES. */
 int blazei_dir_open(int parent_fd, const char *parent_path, const char *name, uint32_t mode,
                     struct blazei_dir *ret_dir);
@@ -62,8 +65,8 @@ void blazei_dir_empty(int parent_fd, int dir_fd, const char *name);
 int blazei_dir_remove_unused(int parent_fd, const char *parent_path, const char *name,
                              uint32_t mode);
 
-/* Empties the directory if it is a husk; or, with `removing`, if somebody has been removing the ring
- * for so long that he must have been stopped: he would only do the same (I3). */
+/* Empties the directory if it is a husk; or, with `removing`, if somebody has been removing the
+ * ring for so long that he must have been stopped: he would only do the same (I3). */
 void blazei_dir_remove_husk(int parent_fd, const char *parent_path, const char *name, uint32_t mode,
                             bool removing);
 
@@ -209,19 +212,19 @@ struct blazei_writer {
 struct blazei_reader {
 	bool started;
 	struct blazei_roster roster;
-	unsigned next;       /* lane to start at, for fairness */
-	uint32_t removed;    /* of control, when last scanned */
-	bool unknown_lap;    /* to be reported by the next poll */
-	unsigned bad_seen;   /* invalid segments in the last scan */
-	bool bad_news;       /* there are more of them: to be reported by the next poll */
+	unsigned next;     /* lane to start at, for fairness */
+	uint32_t removed;  /* of control, when last scanned */
+	bool unknown_lap;  /* to be reported by the next poll */
+	unsigned bad_seen; /* invalid segments in the last scan */
+	bool bad_news;     /* there are more of them: to be reported by the next poll */
 	unsigned empty_polls;
-	uint64_t reap_ns;    /* when last */
+	uint64_t reap_ns; /* when last */
 	uint64_t spin_now_ns;
-	uint8_t *chunk;      /* BLAZEI_CHUNK_BYTES, grown in address space to the largest record */
+	uint8_t *chunk; /* BLAZEI_CHUNK_BYTES, grown in address space to the largest record */
 	uint64_t chunk_bytes;
-	struct blaze_ring_record *batch;     /* BLAZEI_BATCH_MAX */
-	uint64_t batch_bytes;                /* payload in it */
-	uint64_t batch_generation;           /* whose id the first batch_filled entries hold */
+	struct blaze_ring_record *batch; /* BLAZEI_BATCH_MAX */
+	uint64_t batch_bytes;            /* payload in it */
+	uint64_t batch_generation;       /* whose id the first batch_filled entries hold */
 	unsigned batch_filled;
 	struct blazei_reaper reaper;
 	_Atomic uint64_t records, bytes, laps, lap_bytes, bad_lanes, sleeps;
@@ -292,8 +295,7 @@ static inline void blazei_publish_wake(struct blaze_ring *ring)
 	else
 		atomic_signal_fence(memory_order_seq_cst);
 	/* Relaxed: a sleeper that set its bit later looks at our tail itself. */
-	if (blazei_unlikely(
-	            atomic_load_explicit(&ring->control->sleepers, memory_order_relaxed)))
+	if (blazei_unlikely(atomic_load_explicit(&ring->control->sleepers, memory_order_relaxed)))
 		blazei_wake_all(ring);
 }
 

@@ -146,8 +146,8 @@ static const struct blazei_link_ops ring_ops = {
 
 static bool lane_bytes_valid(uint64_t bytes)
 {
-	return bytes == 0 || (bytes >= BLAZEI_LANE_MIN && bytes <= BLAZEI_LANE_MAX &&
-	                      (bytes & (bytes - 1)) == 0);
+	return bytes == 0 ||
+	       (bytes >= BLAZEI_LANE_MIN && bytes <= BLAZEI_LANE_MAX && (bytes & (bytes - 1)) == 0);
 }
 
 int blazei_link_open_ring(const char *name, const struct blazei_link_options *options,

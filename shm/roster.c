@@ -78,7 +78,8 @@ static int scan_entry(struct blaze_ring *ring, struct blazei_roster *roster, con
 	uint32_t slot;
 	int rc;
 
-	if (!blazei_lane_name_parse(file, &slot, &generation) || generation == ring->writer.generation)
+	if (!blazei_lane_name_parse(file, &slot, &generation) ||
+	    generation == ring->writer.generation)
 		return 0;
 	known = roster_find(roster, slot, generation);
 	if (known) {

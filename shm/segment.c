@@ -28,8 +28,7 @@ static int check_preamble(const struct blazei_preamble *preamble, uint64_t magic
 		return -EPROTO;
 	if (preamble->magic != magic)
 		return -EBADMSG;
-	if (preamble->endian_mark != BLAZEI_ENDIAN_MARK ||
-	    preamble->abi_major != BLAZEI_ABI_MAJOR)
+	if (preamble->endian_mark != BLAZEI_ENDIAN_MARK || preamble->abi_major != BLAZEI_ABI_MAJOR)
 		return -EPROTO;
 	return preamble->header_bytes >= header_bytes ? 0 : -EBADMSG;
 }
@@ -47,9 +46,9 @@ int blazei_control_open(struct blazei_dir *dir, bool writable, struct blazei_con
 		rc = -EBADMSG;
 	if (rc == 0)
 		rc = check_preamble(&ret_copy->preamble, BLAZEI_CONTROL_MAGIC, sizeof(*ret_copy));
-	if (rc == 0 && (ret_copy->participants_max < 1 ||
-	                ret_copy->participants_max > BLAZEI_SLOTS_MAX ||
-	                ret_copy->mode != dir->mode))
+	if (rc == 0 &&
+	    (ret_copy->participants_max < 1 || ret_copy->participants_max > BLAZEI_SLOTS_MAX ||
+	     ret_copy->mode != dir->mode))
 		rc = -EBADMSG;
 	if (rc < 0) {
 		close(fd);
@@ -70,7 +69,8 @@ bool blazei_lane_name_parse(const char *name, uint32_t *ret_slot, uint64_t *ret_
 	unsigned long long generation;
 	unsigned slot;
 
-	if (strncmp(name, "lane.", 5) != 0 || sscanf(name, "lane.%2u.%16llx", &slot, &generation) != 2)
+	if (strncmp(name, "lane.", 5) != 0 ||
+	    sscanf(name, "lane.%2u.%16llx", &slot, &generation) != 2)
 		return false;
 	/* One form only, so that no two names mean one lane. */
 	blazei_lane_name(slot, generation, again);
@@ -82,10 +82,11 @@ bool blazei_lane_name_parse(const char *name, uint32_t *ret_slot, uint64_t *ret_
 }
 
 /* Maps the lane of an open segment twice back to back. */
-static int map_lane(int fd, uint64_t offset, uint64_t lane_bytes, int protection, uint8_t **ret_lane)
+static int map_lane(int fd, uint64_t offset, uint64_t lane_bytes, int protection,
+                    uint8_t **ret_lane)
 {
-	uint8_t *base =
-	        mmap(NULL, 2 * lane_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base = mmap(NULL, 2 * lane_bytes, PROT_NONE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
@@ -114,13 +115,13 @@ static int map_segment(int fd, const struct blazei_segment_header *header, bool 
 	};
 	int rc;
 
-	mapping.head =
-	        mmap(NULL, mapping.head_bytes, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+	mapping.head = mmap(NULL, mapping.head_bytes, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (mapping.head == MAP_FAILED)
 		return -ENOMEM;
 	madvise(mapping.head, mapping.head_bytes, MADV_DONTFORK);
 	if (with_lane && header->lane_bytes > 0) {
-		rc = map_lane(fd, header->lane_offset, header->lane_bytes, protection, &mapping.lane);
+		rc = map_lane(fd, header->lane_offset, header->lane_bytes, protection,
+		              &mapping.lane);
 		if (rc < 0) {
 			munmap(mapping.head, mapping.head_bytes);
 			return rc;
@@ -139,7 +140,8 @@ void blazei_mapping_close(struct blazei_mapping *mapping)
 	*mapping = (struct blazei_mapping){ 0 };
 }
 
-static void fill_header(const struct blazei_segment_plan *plan, struct blazei_segment_header *header)
+static void fill_header(const struct blazei_segment_plan *plan,
+                        struct blazei_segment_header *header)
 {
 	*header = (struct blazei_segment_header){
 		.preamble = {

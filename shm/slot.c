@@ -68,8 +68,8 @@ int blazei_slot_claim(int control_fd, uint32_t participants_max, struct blazei_s
 		goto out;
 	}
 	BLAZEI_TESTPOINT("ring_slot_locked");
-	control = mmap(NULL, BLAZEI_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, control_fd,
-	               0);
+	control =
+	        mmap(NULL, BLAZEI_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, control_fd, 0);
 	if (control == MAP_FAILED) {
 		rc = -errno;
 		goto out;

@@ -33,7 +33,8 @@ int blaze_ring_stats(struct blaze_ring *ring, struct blaze_ring_stats *ret_stats
 		.participants = live_participants(ring),
 		.slot = ring->slot.index,
 		/* Acquire: pairs with mark_unlinked. */
-		.unlinked = atomic_load_explicit(&ring->control->unlinked, memory_order_acquire) != 0,
+		.unlinked =
+		        atomic_load_explicit(&ring->control->unlinked, memory_order_acquire) != 0,
 		.publisher = ring->publisher,
 		.lane_bytes = ring->writer.lane_bytes,
 		.published_records = get(&ring->writer.records),

@@ -22,8 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLEEP_MAX_NS   (100 * BLAZEI_NS_PER_MS)
-#define NAP_NS         UINT64_C(500000)
+#define SLEEP_MAX_NS     (100 * BLAZEI_NS_PER_MS)
+#define NAP_NS           UINT64_C(500000)
 #define REAP_INTERVAL_NS (500 * BLAZEI_NS_PER_MS)
 
 bool blazei_membarrier_register(void)
