@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# What CI holds the tree to beyond its tests; .ci/run runs them all, each runs alone.
+gates = \
+	tests/gates/asan \
+	tests/gates/callgrind \
+	tests/gates/clang \
+	tests/gates/distcheck \
+	tests/gates/errors \
+	tests/gates/format \
+	tests/gates/gcc \
+	tests/gates/install \
+	tests/gates/layers \
+	tests/gates/lengths \
+	tests/gates/manual \
+	tests/gates/memcheck \
+	tests/gates/spdx \
+	tests/gates/symbols \
+	tests/gates/toplevel \
+	tests/gates/tsan \
+	tests/gates/wording
+EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh tests/gates/symbols.list $(gates)
