@@ -143,6 +143,9 @@ void blazei_mapping_close(struct blazei_mapping *mapping)
 static void fill_header(const struct blazei_segment_plan *plan,
                         struct blazei_segment_header *header)
 {
+	const uint64_t lane_offset =
+	        BLAZEI_BOARD_OFFSET + blazei_round_up(plan->board_bytes, BLAZEI_PAGE);
+
 	*header = (struct blazei_segment_header){
 		.preamble = {
 			.magic = BLAZEI_SEGMENT_MAGIC,
@@ -156,7 +159,7 @@ static void fill_header(const struct blazei_segment_plan *plan,
 		.generation = plan->generation,
 		.birth = plan->birth,
 		.lane_bytes = plan->lane_bytes,
-		.lane_offset = BLAZEI_BOARD_OFFSET + blazei_round_up(plan->board_bytes, BLAZEI_PAGE),
+		.lane_offset = lane_offset,
 		.board_bytes = plan->board_bytes,
 		.attached_ns = blazei_realtime_ns(),
 		.pid = (uint32_t)getpid(),
