@@ -61,8 +61,10 @@ static void writer_look(struct blaze_ring *ring, struct blazei_peer_entry **ret_
 	if (!writer->roster.scanned ||
 	    atomic_load_explicit(&ring->control->epoch, memory_order_acquire) !=
 	            writer->roster.epoch) {
-		/* A failed scan (no descriptors, say) leaves the roster as it was: hints. */
-		blazei_roster_scan(ring, &writer->roster, &bad, &missed);
+		/* A failed scan (no descriptors, say) leaves the roster as it was. Only who
+		 * promised to lose nothing must not go on without knowing everybody. */
+		if (blazei_roster_scan(ring, &writer->roster, &bad, &missed) < 0 && lossless)
+			return;
 		for (unsigned i = writer->roster.count; i-- > 0;)
 			if (writer->roster.peers[i]->gone)
 				blazei_roster_remove(&writer->roster, i);

@@ -159,6 +159,7 @@ struct blazei_roster {
 	struct blazei_peer_entry **peers;
 	unsigned count;
 	unsigned capacity;
+	unsigned gone;  /* peers of that kind */
 	uint32_t epoch; /* of control, when last scanned */
 	bool with_lanes;
 	bool scanned;

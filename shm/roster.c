@@ -133,13 +133,16 @@ int blazei_roster_scan(struct blaze_ring *ring, struct blazei_roster *roster, un
 		added += rc > 0;
 	}
 	closedir(listing);
-	for (unsigned i = 0; i < roster->count; i++)
-		roster->peers[i]->gone = !roster->peers[i]->listed;
 	mark_superseded(roster);
 	*ret_bad = bad;
 	*ret_missed = missed;
 	if (rc < 0)
-		return rc;
+		return rc; /* half a listing says nothing of who is gone */
+	roster->gone = 0;
+	for (unsigned i = 0; i < roster->count; i++) {
+		roster->peers[i]->gone = !roster->peers[i]->listed;
+		roster->gone += roster->peers[i]->gone;
+	}
 	roster->epoch = epoch;
 	roster->scanned = true;
 	return added;
@@ -147,6 +150,7 @@ int blazei_roster_scan(struct blaze_ring *ring, struct blazei_roster *roster, un
 
 void blazei_roster_remove(struct blazei_roster *roster, unsigned index)
 {
+	roster->gone -= roster->peers[index]->gone;
 	blazei_mapping_close(&roster->peers[index]->map);
 	free(roster->peers[index]);
 	roster->peers[index] = roster->peers[--roster->count];
