@@ -33,11 +33,18 @@ finish() {
 	exit 0
 }
 
-# The tree's own files that match the patterns, new ones included.
+# The tree's own files that match the patterns, new ones included. None at all is a fault of the
+# gate: it would pass without having looked.
 sources() {
-	git ls-files --cached --others --exclude-standard -- "$@" | while IFS= read -r file; do
+	git -c safe.directory="$top" ls-files --cached --others --exclude-standard -- "$@" \
+		>"$work/listed" || {
+		complain 'git cannot list the files of this tree'
+		exit 1
+	}
+	[ -s "$work/listed" ] || complain "no file matches $*"
+	while IFS= read -r file; do
 		[ ! -f "$file" ] || printf '%s\n' "$file"
-	done
+	done <"$work/listed"
 }
 
 # Runs a command, and shows its output only where it fails.
