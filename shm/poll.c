@@ -147,6 +147,7 @@ int blazei_reader_start(struct blaze_ring *ring)
 	/* Sequentially consistent: a lossless publisher that does not see this flag has published
 	 * before the tails that we read below. Pairs with the acquire in publish.c. */
 	atomic_store_explicit(&ring->own.head->reader.reading, 1, memory_order_seq_cst);
+	BLAZEI_TESTPOINT("ring_reader_flagged");
 	rc = reader_scan(ring, true);
 	if (rc < 0) {
 		/* Release: as above; we are no reader after all. */
@@ -321,6 +322,7 @@ static inline int poll_batch(struct blaze_ring *ring, struct blazei_peer_entry *
 		max = state->limit - state->taken;
 	if (blazei_unlikely(!chunk_read(reader, peer, len)))
 		return report_lap(ring, peer, tail, state);
+	BLAZEI_TESTPOINT("ring_poll_copied");
 	count = parse(reader, peer, len, max, &taken);
 	if (blazei_unlikely(count == 0)) {
 		/* A record longer than the chunk: once more with all of it, or the lane is bad. */
@@ -340,6 +342,7 @@ static inline int poll_batch(struct blaze_ring *ring, struct blazei_peer_entry *
 	rc = state->handler(state->arg, reader->batch, count);
 	if (blazei_unlikely(rc < 0))
 		return rc;
+	BLAZEI_TESTPOINT("ring_poll_handed_over");
 	advance(peer, peer->position + taken);
 	state->taken += count;
 	blazei_count(&reader->records, count);

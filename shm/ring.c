@@ -320,7 +320,9 @@ void blaze_ring_detach(struct blaze_ring *ring)
 	atomic_store_explicit(&ring->own.head->reader.reading, 0, memory_order_release);
 	blazei_reap(ring, &ring->reader.reaper);
 	blazei_reap_own(ring);
+	BLAZEI_TESTPOINT("ring_detach_reaped");
 	leave(ring);
+	BLAZEI_TESTPOINT("ring_detach_left");
 	parent_fd = blazei_parent_open(ring->mode, false, parent_path, sizeof(parent_path));
 	if (parent_fd >= 0) {
 		blazei_dir_remove_unused(parent_fd, parent_path, ring->name, ring->mode);

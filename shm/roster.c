@@ -60,14 +60,20 @@ static int roster_add(struct blaze_ring *ring, struct blazei_roster *roster, con
 	return 1;
 }
 
-/* Where a slot has several lanes, only the newest has an owner who may live. */
-static void mark_superseded(struct blazei_roster *roster)
+/* Where a slot has several lanes, only the newest has an owner who may live; that may be us. */
+static void mark_superseded(const struct blaze_ring *ring, struct blazei_roster *roster)
 {
-	for (unsigned i = 0; i < roster->count; i++)
+	for (unsigned i = 0; i < roster->count; i++) {
+		struct blazei_segment_header *older = &roster->peers[i]->header;
+
+		if (ring->own.head && older->slot == ring->slot.index &&
+		    older->birth < ring->own.head->header.birth)
+			roster->peers[i]->ignored = true;
 		for (unsigned j = 0; j < roster->count; j++)
-			if (roster->peers[i]->header.slot == roster->peers[j]->header.slot &&
-			    roster->peers[i]->header.birth < roster->peers[j]->header.birth)
+			if (roster->peers[j]->header.slot == older->slot &&
+			    roster->peers[j]->header.birth > older->birth)
 				roster->peers[i]->ignored = true;
+	}
 }
 
 static int scan_entry(struct blaze_ring *ring, struct blazei_roster *roster, const char *file,
@@ -133,7 +139,7 @@ int blazei_roster_scan(struct blaze_ring *ring, struct blazei_roster *roster, un
 		added += rc > 0;
 	}
 	closedir(listing);
-	mark_superseded(roster);
+	mark_superseded(ring, roster);
 	*ret_bad = bad;
 	*ret_missed = missed;
 	if (rc < 0)

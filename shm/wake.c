@@ -54,6 +54,7 @@ int blazei_sleep_prepare(struct blaze_ring *ring, uint32_t **ret_word, uint32_t 
 
 	/* S2. Sequentially consistent: before S4 also where membarrier is refused. */
 	atomic_fetch_or_explicit(&control->sleepers, bit, memory_order_seq_cst);
+	BLAZEI_TESTPOINT("ring_sleep_announced");
 	/* S3 */
 	ordered = syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 	/* S4 */
