@@ -1,1 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+libblazeshm_la_SOURCES += \
+	lib/repl/core.h \
+	lib/repl/merge.c \
+	lib/repl/names.c \
+	lib/repl/order.c \
+	lib/repl/park.c \
+	lib/repl/read.c \
+	lib/repl/replica.c \
+	lib/repl/replica.h \
+	lib/repl/state.c \
+	lib/repl/table.c \
+	lib/repl/table.h \
+	lib/repl/vector.c \
+	lib/repl/write.c

@@ -14,14 +14,9 @@
 #include <blaze/record.h>
 
 #include "lib/base/base.h"
+#include "lib/op/stamp.h" /* struct blazei_origin */
 
 struct blazei_replica;
-
-/* Who writes: a node and one run of it. Compared bytewise by node, then by incarnation. */
-struct blazei_origin {
-	struct blaze_id node;
-	uint64_t incarnation;
-};
 
 /* One entry of a version vector: all transactions 1..seq of origin. */
 struct blazei_vector_entry {
@@ -32,6 +27,8 @@ struct blazei_vector_entry {
 struct blazei_replica_options {
 	struct blazei_origin self;
 	enum blaze_policy policy; /* not DEFAULT */
+	uint64_t hash_seed;       /* secret and random, so that no peer can aim ids at one place of
+	                           * the index; any value will do in tests */
 };
 
 int blazei_replica_new(const struct blazei_replica_options *options,

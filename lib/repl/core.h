@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the replica core, shared by its files:
+ *
+ *        replica.c  birth, death, counters, receive
+ *        write.c    local writes: decide, encode, merge
+ *        merge.c    a checked transaction into the table
+ *        vector.c   origins and how far each has come
+ *        park.c     transactions that came too early
+ *        state.c    catch-up by state
+ *        read.c     get, fetch and hashes; order.c: ids in order
+ *        table.c, names.c  memory
+ *
+ * INVARIANTS
+ *   I1   A transaction is merged whole or not at all: blazei_merge_txn first makes room for all of
+ *        it, which may fail, then writes, which cannot.
+ *   I2   For each origin exactly the transactions 1..seq are merged (or covered by a state), each
+ *        once, in order, and each after what it depends on.
+ *   I3   A local write takes the same way into the table as everyone else's: its own bytes through
+ *        blazei_merge_txn.
+ *   I4   hlc.last is at least the H of everything merged. */
+#ifndef BLAZEI_CORE_H
+#define BLAZEI_CORE_H
+
+#include "lib/op/buffer.h"
+#include "lib/op/hlc.h"
+#include "lib/op/txn.h"
+#include "lib/repl/replica.h"
+#include "lib/repl/table.h"
+
+#define BLAZEI_ORIGIN_NONE UINT16_MAX
+
+#define BLAZEI_PARKED_TXNS_MAX  4096u       /* per origin */
+#define BLAZEI_PARKED_BYTES_MAX (4u << 20)  /* per origin */
+#define BLAZEI_PARKED_TOTAL_MAX (64u << 20) /* bytes in all */
+
+struct blazei_parked {
+	struct blazei_parked *next;
+	uint64_t len;
+	uint64_t words[]; /* the transaction */
+};
+
+/* What is known of an origin, beside its identity. */
+struct blazei_writer {
+	uint64_t seq;   /* all up to this one are merged */
+	uint64_t chain; /* of number seq, where known */
+	bool chain_known;
+	bool advanced; /* since the last local write: its next one depends on it */
+	uint16_t wire; /* in a transaction being encoded: its number there, while mark fits */
+	uint64_t mark;
+	struct blazei_parked *first; /* ascending by seq */
+	struct blazei_parked *last;
+	uint32_t parked;
+	uint32_t parked_bytes;
+};
+
+struct blazei_vector {
+	struct blazei_origin *origins; /* by index; 0 is self */
+	struct blazei_writer *writers;
+	uint16_t *advanced; /* indices of those marked advanced */
+	uint16_t *waiting;  /* indices of those with something parked */
+	uint16_t *slots;    /* index + 1; 0 is free */
+	unsigned count;
+	unsigned max;
+	unsigned advanced_count;
+	unsigned waiting_count;
+	uint64_t seed;
+};
+
+/* Numbers of all rows, sorted by id: a long run, and a short one for those that came lately. */
+struct blazei_order {
+	uint32_t *runs[2];
+	uint32_t counts[2];
+	uint32_t maxes[2];
+	uint32_t hints[2]; /* where the last search ended */
+};
+
+struct blazei_write_op {
+	const void *name;
+	const void *head; /* the value's first bytes */
+	const void *body; /* and the rest */
+	const struct blazei_entry *seen;
+	uint32_t head_len;
+	uint32_t body_len;
+	uint8_t name_len;
+	bool unset;
+};
+
+struct blazei_replica {
+	struct blazei_table table;
+	struct blazei_names names;
+	struct blazei_vector vector;
+	struct blazei_hlc clock;
+	enum blaze_policy policy;
+	bool server;
+	uint64_t visible;
+	uint64_t write_mark;
+	uint64_t parked;
+	uint64_t parked_bytes;
+	uint64_t applied;
+	uint64_t applied_updates;
+	uint64_t conflicts;
+	uint64_t duplicates;
+	uint64_t refused;
+	struct blazei_buffer txn; /* the last one encoded */
+	struct blazei_write_op *ops;
+	uint32_t ops_max;
+	struct blazei_order order;
+	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
+};
+
+/* vector.c ----------------------------------------------------------------------------------- */
+
+int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
+                       uint64_t seed);
+void blazei_vector_fini(struct blazei_vector *vector);
+/* An origin's index, or BLAZEI_ORIGIN_NONE. */
+uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct blazei_origin *origin);
+/* The same, but a new one gets an index: its index, -E2BIG too many, -ENOMEM. */
+int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin);
+/* Notes that the next local write depends on this origin. */
+void blazei_vector_advanced(struct blazei_vector *vector, unsigned index);
+
+/* merge.c ------------------------------------------------------------------------------------ */
+
+/* Merges a checked transaction of the origin with that index. The number of updates in it, or
+ * -ENOMEM. */
+int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                         unsigned writer);
+
+/* One register, from whichever side. */
+struct blazei_merge_value {
+	struct blazei_stamp stamp;
+	const void *value;
+	uint32_t value_len;
+	uint32_t name;
+	uint32_t life;
+	bool unset;
+};
+
+/* Bytes that this value takes beyond what the entry (NULL: there is none) has for it. */
+uint32_t blazei_merge_need(const struct blazei_entry *entry, uint32_t value_len);
+/* Keeps the greater stamp. The row has room. */
+void blazei_merge_field(struct blazei_replica *replica, struct blazei_row *row,
+                        struct blazei_entry *entry, const struct blazei_merge_value *value);
+void blazei_merge_existence(struct blazei_replica *replica, struct blazei_row *row,
+                            const struct blazei_stamp *stamp, uint32_t life, bool alive);
+
+/* park.c ------------------------------------------------------------------------------------- */
+
+/* Keeps a copy of a checked transaction for later. 0 or -ENOMEM. */
+int blazei_park(struct blazei_replica *replica, unsigned writer,
+                const struct blazei_txn_header *header);
+/* Forgets parked ones of this origin up to seq. */
+void blazei_park_drop(struct blazei_replica *replica, unsigned writer, uint64_t seq);
+/* Applies what has become ready. The number of transactions, or -ENOMEM. */
+int blazei_park_drain(struct blazei_replica *replica, uint64_t now_ns);
+
+/* replica.c ---------------------------------------------------------------------------------- */
+
+enum blazei_verdict {
+	BLAZEI_READY,
+	BLAZEI_EARLY,   /* wait */
+	BLAZEI_COVERED, /* merged already */
+	BLAZEI_FORKED,  /* does not follow from what is merged */
+};
+
+/* What to do with a checked transaction; writer may be BLAZEI_ORIGIN_NONE. */
+enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t now_ns,
+                                 const struct blazei_txn_header *header, unsigned writer);
+/* Merges one that is ready and moves the vector. 0 or -ENOMEM. */
+int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                 unsigned writer);
+
+/* order.c ------------------------------------------------------------------------------------ */
+
+/* Brings the order up to date with the table. 0 or -ENOMEM. */
+int blazei_order_update(struct blazei_order *order, const struct blazei_table *table);
+void blazei_order_fini(struct blazei_order *order);
+/* The first row at or after *from (NULL: of all) that is alive, or merely the first where any is
+ * set; NULL at the end. */
+const struct blazei_row *blazei_order_seek(struct blazei_order *order,
+                                           const struct blazei_table *table,
+                                           const struct blaze_id *from, bool any);
+
+#endif

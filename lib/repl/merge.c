@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A transaction into the table: for each register the greater stamp stays.
+ *
+ * WHY    Two walks. The first finds or adds each record and makes room for every value, and is all
+ *        that can fail. The second writes, and cannot: so a transaction is there whole or not at
+ *        all (core.h, I1). A loser's room is made too; it is used by the next field that grows.
+ *
+ * The greater stamp stays, never the later arrival: that is what makes replicas converge. */
+#include "lib/repl/core.h"
+
+/* The transaction at hand. */
+struct merge {
+	struct blazei_replica *replica;
+	struct blazei_stamp stamp; /* of all its registers, but for the priority */
+	int64_t updates;
+};
+
+uint32_t blazei_merge_need(const struct blazei_entry *entry, uint32_t value_len)
+{
+	uint32_t want = blazei_padded(value_len);
+	uint32_t room;
+
+	if (!entry)
+		return (uint32_t)sizeof(*entry) + want;
+	room = blazei_entry_room(entry);
+	return want > room ? want - room : 0;
+}
+
+void blazei_merge_field(struct blazei_replica *replica, struct blazei_row *row,
+                        struct blazei_entry *entry, const struct blazei_merge_value *value)
+{
+	if (entry) {
+		struct blazei_stamp old = {
+			.priority = entry->priority,
+			.hlc = entry->hlc,
+			.seq = entry->seq,
+			.origin = entry->origin,
+		};
+
+		if (!blazei_stamp_beats(&value->stamp, &old, replica->vector.origins))
+			return;
+		if (entry->value_len != value->value_len)
+			blazei_row_resize(row, entry, value->value_len);
+	} else {
+		entry = blazei_row_append(row, value->name, value->life, value->value_len);
+	}
+	entry->priority = value->stamp.priority;
+	entry->hlc = value->stamp.hlc;
+	entry->seq = value->stamp.seq;
+	entry->origin = value->stamp.origin;
+	entry->flags &= BLAZEI_ENTRY_SLACK;
+	if (value->unset)
+		entry->flags |= BLAZEI_ENTRY_UNSET;
+	memcpy(entry->value, value->value, value->value_len);
+}
+
+void blazei_merge_existence(struct blazei_replica *replica, struct blazei_row *row,
+                            const struct blazei_stamp *stamp, uint32_t life, bool alive)
+{
+	struct blazei_stamp old = {
+		.priority = row->priority,
+		.hlc = row->hlc,
+		.seq = row->seq,
+		.origin = row->origin,
+	};
+
+	if ((row->flags & BLAZEI_ROW_EXISTS) &&
+	    !blazei_stamp_beats(stamp, &old, replica->vector.origins))
+		return;
+	replica->visible += (uint64_t)alive - (uint64_t)blazei_row_alive(row);
+	row->priority = stamp->priority;
+	row->hlc = stamp->hlc;
+	row->seq = stamp->seq;
+	row->origin = stamp->origin;
+	row->life = life;
+	row->flags = (uint16_t)(BLAZEI_ROW_EXISTS | (alive ? BLAZEI_ROW_ALIVE : 0));
+}
+
+/* Room ----------------------------------------------------------------------------------------*/
+
+/* Bytes that a group's registers take beyond what the row's entries have; interns their names.
+ * Negative: no memory. */
+static int64_t group_need(struct blazei_replica *replica, const struct blazei_row *row,
+                          const struct blazei_group_view *group)
+{
+	const uint8_t *at = group->registers;
+	int64_t need = 0;
+
+	for (unsigned i = 0; i < group->head->register_count; i++) {
+		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
+		uint32_t name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len);
+		const struct blazei_entry *entry = NULL;
+
+		if (name == BLAZEI_NAME_NONE)
+			return -ENOMEM;
+		if (row)
+			entry = blazei_row_find(row, name, group->head->life);
+		need += blazei_merge_need(entry, reg->value_len);
+		at += blazei_register_bytes(reg);
+	}
+	return need;
+}
+
+/* The group's row, with room for the group and for `ahead` bytes that groups before it take of the
+ * same row. NULL: no memory. Gives the bytes needed. */
+static struct blazei_row *group_prepare(struct blazei_replica *replica,
+                                        const struct blazei_group_view *group, uint64_t hash,
+                                        uint64_t *ahead)
+{
+	struct blazei_table *table = &replica->table;
+	struct blazei_row *row = blazei_table_find(table, &group->head->id, hash);
+	int64_t need = group_need(replica, row, group);
+
+	if (need < 0)
+		return NULL;
+	*ahead += (uint64_t)need;
+	if (!row)
+		return blazei_table_add(table, &group->head->id, hash, *ahead);
+	if (*ahead <= row->cap - row->used)
+		return row;
+	return blazei_table_room(table, row, hash, *ahead);
+}
+
+/* Merging ------------------------------------------------------------------------------------ */
+
+/* Whether what the writer saw is not what is here: two writes that did not know each other. */
+static bool conflicts(const struct merge *merge, uint64_t seen_hlc, uint16_t seen_origin,
+                      const struct blazei_stamp *here)
+{
+	if (seen_hlc != here->hlc)
+		return true;
+	return seen_hlc != 0 && merge->replica->map[seen_origin] != here->origin;
+}
+
+static void existence_merge(struct merge *merge, struct blazei_row *row,
+                            const struct blazei_group_view *group)
+{
+	const struct blazei_txn_existence *op = group->existence;
+	const struct blazei_stamp here = { .hlc = row->hlc, .origin = row->origin };
+
+	merge->replica->conflicts += conflicts(merge, op->seen_hlc, op->seen_origin, &here);
+	merge->stamp.priority = op->priority;
+	blazei_merge_existence(merge->replica, row, &merge->stamp, group->head->life,
+	                       group->head->flags & BLAZEI_GROUP_ALIVE);
+}
+
+static void register_merge(struct merge *merge, struct blazei_row *row, uint32_t life,
+                           const struct blazei_txn_register *reg)
+{
+	uint32_t name = blazei_names_find(&merge->replica->names, reg->bytes, reg->name_len);
+	struct blazei_entry *entry = blazei_row_find(row, name, life);
+	struct blazei_stamp here = { 0 };
+	struct blazei_merge_value value = {
+		.stamp = merge->stamp,
+		.value = reg->bytes + reg->name_len,
+		.value_len = reg->value_len,
+		.name = name,
+		.life = life,
+		.unset = reg->flags & BLAZEI_REGISTER_UNSET,
+	};
+
+	if (entry) {
+		here.hlc = entry->hlc;
+		here.origin = entry->origin;
+	}
+	value.stamp.priority = reg->priority;
+	merge->replica->conflicts += conflicts(merge, reg->seen_hlc, reg->seen_origin, &here);
+	blazei_merge_field(merge->replica, row, entry, &value);
+}
+
+/* Returns where the group ends. */
+static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
+                                  const struct blazei_group_view *group)
+{
+	const uint8_t *at = group->registers;
+
+	merge->updates += group->head->register_count;
+	if (group->existence) {
+		existence_merge(merge, row, group);
+		merge->updates++;
+	}
+	for (unsigned i = 0; i < group->head->register_count; i++) {
+		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
+
+		register_merge(merge, row, group->head->life, reg);
+		at += blazei_register_bytes(reg);
+	}
+	return at;
+}
+
+static const uint8_t *group_end(const struct blazei_group_view *group)
+{
+	const uint8_t *at = group->registers;
+
+	for (unsigned i = 0; i < group->head->register_count; i++)
+		at += blazei_register_bytes((const struct blazei_txn_register *)at);
+	return at;
+}
+
+/* Several groups: all of them get their room before the first is merged. */
+static int64_t groups_merge(struct merge *merge, const uint8_t *at, uint32_t count)
+{
+	struct blazei_replica *replica = merge->replica;
+	struct blazei_group_view group;
+	const uint8_t *next = at;
+	const struct blaze_id *last = NULL;
+	uint64_t ahead = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		blazei_group_read(next, &group);
+		if (!last || !blazei_id_equal(last, &group.head->id))
+			ahead = 0;
+		last = &group.head->id;
+		if (!group_prepare(replica, &group, blazei_table_hash(&replica->table, last),
+		                   &ahead))
+			return -ENOMEM;
+		next = group_end(&group);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t hash;
+
+		blazei_group_read(at, &group);
+		hash = blazei_table_hash(&replica->table, &group.head->id);
+		at = group_merge(merge, blazei_table_find(&replica->table, &group.head->id, hash),
+		                 &group);
+	}
+	return merge->updates;
+}
+
+int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                         unsigned writer)
+{
+	const struct blazei_origin *origins = blazei_txn_origins(header);
+	struct merge merge = {
+		.replica = replica,
+		.stamp = { .hlc = header->hlc, .seq = header->seq, .origin = (uint16_t)writer },
+	};
+	struct blazei_group_view group;
+	struct blazei_row *row;
+	uint64_t ahead = 0;
+
+	replica->map[0] = (uint16_t)writer;
+	for (unsigned i = 1; i < header->origin_count; i++)
+		replica->map[i] = blazei_vector_find(&replica->vector, &origins[i]);
+	if (header->record_count > 1)
+		return groups_merge(&merge, blazei_txn_groups(header), header->record_count);
+	blazei_group_read(blazei_txn_groups(header), &group);
+	row = group_prepare(replica, &group, blazei_table_hash(&replica->table, &group.head->id),
+	                    &ahead);
+	if (!row)
+		return -ENOMEM;
+	group_merge(&merge, row, &group);
+	return merge.updates;
+}

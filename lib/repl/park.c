@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transactions that came too early: a gap before them, a dependency missing, or a clock ahead.
+ *
+ * WHY    Lanes are read one after the other, so a transaction regularly comes a moment before what
+ *        it depends on. It is copied and waits, in a queue per origin ascending by seq.
+ *
+ * INVARIANTS
+ *   I1   A queue holds each seq once, all above the origin's merged seq after each public call.
+ *   I2   At most 4,096 transactions and 4 MiB per origin, and 64 MiB in all, wait: what passes that
+ *        empties the queue of its origin. Nothing is lost by it: the vector shows the gap.
+ *
+ * FAILURE -ENOMEM leaves the queue as it was. */
+#include <stdlib.h>
+
+#include "lib/repl/core.h"
+
+static inline const struct blazei_txn_header *parked_header(const struct blazei_parked *parked)
+{
+	return (const struct blazei_txn_header *)parked->words;
+}
+
+static void waiting_remove(struct blazei_vector *vector, unsigned writer)
+{
+	unsigned i = 0;
+
+	while (vector->waiting[i] != writer)
+		i++;
+	vector->waiting[i] = vector->waiting[--vector->waiting_count];
+}
+
+/* Frees the first one of a queue. */
+static void pop(struct blazei_replica *replica, unsigned index)
+{
+	struct blazei_writer *writer = &replica->vector.writers[index];
+	struct blazei_parked *parked = writer->first;
+
+	writer->first = parked->next;
+	if (!writer->first)
+		writer->last = NULL;
+	writer->parked--;
+	writer->parked_bytes -= (uint32_t)parked->len;
+	replica->parked--;
+	replica->parked_bytes -= parked->len;
+	free(parked);
+	if (!writer->first)
+		waiting_remove(&replica->vector, index);
+}
+
+void blazei_park_drop(struct blazei_replica *replica, unsigned writer, uint64_t seq)
+{
+	const struct blazei_writer *known = &replica->vector.writers[writer];
+
+	while (known->first && parked_header(known->first)->seq <= seq)
+		pop(replica, writer);
+}
+
+/* Links a transaction in by its seq; false where that seq waits already. Most come last. */
+static bool queue_insert(struct blazei_writer *writer, struct blazei_parked *parked)
+{
+	uint64_t seq = parked_header(parked)->seq;
+	struct blazei_parked **at = &writer->first;
+
+	if (writer->last && parked_header(writer->last)->seq < seq)
+		at = &writer->last->next;
+	while (*at && parked_header(*at)->seq < seq)
+		at = &(*at)->next;
+	if (*at && parked_header(*at)->seq == seq)
+		return false;
+	parked->next = *at;
+	*at = parked;
+	if (!parked->next)
+		writer->last = parked;
+	return true;
+}
+
+int blazei_park(struct blazei_replica *replica, unsigned writer,
+                const struct blazei_txn_header *header)
+{
+	struct blazei_writer *known = &replica->vector.writers[writer];
+	struct blazei_parked *parked;
+
+	if (known->parked == BLAZEI_PARKED_TXNS_MAX ||
+	    known->parked_bytes + header->bytes > BLAZEI_PARKED_BYTES_MAX ||
+	    replica->parked_bytes + header->bytes > BLAZEI_PARKED_TOTAL_MAX) {
+		blazei_park_drop(replica, writer, UINT64_MAX);
+		return 0;
+	}
+	parked = malloc(sizeof(*parked) + header->bytes);
+	if (!parked)
+		return -ENOMEM;
+	parked->len = header->bytes;
+	memcpy(parked->words, header, header->bytes);
+	if (!queue_insert(known, parked)) {
+		replica->duplicates++;
+		free(parked);
+		return 0;
+	}
+	if (known->parked++ == 0)
+		replica->vector.waiting[replica->vector.waiting_count++] = (uint16_t)writer;
+	known->parked_bytes += header->bytes;
+	replica->parked++;
+	replica->parked_bytes += header->bytes;
+	return 0;
+}
+
+/* Applies the head of one queue while it is ready. The number, or -ENOMEM. */
+static int drain_one(struct blazei_replica *replica, uint64_t now_ns, unsigned index)
+{
+	const struct blazei_writer *writer = &replica->vector.writers[index];
+	int applied = 0;
+
+	while (writer->first) {
+		const struct blazei_txn_header *header = parked_header(writer->first);
+		enum blazei_verdict verdict = blazei_judge(replica, now_ns, header, index);
+
+		if (verdict == BLAZEI_EARLY)
+			break;
+		if (verdict == BLAZEI_READY) {
+			if (blazei_apply(replica, header, index) < 0)
+				return -ENOMEM;
+			applied++;
+		} else if (verdict == BLAZEI_COVERED) {
+			replica->duplicates++;
+		} else {
+			replica->refused++;
+		}
+		pop(replica, index);
+	}
+	return applied;
+}
+
+int blazei_park_drain(struct blazei_replica *replica, uint64_t now_ns)
+{
+	int applied = 0;
+	int before;
+
+	/* Each round but the last applies something, so this ends. */
+	do {
+		before = applied;
+		for (unsigned i = replica->vector.waiting_count; i-- > 0;) {
+			int rc;
+
+			if (i >= replica->vector.waiting_count)
+				continue;
+			rc = drain_one(replica, now_ns, replica->vector.waiting[i]);
+			if (rc < 0)
+				return rc;
+			applied += rc;
+		}
+	} while (applied > before);
+	return applied;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What readers see of the table: records, values, ids in order, and hashes of it all.
+ *
+ * WHY    Two hashes. The public one covers what a program can see, as deterministic CBOR, so that
+ *        another implementation can compute it. The other covers every register with its life and
+ *        stamp, hidden ones too: replicas that agree in it will go on agreeing. Both walk ids and
+ *        names in order, so they don't depend on the order in which things came. */
+#include <stdlib.h>
+
+#include "lib/op/record.h"
+#include "lib/op/value.h"
+#include "lib/repl/core.h"
+
+static const struct blazei_row *row_find(const struct blazei_replica *replica,
+                                         const struct blaze_id *id)
+{
+	uint64_t hash = blazei_table_hash(&replica->table, id);
+	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
+
+	return row && blazei_row_alive(row) ? row : NULL;
+}
+
+int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_id *id,
+                       struct blaze_record **ret_record)
+{
+	const struct blazei_row *row = row_find(replica, id);
+	const struct blazei_entry *entry;
+	struct blaze_record *record;
+	int rc;
+
+	if (!row)
+		return -ENOENT;
+	rc = blazei_record_sized(row->entry_count, row->used, &record);
+	if (rc == -E2BIG) /* what hidden entries take is no reason to fail */
+		rc = blazei_record_sized(0, 0, &record);
+	if (rc < 0)
+		return rc;
+	entry = blazei_row_first(row);
+	for (uint32_t i = 0; i < row->entry_count; i++) {
+		if (blazei_entry_visible(row, entry)) {
+			const struct blazei_name *name = replica->names.names[entry->name];
+
+			rc = blazei_record_append(record, name->text, name->len, entry->value,
+			                          entry->value_len);
+			if (rc < 0) {
+				blaze_record_free(record);
+				return rc;
+			}
+		}
+		entry = blazei_entry_next(entry);
+	}
+	*ret_record = record;
+	return 0;
+}
+
+int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
+                         void *ret_value, size_t cap)
+{
+	const struct blazei_row *row = row_find(replica, id);
+	const struct blazei_entry *entry;
+	struct blazei_item item;
+
+	if (!row)
+		return -ENOENT;
+	entry = blazei_row_find(row, 0, row->life);
+	if (!entry || (entry->flags & BLAZEI_ENTRY_UNSET))
+		return -ENOENT;
+	if (blazei_item_read(entry->value, entry->value_len, &item) < 0 ||
+	    item.kind != BLAZEI_ITEM_BYTES)
+		return -EINVAL;
+	if (cap > item.arg)
+		cap = item.arg;
+	if (cap > 0)
+		memcpy(ret_value, item.data, cap);
+	return (int)item.arg;
+}
+
+uint64_t blazei_replica_count(const struct blazei_replica *replica)
+{
+	return replica->visible;
+}
+
+int blazei_replica_next_id(struct blazei_replica *replica, const struct blaze_id *from,
+                           struct blaze_id *ret_id)
+{
+	const struct blazei_row *row;
+
+	if (blazei_order_update(&replica->order, &replica->table) < 0)
+		return -ENOMEM;
+	row = blazei_order_seek(&replica->order, &replica->table, from, false);
+	if (!row)
+		return -ENOENT;
+	*ret_id = row->id;
+	return 0;
+}
+
+/* Hashes ------------------------------------------------------------------------------------- */
+
+/* A hash in the making, and the entries of the row at hand. */
+struct hashing {
+	XXH3_state_t state;
+	const struct blazei_replica *replica;
+	const struct blazei_entry **entries;
+	uint32_t max;
+	uint32_t count;
+};
+
+static int entry_compare(const void *a, const void *b, void *arg)
+{
+	const struct blazei_entry *left = *(const struct blazei_entry *const *)a;
+	const struct blazei_entry *right = *(const struct blazei_entry *const *)b;
+	const struct blazei_names *names = arg;
+	int order = 0;
+
+	if (left->name != right->name)
+		order = blazei_key_compare(
+		        names->names[left->name]->text, names->names[left->name]->len,
+		        names->names[right->name]->text, names->names[right->name]->len);
+	if (order != 0 || left->life == right->life)
+		return order;
+	return left->life < right->life ? -1 : 1;
+}
+
+/* Gathers a row's entries by name, then life; only those that are visible, unless all is set. */
+static int entries_gather(struct hashing *hashing, const struct blazei_row *row, bool all)
+{
+	const struct blazei_entry *entry = blazei_row_first(row);
+
+	if (row->entry_count > hashing->max) {
+		const struct blazei_entry **entries =
+		        realloc(hashing->entries,
+		                (size_t)row->entry_count * 2 * sizeof(struct blazei_entry *));
+
+		if (!entries)
+			return -ENOMEM;
+		hashing->entries = entries;
+		hashing->max = row->entry_count * 2;
+	}
+	hashing->count = 0;
+	for (uint32_t i = 0; i < row->entry_count; i++) {
+		if (all || blazei_entry_visible(row, entry))
+			hashing->entries[hashing->count++] = entry;
+		entry = blazei_entry_next(entry);
+	}
+	if (hashing->count > 1)
+		qsort_r(hashing->entries, hashing->count, sizeof(struct blazei_entry *),
+		        entry_compare, (void *)(uintptr_t)&hashing->replica->names);
+	return 0;
+}
+
+static void update(struct hashing *hashing, const void *data, size_t len)
+{
+	XXH3_128bits_update(&hashing->state, data, len);
+}
+
+static void row_hash(struct hashing *hashing, const struct blazei_row *row)
+{
+	uint8_t head[2 * BLAZEI_VALUE_SMALL_MAX];
+	size_t len = blazei_encode_array_head(head, sizeof(head), 2);
+
+	len += blazei_encode_uuid(head + len, sizeof(head) - len, &row->id);
+	len += blazei_encode_map_head(head + len, sizeof(head) - len, hashing->count);
+	update(hashing, head, len);
+	for (uint32_t i = 0; i < hashing->count; i++) {
+		const struct blazei_entry *entry = hashing->entries[i];
+		const struct blazei_name *name = hashing->replica->names.names[entry->name];
+
+		len = blazei_encode_text_head(head, sizeof(head), name->len);
+		update(hashing, head, len);
+		update(hashing, name->text, name->len);
+		update(hashing, entry->value, entry->value_len);
+	}
+}
+
+static void stamp_hash(struct hashing *hashing, const struct blazei_stamp *stamp)
+{
+	const uint64_t numbers[] = { stamp->priority, stamp->hlc, stamp->seq };
+
+	update(hashing, numbers, sizeof(numbers));
+	update(hashing, &hashing->replica->vector.origins[stamp->origin],
+	       sizeof(struct blazei_origin));
+}
+
+static void row_hash_stamps(struct hashing *hashing, const struct blazei_row *row)
+{
+	const struct blazei_stamp existence = {
+		.priority = row->priority,
+		.hlc = row->hlc,
+		.seq = row->seq,
+		.origin = row->origin,
+	};
+	const uint32_t head[] = { row->flags, row->life, hashing->count };
+
+	if (!(row->flags & BLAZEI_ROW_EXISTS) && hashing->count == 0)
+		return;
+	update(hashing, &row->id, sizeof(row->id));
+	update(hashing, head, sizeof(head));
+	if (row->flags & BLAZEI_ROW_EXISTS)
+		stamp_hash(hashing, &existence);
+	for (uint32_t i = 0; i < hashing->count; i++) {
+		const struct blazei_entry *entry = hashing->entries[i];
+		const struct blazei_name *name = hashing->replica->names.names[entry->name];
+		const struct blazei_stamp stamp = {
+			.priority = entry->priority,
+			.hlc = entry->hlc,
+			.seq = entry->seq,
+			.origin = entry->origin,
+		};
+		const uint32_t parts[] = { name->len, entry->life, entry->value_len,
+			                   entry->flags & BLAZEI_ENTRY_UNSET };
+
+		update(hashing, parts, sizeof(parts));
+		update(hashing, name->text, name->len);
+		stamp_hash(hashing, &stamp);
+		update(hashing, entry->value, entry->value_len);
+	}
+}
+
+static int hash_all(struct blazei_replica *replica, bool stamps, uint8_t ret_digest[16])
+{
+	struct hashing *hashing;
+	const struct blazei_row *row;
+	XXH128_canonical_t digest;
+	int rc = 0;
+
+	if (blazei_order_update(&replica->order, &replica->table) < 0)
+		return -ENOMEM;
+	hashing = aligned_alloc(64, blazei_round_up(sizeof(*hashing), 64));
+	if (!hashing)
+		return -ENOMEM;
+	hashing->replica = replica;
+	hashing->entries = NULL;
+	hashing->max = 0;
+	XXH3_128bits_reset(&hashing->state);
+	row = blazei_order_seek(&replica->order, &replica->table, NULL, stamps);
+	while (row && rc == 0) {
+		struct blaze_id next = row->id;
+		int i = 15;
+
+		rc = entries_gather(hashing, row, stamps);
+		if (rc == 0 && stamps)
+			row_hash_stamps(hashing, row);
+		else if (rc == 0)
+			row_hash(hashing, row);
+		while (i >= 0 && ++next.bytes[i] == 0)
+			i--;
+		row = i < 0 ? NULL
+		            : blazei_order_seek(&replica->order, &replica->table, &next, stamps);
+	}
+	if (rc == 0) {
+		XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(&hashing->state));
+		memcpy(ret_digest, digest.digest, sizeof(digest.digest));
+	}
+	free(hashing->entries);
+	free(hashing);
+	return rc;
+}
+
+int blazei_replica_hash(struct blazei_replica *replica, uint8_t ret_digest[16])
+{
+	return hash_all(replica, false, ret_digest);
+}
+
+int blazei_replica_hash_stamps(struct blazei_replica *replica, uint8_t ret_digest[16])
+{
+	return hash_all(replica, true, ret_digest);
+}

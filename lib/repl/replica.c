@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The replica core: birth and death, counters, and what comes in from others.
+ *
+ * WHY    A transaction is merged when it is its origin's next and all that it depends on is there;
+ *        everything else follows from the version vector: what it covers is a duplicate, on
+ *        whichever path it came, and what comes early waits. Batches exist because a merge is
+ *        mostly cache misses: the ids of sixteen transactions are fetched ahead together.
+ *
+ * FAILURE Invalid bytes are counted and skipped. -ENOMEM stops before the transaction at hand. */
+#include <stdlib.h>
+
+#include "lib/repl/core.h"
+
+#define WINDOW  16u /* transactions fetched ahead */
+#define OPS_MIN 16u
+
+int blazei_replica_new(const struct blazei_replica_options *options,
+                       struct blazei_replica **ret_replica)
+{
+	struct blazei_replica *replica;
+	int rc = -ENOMEM;
+
+	if (!options || options->policy == BLAZE_POLICY_DEFAULT)
+		return -EINVAL;
+	replica = calloc(1, sizeof(*replica));
+	if (!replica)
+		return -ENOMEM;
+	replica->policy = options->policy;
+	replica->txn.max = BLAZEI_TXN_BYTES_MAX;
+	replica->ops = calloc(OPS_MIN, sizeof(*replica->ops));
+	replica->ops_max = OPS_MIN;
+	if (!replica->ops)
+		goto out;
+	rc = blazei_table_init(&replica->table, options->hash_seed);
+	if (rc < 0)
+		goto out;
+	rc = blazei_names_init(&replica->names, options->hash_seed);
+	if (rc < 0)
+		goto out;
+	rc = blazei_vector_init(&replica->vector, &options->self, options->hash_seed);
+	if (rc < 0)
+		goto out;
+	*ret_replica = replica;
+	return 0;
+out:
+	blazei_replica_free(replica);
+	return rc;
+}
+
+void blazei_replica_free(struct blazei_replica *replica)
+{
+	if (!replica)
+		return;
+	blazei_table_fini(&replica->table);
+	blazei_names_fini(&replica->names);
+	blazei_vector_fini(&replica->vector);
+	blazei_order_fini(&replica->order);
+	blazei_buffer_free(&replica->txn);
+	free(replica->ops);
+	free(replica);
+}
+
+void blazei_replica_set_server(struct blazei_replica *replica, bool server)
+{
+	replica->server = server;
+}
+
+void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_stats *stats)
+{
+	stats->origins += replica->vector.count;
+	stats->records += replica->visible;
+	stats->writes += replica->vector.writers[0].seq;
+	stats->applied += replica->applied;
+	stats->applied_updates += replica->applied_updates;
+	stats->conflicts += replica->conflicts;
+	stats->duplicates += replica->duplicates;
+	stats->parked += replica->parked;
+	stats->refused += replica->refused;
+	stats->memory_bytes += blazei_table_memory(&replica->table) + replica->names.bytes;
+	for (unsigned i = 0; i < 2; i++)
+		stats->memory_bytes += replica->order.maxes[i] * sizeof(*replica->order.runs[i]);
+}
+
+/* What others wrote -------------------------------------------------------------------------- */
+
+static bool deps_hold(const struct blazei_vector *vector, const struct blazei_txn_header *header)
+{
+	const struct blazei_origin *origins = blazei_txn_origins(header);
+	const struct blazei_txn_dep *deps = blazei_txn_deps(header);
+
+	for (unsigned i = 0; i < header->dep_count; i++) {
+		uint16_t index = blazei_vector_find(vector, &origins[deps[i].origin]);
+
+		if (index == BLAZEI_ORIGIN_NONE || vector->writers[index].seq < deps[i].seq)
+			return false;
+	}
+	return true;
+}
+
+enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t now_ns,
+                                 const struct blazei_txn_header *header, unsigned writer)
+{
+	static const struct blazei_writer unknown = { .chain_known = true };
+	const struct blazei_writer *known = &unknown;
+
+	if (writer != BLAZEI_ORIGIN_NONE)
+		known = &replica->vector.writers[writer];
+	if (writer == 0)
+		return BLAZEI_COVERED;
+	if (header->seq <= known->seq) {
+		if (header->seq == known->seq && known->chain_known &&
+		    header->chain != known->chain)
+			return BLAZEI_FORKED;
+		return BLAZEI_COVERED;
+	}
+	if (header->seq != known->seq + 1)
+		return BLAZEI_EARLY;
+	if (known->chain_known && header->prev != known->chain)
+		return BLAZEI_FORKED;
+	if (blazei_hlc_ahead(header->hlc, now_ns))
+		return BLAZEI_EARLY;
+	return deps_hold(&replica->vector, header) ? BLAZEI_READY : BLAZEI_EARLY;
+}
+
+int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                 unsigned writer)
+{
+	struct blazei_writer *known = &replica->vector.writers[writer];
+	int64_t updates = blazei_merge_txn(replica, header, writer);
+
+	if (updates < 0)
+		return -ENOMEM;
+	known->seq = header->seq;
+	known->chain = header->chain;
+	known->chain_known = true;
+	blazei_vector_advanced(&replica->vector, writer);
+	blazei_hlc_observe(&replica->clock, header->hlc);
+	replica->applied++;
+	replica->applied_updates += (uint64_t)updates;
+	return 0;
+}
+
+/* Takes one transaction: the number applied, 0 or 1, or -ENOMEM. */
+static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
+                       const struct blazei_txn_view *txn)
+{
+	const struct blazei_txn_header *header = txn->data;
+	enum blazei_verdict verdict;
+	int writer;
+
+	if (blazei_txn_check(txn->data, txn->len) < 0) {
+		replica->refused++;
+		return 0;
+	}
+	writer = blazei_vector_find(&replica->vector, blazei_txn_origins(header));
+	verdict = blazei_judge(replica, now_ns, header, (unsigned)writer);
+	if (verdict == BLAZEI_COVERED) {
+		replica->duplicates++;
+		return 0;
+	}
+	if (writer == BLAZEI_ORIGIN_NONE && verdict != BLAZEI_FORKED)
+		writer = blazei_vector_intern(&replica->vector, blazei_txn_origins(header));
+	if (writer == -ENOMEM)
+		return writer;
+	if (writer < 0 || verdict == BLAZEI_FORKED) {
+		replica->refused++;
+		return 0;
+	}
+	if (verdict == BLAZEI_EARLY)
+		return blazei_park(replica, (unsigned)writer, header);
+	return blazei_apply(replica, header, (unsigned)writer) < 0 ? -ENOMEM : 1;
+}
+
+/* Where the first group's id should be, for fetching ahead; NULL where the sizes make no sense. */
+static const struct blaze_id *first_id(const struct blazei_txn_view *txn)
+{
+	const struct blazei_txn_header *header = txn->data;
+	size_t at = sizeof(*header);
+
+	if (txn->len < sizeof(*header))
+		return NULL;
+	at += header->origin_count * sizeof(struct blazei_origin);
+	at += header->dep_count * sizeof(struct blazei_txn_dep);
+	if (txn->len < at + sizeof(struct blazei_txn_group))
+		return NULL;
+	return (const struct blaze_id *)((const uint8_t *)txn->data + at);
+}
+
+static void fetch_ahead(const struct blazei_table *table, const struct blazei_txn_view *txns,
+                        unsigned count)
+{
+	uint64_t hashes[WINDOW];
+	unsigned hash_count = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct blaze_id *id = first_id(&txns[i]);
+
+		if (!id)
+			continue;
+		hashes[hash_count] = blazei_table_hash(table, id);
+		blazei_table_prefetch(table, hashes[hash_count++]);
+	}
+	for (unsigned i = 0; i < hash_count; i++)
+		blazei_table_prefetch_row(table, hashes[i]);
+}
+
+int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
+                           const struct blazei_txn_view *txns, unsigned count)
+{
+	int applied = 0;
+	int rc;
+
+	for (unsigned at = 0; at < count; at += WINDOW) {
+		unsigned n = count - at < WINDOW ? count - at : WINDOW;
+
+		fetch_ahead(&replica->table, txns + at, n);
+		for (unsigned i = 0; i < n; i++) {
+			rc = receive_one(replica, now_ns, &txns[at + i]);
+			if (rc < 0)
+				return rc;
+			applied += rc;
+		}
+	}
+	if (replica->parked == 0)
+		return applied;
+	rc = blazei_park_drain(replica, now_ns);
+	return rc < 0 ? rc : applied + rc;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Catch-up by state: registers with their stamps, instead of the transactions that wrote them.
+ *
+ * WHY    Merging keeps the greater stamp, so sending each register as it stands now brings a
+ *        replica to the same point as all the transactions would have, in any order with those
+ *        that come meanwhile, any number of times. A record may be larger than a chunk: the cursor
+ *        is a row's number and an entry's ordinal, both of which hold for good (table.h, I1, I2).
+ *
+ * INVARIANTS
+ *   I1   What was written before the sender noted its vector and is not covered by `known` is in
+ *        one of the chunks, or something greater is.
+ *   I2   A chunk is self-contained: it carries its own table of origins.
+ *
+ * FAILURE A chunk that fails with -ENOMEM may be merged in part; merging it again completes it. */
+#include <stdlib.h>
+
+#include "lib/op/record.h"
+#include "lib/repl/core.h"
+
+/* Rows looked at in one call: bounds its time where a requester lacks little. */
+#define ROWS_PER_CHUNK 65536u
+
+struct encoder {
+	const struct blazei_replica *replica;
+	uint64_t *known; /* by origin index */
+	uint8_t *at;
+	uint8_t *end;
+	uint32_t groups;
+};
+
+static bool lacks(const struct encoder *encoder, uint16_t origin, uint64_t seq)
+{
+	return seq > encoder->known[origin];
+}
+
+/* The next `bytes` of the chunk, zeroed; NULL where it is full. */
+static void *take(struct encoder *encoder, size_t bytes)
+{
+	uint8_t *at = encoder->at;
+
+	if (bytes > (size_t)(encoder->end - at))
+		return NULL;
+	memset(at, 0, bytes);
+	encoder->at += bytes;
+	return at;
+}
+
+static bool existence_encode(struct encoder *encoder, const struct blazei_row *row,
+                             struct blazei_txn_group *group)
+{
+	struct blazei_state_existence *op;
+
+	if (!(row->flags & BLAZEI_ROW_EXISTS) || !lacks(encoder, row->origin, row->seq))
+		return true;
+	op = take(encoder, sizeof(*op));
+	if (!op)
+		return false;
+	op->priority = row->priority;
+	op->hlc = row->hlc;
+	op->seq = row->seq;
+	op->origin = row->origin;
+	group->life = row->life;
+	group->flags = BLAZEI_GROUP_EXISTENCE;
+	if (blazei_row_alive(row))
+		group->flags |= BLAZEI_GROUP_ALIVE;
+	return true;
+}
+
+static bool register_encode(struct encoder *encoder, const struct blazei_entry *entry)
+{
+	const struct blazei_name *name = encoder->replica->names.names[entry->name];
+	struct blazei_state_register *reg;
+
+	reg = take(encoder,
+	           sizeof(*reg) + blazei_round_up((uint64_t)name->len + entry->value_len, 8));
+	if (!reg)
+		return false;
+	reg->priority = entry->priority;
+	reg->hlc = entry->hlc;
+	reg->seq = entry->seq;
+	reg->origin = entry->origin;
+	reg->name_len = name->len;
+	reg->flags = entry->flags & BLAZEI_ENTRY_UNSET ? BLAZEI_REGISTER_UNSET : 0;
+	reg->value_len = entry->value_len;
+	reg->life = entry->life;
+	memcpy(reg->bytes, name->text, name->len);
+	memcpy(reg->bytes + name->len, entry->value, entry->value_len);
+	return true;
+}
+
+/* Encodes what is lacking of a row from entry *ordinal on, where 0 stands for its existence and
+ * entry i for i + 1. Moves *ordinal on; true once the row is done. */
+static bool row_encode(struct encoder *encoder, const struct blazei_row *row, uint32_t *ordinal)
+{
+	uint8_t *start = encoder->at;
+	struct blazei_txn_group *group = take(encoder, sizeof(*group));
+	const struct blazei_entry *entry = blazei_row_first(row);
+	bool full = !group;
+
+	if (full)
+		return false;
+	group->id = row->id;
+	if (*ordinal == 0) {
+		full = !existence_encode(encoder, row, group);
+		*ordinal += !full;
+	}
+	for (uint32_t i = 1; i <= row->entry_count && !full; i++) {
+		if (i >= *ordinal) {
+			if (lacks(encoder, entry->origin, entry->seq)) {
+				full = group->register_count == UINT16_MAX ||
+				       !register_encode(encoder, entry);
+				group->register_count += !full;
+			}
+			*ordinal = full ? i : i + 1;
+		}
+		entry = blazei_entry_next(entry);
+	}
+	if (group->flags || group->register_count)
+		encoder->groups++;
+	else
+		encoder->at = start;
+	return !full;
+}
+
+/* Fills the chunk from the cursor on. */
+static void rows_encode(struct encoder *encoder, struct blazei_state_cursor *cursor)
+{
+	const struct blazei_table *table = &encoder->replica->table;
+	uint32_t number = (uint32_t)(cursor->next >> 32);
+	uint32_t ordinal = (uint32_t)cursor->next;
+
+	for (uint32_t i = 0; i < ROWS_PER_CHUNK && number < table->row_count; i++) {
+		if (!row_encode(encoder, table->rows[number], &ordinal))
+			break;
+		ordinal = 0;
+		number++;
+	}
+	cursor->next = (uint64_t)number << 32 | ordinal;
+}
+
+/* What the requester knows, by this replica's origin index; the caller frees it. */
+static uint64_t *known_by_index(const struct blazei_vector *vector,
+                                const struct blazei_vector_entry *known, unsigned count)
+{
+	uint64_t *seqs = calloc(vector->count, sizeof(*seqs));
+
+	if (!seqs)
+		return NULL;
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t index = blazei_vector_find(vector, &known[i].origin);
+
+		if (index != BLAZEI_ORIGIN_NONE && known[i].seq > seqs[index])
+			seqs[index] = known[i].seq;
+	}
+	return seqs;
+}
+
+int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
+                                   const struct blazei_vector_entry *known, unsigned known_count,
+                                   struct blazei_state_cursor *cursor, void *buf, size_t cap)
+{
+	const struct blazei_vector *vector = &replica->vector;
+	struct blazei_txn_header *header = buf;
+	size_t origins_bytes = vector->count * sizeof(struct blazei_origin);
+	struct encoder encoder = { .replica = replica };
+
+	if (cap < 2u << 20 || (uintptr_t)buf % 8 != 0)
+		return -EINVAL;
+	if (cursor->next >> 32 >= replica->table.row_count)
+		return 0;
+	encoder.known = known_by_index(vector, known, known_count);
+	if (!encoder.known)
+		return -ENOMEM;
+	if (cap > BLAZEI_TXN_BYTES_MAX)
+		cap = BLAZEI_TXN_BYTES_MAX;
+	memcpy(header + 1, vector->origins, origins_bytes);
+	encoder.at = (uint8_t *)(header + 1) + origins_bytes;
+	encoder.end = (uint8_t *)buf + (cap & ~(size_t)7);
+	rows_encode(&encoder, cursor);
+	free(encoder.known);
+	*header = (struct blazei_txn_header){
+		.bytes = (uint32_t)(encoder.at - (uint8_t *)buf),
+		.kind = BLAZEI_KIND_STATE,
+		.format = BLAZEI_FORMAT,
+		.origin_count = (uint16_t)vector->count,
+		.record_count = encoder.groups,
+	};
+	header->chain = blazei_txn_hash(header);
+	return header->bytes;
+}
+
+/* Merging ------------------------------------------------------------------------------------ */
+
+struct decoder {
+	struct blazei_replica *replica;
+	const struct blazei_origin *origins;
+	uint64_t now_ns;
+};
+
+/* A stamp from outside; interns its origin. -EBADMSG: a clock too far ahead, or too many origins;
+ * -ENOMEM. */
+static int stamp_read(const struct decoder *decoder, const struct blazei_state_existence *from,
+                      struct blazei_stamp *ret_stamp)
+{
+	uint16_t *index = &decoder->replica->map[from->origin];
+
+	if (blazei_hlc_ahead(from->hlc, decoder->now_ns))
+		return -EBADMSG;
+	if (*index == BLAZEI_ORIGIN_NONE) {
+		int rc = blazei_vector_intern(&decoder->replica->vector,
+		                              &decoder->origins[from->origin]);
+
+		if (rc < 0)
+			return rc == -ENOMEM ? rc : -EBADMSG;
+		*index = (uint16_t)rc;
+	}
+	*ret_stamp = (struct blazei_stamp){
+		.priority = from->priority,
+		.hlc = from->hlc,
+		.seq = from->seq,
+		.origin = *index,
+	};
+	blazei_hlc_observe(&decoder->replica->clock, from->hlc);
+	return 0;
+}
+
+static int register_merge(const struct decoder *decoder, struct blazei_row **row, uint64_t hash,
+                          const struct blazei_state_register *reg)
+{
+	/* The two layouts begin alike. */
+	const struct blazei_state_existence head = {
+		.priority = reg->priority,
+		.hlc = reg->hlc,
+		.seq = reg->seq,
+		.origin = reg->origin,
+	};
+	struct blazei_replica *replica = decoder->replica;
+	struct blazei_merge_value value = {
+		.value = reg->bytes + reg->name_len,
+		.value_len = reg->value_len,
+		.name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len),
+		.life = reg->life,
+		.unset = reg->flags & BLAZEI_REGISTER_UNSET,
+	};
+	struct blazei_row *roomy;
+	int rc;
+
+	if (value.name == BLAZEI_NAME_NONE)
+		return -ENOMEM;
+	rc = stamp_read(decoder, &head, &value.stamp);
+	if (rc < 0)
+		return rc;
+	roomy = blazei_table_room(
+	        &replica->table, *row, hash,
+	        blazei_merge_need(blazei_row_find(*row, value.name, value.life), value.value_len));
+	if (!roomy)
+		return -ENOMEM;
+	*row = roomy;
+	blazei_merge_field(replica, roomy, blazei_row_find(roomy, value.name, value.life), &value);
+	return 0;
+}
+
+/* Bytes of entries that a group's registers make in a row that has none. */
+static size_t group_room(const uint8_t *at, unsigned count)
+{
+	size_t room = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct blazei_state_register *reg = (const struct blazei_state_register *)at;
+
+		room += blazei_merge_need(NULL, reg->value_len);
+		at += blazei_state_register_bytes(reg);
+	}
+	return room;
+}
+
+static int group_merge(const struct decoder *decoder, const uint8_t **at)
+{
+	struct blazei_replica *replica = decoder->replica;
+	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
+	const struct blazei_state_existence *op =
+	        (const struct blazei_state_existence *)(group + 1);
+	bool existence = group->flags & BLAZEI_GROUP_EXISTENCE;
+	const uint8_t *reg = existence ? (const uint8_t *)(op + 1) : (const uint8_t *)op;
+	uint64_t hash = blazei_table_hash(&replica->table, &group->id);
+	struct blazei_row *row = blazei_table_find(&replica->table, &group->id, hash);
+	struct blazei_stamp stamp;
+	int rc;
+
+	if (!row)
+		row = blazei_table_add(&replica->table, &group->id, hash,
+		                       group_room(reg, group->register_count));
+	if (!row)
+		return -ENOMEM;
+	if (existence) {
+		rc = stamp_read(decoder, op, &stamp);
+		if (rc < 0)
+			return rc;
+		blazei_merge_existence(replica, row, &stamp, group->life,
+		                       group->flags & BLAZEI_GROUP_ALIVE);
+	}
+	for (unsigned i = 0; i < group->register_count; i++) {
+		const struct blazei_state_register *next =
+		        (const struct blazei_state_register *)reg;
+
+		rc = register_merge(decoder, &row, hash, next);
+		if (rc < 0)
+			return rc;
+		reg += blazei_state_register_bytes(next);
+	}
+	*at = reg;
+	return 0;
+}
+
+int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
+                               size_t len)
+{
+	const struct blazei_txn_header *header = data;
+	struct decoder decoder = { .replica = replica, .now_ns = now_ns };
+	const uint8_t *at;
+	int rc = blazei_state_check(data, len);
+
+	if (rc == 0) {
+		decoder.origins = blazei_txn_origins(header);
+		for (unsigned i = 0; i < header->origin_count; i++)
+			replica->map[i] = blazei_vector_find(&replica->vector, &decoder.origins[i]);
+		at = blazei_txn_groups(header);
+		for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
+			rc = group_merge(&decoder, &at);
+	}
+	if (rc == -EBADMSG)
+		replica->refused++;
+	return rc;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The index over ids and the memory of rows; see table.h.
+ *
+ * FAILURE Growth allocates first and switches over afterwards. A row that was added for a write
+ *         which then failed stays: it holds no register, so nothing shows it. */
+#include "lib/repl/table.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#define SLOTS_MIN   1024u
+#define ROWS_MIN    512u
+#define ROWS_MAX    (UINT32_MAX - 1)
+#define MALLOC_HEAD 8u
+/* From this size on a row that grows takes a quarter more, so that k appends cost k log k. */
+#define ROW_GENEROUS 512u
+
+int blazei_table_init(struct blazei_table *table, uint64_t seed)
+{
+	*table = (struct blazei_table){ .mask = SLOTS_MIN - 1, .seed = seed, .row_max = ROWS_MIN };
+	table->slots = calloc(SLOTS_MIN, sizeof(*table->slots));
+	table->rows = malloc(ROWS_MIN * sizeof(struct blazei_row *));
+	if (!table->slots || !table->rows) {
+		free(table->slots);
+		free(table->rows);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void blazei_table_fini(struct blazei_table *table)
+{
+	for (uint32_t i = 0; i < table->row_count; i++)
+		free(table->rows[i]);
+	free(table->rows);
+	free(table->slots);
+	*table = (struct blazei_table){ 0 };
+}
+
+uint64_t blazei_table_memory(const struct blazei_table *table)
+{
+	return table->row_bytes + (table->mask + 1) * sizeof(*table->slots) +
+	       (uint64_t)table->row_max * sizeof(struct blazei_row *);
+}
+
+static void slot_put(struct blazei_table *table, uint64_t hash, const struct blazei_row *row)
+{
+	uint64_t i = hash & table->mask;
+
+	while (table->slots[i] != 0)
+		i = (i + 1) & table->mask;
+	table->slots[i] = (hash & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)row;
+}
+
+/* Doubles the index. */
+static int index_grow(struct blazei_table *table)
+{
+	uint64_t count = (table->mask + 1) * 2;
+	uint64_t *slots = calloc(count, sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	free(table->slots);
+	table->slots = slots;
+	table->mask = count - 1;
+	for (uint32_t i = 0; i < table->row_count; i++) {
+		if (i + 16 < table->row_count)
+			__builtin_prefetch(table->rows[i + 16]);
+		slot_put(table, blazei_table_hash(table, &table->rows[i]->id), table->rows[i]);
+	}
+	return 0;
+}
+
+static int list_grow(struct blazei_table *table)
+{
+	uint64_t max = (uint64_t)table->row_max + table->row_max / 4;
+	struct blazei_row **rows;
+
+	if (max > ROWS_MAX)
+		return -ENOMEM;
+	rows = realloc(table->rows, max * sizeof(struct blazei_row *));
+	if (!rows)
+		return -ENOMEM;
+	table->rows = rows;
+	table->row_max = (uint32_t)max;
+	return 0;
+}
+
+struct blazei_row *blazei_table_add(struct blazei_table *table, const struct blaze_id *id,
+                                    uint64_t hash, size_t room)
+{
+	struct blazei_row *row;
+
+	if (room > UINT32_MAX / 2)
+		return NULL;
+	if (table->row_count == table->row_max && list_grow(table) < 0)
+		return NULL;
+	if (table->row_count >= (table->mask + 1) / 4 * 3 && index_grow(table) < 0)
+		return NULL;
+	row = malloc(sizeof(*row) + room);
+	if (!row)
+		return NULL;
+	*row = (struct blazei_row){
+		.id = *id,
+		.number = table->row_count,
+		.cap = (uint32_t)room,
+	};
+	table->row_bytes += malloc_usable_size(row) + MALLOC_HEAD;
+	table->rows[table->row_count++] = row;
+	slot_put(table, hash, row);
+	return row;
+}
+
+struct blazei_row *blazei_table_room(struct blazei_table *table, struct blazei_row *row,
+                                     uint64_t hash, size_t room)
+{
+	uint64_t i = hash & table->mask;
+	size_t old_bytes = malloc_usable_size(row) + MALLOC_HEAD;
+	size_t cap = row->used + room;
+	struct blazei_row *moved;
+
+	if (room <= row->cap - row->used)
+		return row;
+	if (cap > ROW_GENEROUS)
+		cap = blazei_round_up(cap + cap / 4, 8);
+	if (cap > UINT32_MAX / 2)
+		return NULL;
+	while (blazei_slot_row(table->slots[i]) != row)
+		i = (i + 1) & table->mask;
+	moved = realloc(row, sizeof(*row) + cap);
+	if (!moved)
+		return NULL;
+	moved->cap = (uint32_t)cap;
+	table->row_bytes += malloc_usable_size(moved) + MALLOC_HEAD - old_bytes;
+	table->rows[moved->number] = moved;
+	table->slots[i] = (hash & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)moved;
+	return moved;
+}
+
+struct blazei_entry *blazei_row_append(struct blazei_row *row, uint32_t name, uint32_t life,
+                                       uint32_t value_len)
+{
+	struct blazei_entry *entry = (struct blazei_entry *)(row->entries + row->used);
+
+	*entry = (struct blazei_entry){ .name = name, .life = life, .value_len = value_len };
+	row->used += (uint32_t)sizeof(*entry) + blazei_padded(value_len);
+	row->entry_count++;
+	return entry;
+}
+
+void blazei_row_resize(struct blazei_row *row, struct blazei_entry *entry, uint32_t value_len)
+{
+	uint32_t room = blazei_entry_room(entry);
+	uint32_t want = blazei_padded(value_len);
+	uint32_t slack = 0;
+
+	if (want <= room) {
+		slack = (room - want) / 8;
+		if (slack > BLAZEI_ENTRY_SLACK ||
+		    (slack > BLAZEI_ENTRY_SLACK_OK && room - want > want))
+			slack = 0;
+	}
+	if (want + slack * 8 != room) {
+		uint8_t *behind = entry->value + room;
+		uint8_t *to = entry->value + want;
+
+		memmove(to, behind, (size_t)(row->entries + row->used - behind));
+		row->used += want - room;
+	}
+	entry->value_len = value_len;
+	entry->flags = (uint16_t)((entry->flags & ~BLAZEI_ENTRY_SLACK) | slack);
+}

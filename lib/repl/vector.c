@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The version vector: which origins are known, and how far each is merged.
+ *
+ * WHY    Stamps name their origin by a 16-bit index, so origins are interned here, at most 4,096
+ *        of them, and never move. The table of slots has twice that many places and a keyed hash.
+ *        A local write must tell what it depends on: what advanced since the one before it is
+ *        kept as a list, so that finding it takes time in proportion to it. */
+#include <stdlib.h>
+
+#include "lib/repl/core.h"
+
+#define SLOT_COUNT  (2u * BLAZEI_ORIGINS_MAX)
+#define ORIGINS_MIN 16u
+
+int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
+                       uint64_t seed)
+{
+	int index;
+
+	*vector = (struct blazei_vector){ .seed = seed };
+	vector->slots = calloc(SLOT_COUNT, sizeof(*vector->slots));
+	if (!vector->slots)
+		return -ENOMEM;
+	index = blazei_vector_intern(vector, self);
+	if (index < 0)
+		blazei_vector_fini(vector);
+	return index;
+}
+
+void blazei_vector_fini(struct blazei_vector *vector)
+{
+	for (unsigned i = 0; i < vector->count; i++) {
+		struct blazei_parked *parked = vector->writers[i].first;
+
+		while (parked) {
+			struct blazei_parked *next = parked->next;
+
+			free(parked);
+			parked = next;
+		}
+	}
+	free(vector->origins);
+	free(vector->writers);
+	free(vector->advanced);
+	free(vector->waiting);
+	free(vector->slots);
+	*vector = (struct blazei_vector){ 0 };
+}
+
+/* The place of an origin in the slots, or the free one where it would be. */
+static unsigned slot_of(const struct blazei_vector *vector, const struct blazei_origin *origin)
+{
+	unsigned i = (unsigned)XXH3_64bits_withSeed(origin, sizeof(*origin), vector->seed);
+
+	for (i &= SLOT_COUNT - 1; vector->slots[i] != 0; i = (i + 1) & (SLOT_COUNT - 1))
+		if (blazei_origin_equal(&vector->origins[vector->slots[i] - 1], origin))
+			break;
+	return i;
+}
+
+uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct blazei_origin *origin)
+{
+	unsigned slot = vector->slots[slot_of(vector, origin)];
+
+	return slot ? (uint16_t)(slot - 1) : BLAZEI_ORIGIN_NONE;
+}
+
+/* Grows *array, of elements of that size, to max of them. */
+static bool array_grow(void *array, unsigned max, size_t size)
+{
+	void *old;
+	void *grown;
+
+	memcpy(&old, array, sizeof(old));
+	grown = realloc(old, max * size);
+	if (!grown)
+		return false;
+	memcpy(array, &grown, sizeof(grown));
+	return true;
+}
+
+static int grow(struct blazei_vector *vector)
+{
+	unsigned max = vector->max ? vector->max * 2 : ORIGINS_MIN;
+
+	if (vector->count < vector->max)
+		return 0;
+	if (vector->count == BLAZEI_ORIGINS_MAX)
+		return -E2BIG;
+	if (!array_grow(&vector->origins, max, sizeof(*vector->origins)) ||
+	    !array_grow(&vector->writers, max, sizeof(*vector->writers)) ||
+	    !array_grow(&vector->advanced, max, sizeof(*vector->advanced)) ||
+	    !array_grow(&vector->waiting, max, sizeof(*vector->waiting)))
+		return -ENOMEM;
+	vector->max = max;
+	return 0;
+}
+
+int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin)
+{
+	unsigned slot = slot_of(vector, origin);
+	int rc;
+
+	if (vector->slots[slot])
+		return vector->slots[slot] - 1;
+	rc = grow(vector);
+	if (rc < 0)
+		return rc;
+	vector->origins[vector->count] = *origin;
+	vector->writers[vector->count] = (struct blazei_writer){ .chain_known = true };
+	vector->slots[slot] = (uint16_t)(vector->count + 1);
+	return (int)vector->count++;
+}
+
+void blazei_vector_advanced(struct blazei_vector *vector, unsigned index)
+{
+	if (vector->writers[index].advanced || index == 0)
+		return;
+	vector->writers[index].advanced = true;
+	vector->advanced[vector->advanced_count++] = (uint16_t)index;
+}
+
+/* The public side ---------------------------------------------------------------------------- */
+
+unsigned blazei_replica_vector_count(const struct blazei_replica *replica)
+{
+	return replica->vector.count;
+}
+
+void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned index,
+                                 struct blazei_vector_entry *ret_entry)
+{
+	assert(index < replica->vector.count);
+	ret_entry->origin = replica->vector.origins[index];
+	ret_entry->seq = replica->vector.writers[index].seq;
+}
+
+uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
+                                   const struct blazei_origin *origin)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, origin);
+
+	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].seq;
+}
+
+int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
+                                const struct blazei_vector_entry *entries, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct blazei_writer *writer;
+		int index;
+
+		if (entries[i].seq == 0)
+			continue;
+		index = blazei_vector_intern(&replica->vector, &entries[i].origin);
+		if (index == -ENOMEM)
+			return index;
+		if (index < 0)
+			replica->refused++;
+		/* Nobody knows better than this replica how far it has written itself. */
+		if (index <= 0)
+			continue;
+		writer = &replica->vector.writers[index];
+		if (entries[i].seq <= writer->seq)
+			continue;
+		writer->seq = entries[i].seq;
+		writer->chain_known = false;
+		blazei_vector_advanced(&replica->vector, (unsigned)index);
+		blazei_park_drop(replica, (unsigned)index, writer->seq);
+	}
+	return blazei_park_drain(replica, now_ns);
+}
