@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+op_tests = tests/op/test_value_check tests/op/test_value_encode
+check_PROGRAMS += $(op_tests)
+TESTS += $(op_tests)
+op_help = tests/op/help.c tests/op/help.h
+tests_op_test_value_check_SOURCES = tests/op/test_value_check.c $(op_help)
+tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
