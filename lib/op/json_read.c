@@ -10,7 +10,10 @@
  *   I1   At most BLAZEI_VALUE_DEPTH_MAX frames; jansson's own recursion ends at its
  *        JSON_PARSER_MAX_DEPTH (2,048), and the length of the text is bounded before it.
  *   I2   The members of the frames lie in frame order: closing one cuts the stack back to where
- *        its first member was. */
+ *        its first member was.
+ *
+ * FAILURE  jansson reports memory that runs out in the middle of a token as a malformed token:
+ *        then the caller gets -EINVAL where -ENOMEM would be right. Everywhere else it is. */
 #include "lib/op/json.h"
 
 #include <jansson.h>
@@ -47,6 +50,7 @@ struct reader {
 static int parse_error(const json_error_t *error)
 {
 	switch (json_error_code(error)) {
+	case json_error_unknown: /* left as it was: jansson sets none where memory runs out */
 	case json_error_out_of_memory:
 		return -ENOMEM;
 	case json_error_stack_overflow:
@@ -58,7 +62,7 @@ static int parse_error(const json_error_t *error)
 
 static int text_parse(const char *json, size_t len, json_t **ret_root)
 {
-	json_error_t error;
+	json_error_t error = { .line = 0 };
 
 	if (json == NULL || len == 0)
 		return -EINVAL;
