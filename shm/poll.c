@@ -159,13 +159,32 @@ int blazei_reader_start(struct blaze_ring *ring)
 	return 0;
 }
 
+/* Unmaps lanes whose owners and names are gone and that are read to the end. */
+static void drop_drained(struct blazei_reader *reader)
+{
+	for (unsigned i = reader->roster.count; i-- > 0;) {
+		struct blazei_peer_entry *peer = reader->roster.peers[i];
+
+		/* Relaxed: a dead owner's tail does not move. */
+		if (peer->gone && atomic_load_explicit(&peer->map.head->flow.tail,
+		                                       memory_order_relaxed) == peer->position)
+			blazei_roster_remove(&reader->roster, i);
+	}
+}
+
 int blazei_reader_refresh(struct blaze_ring *ring)
 {
+	int rc;
+
 	/* Acquire: pairs with the release additions after linkat and unlinkat. */
 	if (blazei_likely(atomic_load_explicit(&ring->control->epoch, memory_order_acquire) ==
 	                  ring->reader.roster.epoch))
 		return 0;
-	return reader_scan(ring, false);
+	rc = reader_scan(ring, false);
+	/* A reader that sleeps on must not keep the memory of those who left. */
+	if (rc == 0)
+		drop_drained(&ring->reader);
+	return rc;
 }
 
 bool blazei_reader_ready(const struct blaze_ring *ring)
@@ -375,19 +394,6 @@ static int poll_lane(struct blaze_ring *ring, struct blazei_peer_entry *peer,
 }
 
 /* The whole ----------------------------------------------------------------------------------- */
-
-/* Unmaps lanes whose owners and names are gone and that are read to the end. */
-static void drop_drained(struct blazei_reader *reader)
-{
-	for (unsigned i = reader->roster.count; i-- > 0;) {
-		struct blazei_peer_entry *peer = reader->roster.peers[i];
-
-		/* Relaxed: a dead owner's tail does not move. */
-		if (peer->gone && atomic_load_explicit(&peer->map.head->flow.tail,
-		                                       memory_order_relaxed) == peer->position)
-			blazei_roster_remove(&reader->roster, i);
-	}
-}
 
 /* With nothing to read. */
 static void idle_work(struct blaze_ring *ring)

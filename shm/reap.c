@@ -138,11 +138,18 @@ int blazei_reap(struct blaze_ring *ring, struct blazei_reaper *reaper)
 
 void blazei_reap_own(struct blaze_ring *ring)
 {
+	/* Not our header in shared memory: whoever may write there may have. A wrong birth only
+	 * keeps or takes away a name (I2). */
+	const struct blazei_segment_header own = {
+		.slot = ring->slot.index,
+		.generation = ring->writer.generation,
+		.birth = ring->own.head->header.birth,
+	};
 	struct blazei_roster roster = { 0 };
 	unsigned bad, missed;
 
 	if (blazei_roster_scan(ring, &roster, &bad, &missed) >= 0 &&
-	    !somebody_needs(ring, &roster, &ring->own.head->header))
-		remove_lane(ring, &ring->own.head->header, false);
+	    !somebody_needs(ring, &roster, &own))
+		remove_lane(ring, &own, false);
 	blazei_roster_clear(&roster);
 }

@@ -181,16 +181,21 @@ static int attach_once(struct blaze_ring *ring, int parent_fd, const char *paren
                        const struct blazei_ring_plan *plan)
 {
 	int rc = open_directory(ring, parent_fd, parent_path, &plan->options);
+	bool claimed;
 
 	if (rc < 0)
 		return rc;
 	rc = claim(ring);
-	if (rc == 0)
+	claimed = rc == 0;
+	if (claimed)
 		rc = make_segment(ring, plan);
 	if (rc < 0) {
 		leave(ring);
 		blazei_probe_close(&ring->probe);
 		blazei_dir_close(&ring->dir);
+		/* We may have made the ring, and have no room to stay in it. */
+		if (claimed)
+			blazei_dir_remove_unused(parent_fd, parent_path, ring->name, ring->mode);
 	}
 	return rc;
 }

@@ -40,7 +40,7 @@ int blazei_control_open(struct blazei_dir *dir, bool writable, struct blazei_con
 	int rc;
 
 	if (fd < 0)
-		return errno == ELOOP ? -EACCES : -errno;
+		return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EACCES : -errno;
 	rc = blazei_file_check(dir, fd, BLAZEI_CONTROL_BYTES, NULL);
 	if (rc == 0 && pread(fd, ret_copy, sizeof(*ret_copy), 0) != (ssize_t)sizeof(*ret_copy))
 		rc = -EBADMSG;

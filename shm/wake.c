@@ -90,7 +90,7 @@ static int sleep_once(struct blaze_ring *ring, uint64_t remaining_ns)
 
 /* Looks for something to read for at most spin_ns. The time adapts: halved when it was in vain,
  * doubled when it was not. */
-static bool spin(struct blaze_ring *ring, uint64_t spin_ns)
+static void spin(struct blaze_ring *ring, uint64_t spin_ns)
 {
 	struct blazei_reader *reader = &ring->reader;
 	const uint64_t start = blazei_monotonic_ns();
@@ -111,7 +111,6 @@ out:
 		reader->spin_now_ns *= 2;
 	if (!ready && reader->spin_now_ns > spin_ns / 16 + 1)
 		reader->spin_now_ns /= 2;
-	return ready;
 }
 
 /* Now and then a reader that sleeps buries the dead: nobody else may be left to do it. */
@@ -129,6 +128,7 @@ int blaze_ring_wait(struct blaze_ring *ring, uint64_t timeout_ns)
 {
 	const uint64_t start = blazei_monotonic_ns();
 	uint64_t spin_ns, waited_ns = 0;
+	uint32_t unlinked;
 	int rc = blazei_ring_check(ring);
 
 	if (rc < 0)
@@ -137,13 +137,18 @@ int blaze_ring_wait(struct blaze_ring *ring, uint64_t timeout_ns)
 	if (rc < 0)
 		return rc;
 	spin_ns = timeout_ns < ring->spin_ns ? timeout_ns : ring->spin_ns;
-	if (spin(ring, spin_ns))
-		return 0;
+	spin(ring, spin_ns);
 	for (;;) {
+		/* Someone who came or went is nothing to poll yet. */
+		rc = blazei_reader_refresh(ring);
+		if (rc < 0)
+			return rc;
+		/* Acquire: pairs with mark_unlinked. Taken before the look at the lanes, so that
+		 * what was published before the unlinking is read first. */
+		unlinked = atomic_load_explicit(&ring->control->unlinked, memory_order_acquire);
 		if (blazei_reader_ready(ring))
 			return 0;
-		/* Acquire: pairs with mark_unlinked; what was published before is read first. */
-		if (atomic_load_explicit(&ring->control->unlinked, memory_order_acquire))
+		if (unlinked)
 			return -EIDRM;
 		waited_ns = blazei_monotonic_ns() - start;
 		if (waited_ns >= timeout_ns)
