@@ -73,7 +73,9 @@ configured() {
 tests_matching() {
 	dir=$1
 	shift
-	make -s --no-print-directory -C "$dir" print-tests | tr ' ' '\n' | sed '/^$/d' |
+	# A stale Makefile first makes itself anew, and talks.
+	make -s -C "$dir" Makefile >/dev/null 2>&1 </dev/null || :
+	make -s --no-print-directory -C "$dir" print-tests | tr ' ' '\n' | grep '^tests/' |
 		grep -E "$@" | tr '\n' ' '
 }
 
@@ -91,6 +93,7 @@ check_tree() {
 				"${result%.trs}.log" | head -n 20 >&2 || :
 			tail -n 25 "${result%.trs}.log" >&2
 		done
-		complain 'make check failed'
+		[ -n "$(find "$dir/tests" -name '*.trs')" ] || tail -n 5 "$work/output" >&2
+		complain "make check failed; its output is in $work/output"
 	fi
 }
