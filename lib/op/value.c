@@ -7,8 +7,9 @@
  *        nesting of items is checked over an explicit stack of BLAZEI_VALUE_DEPTH_MAX levels.
  *
  *        Nearly every value that replication applies is an integer, a bool, bytes or a string, and
- *        those need neither: check_plain settles them from their head, in about 20 instructions
- *        for an integer (callgrind; through the stream decoder it is about 120).
+ *        those need neither: blazei_value_check settles them from their head. Instructions counted
+ *        by callgrind (gcc 12, -O2): integers 22 to 33, bool and null 19, bytes 32, a string of
+ *        10 bytes 85; a double takes 320, a map of two members with an array in it 1,100.
  *
  * INVARIANTS
  *   I1   An item takes at least one byte, and a count above the bytes that are left is refused at
@@ -179,52 +180,51 @@ int blazei_item_read(const void *data, size_t len, struct blazei_item *ret_item)
 	return 0;
 }
 
-/* Reads a head that must be minimal, of a major type whose argument is a number or a length. */
-static bool head_read(const uint8_t *data, size_t len, uint64_t *ret_arg, size_t *ret_size)
+/* Reads a head that must be minimal, of a major type whose argument is a number or a length.
+ * Returns its bytes, or 0 where it is malformed. */
+static inline size_t head_read(const uint8_t *data, size_t len, uint64_t *ret_arg)
 {
 	const unsigned info = data[0] & 31;
-	uint64_t arg = info;
-	size_t size = 1;
+	uint16_t be16;
+	uint32_t be32;
+	uint64_t be64;
 
-	if (info >= 24) {
-		uint64_t be = 0;
-
-		size = 1 + ((size_t)1 << (info - 24));
-		if (info > 27 || len < size)
-			return false;
-		memcpy((uint8_t *)&be + sizeof(be) - (size - 1), data + 1, size - 1);
-		arg = be64toh(be);
-		if (head_size(arg) != size)
-			return false;
+	if (info < 24) {
+		*ret_arg = info;
+		return 1;
 	}
-	*ret_arg = arg;
-	*ret_size = size;
-	return true;
+	if (info == 24 && len >= 2) {
+		*ret_arg = data[1];
+		return data[1] < 24 ? 0 : 2;
+	}
+	if (info == 25 && len >= 3) {
+		memcpy(&be16, data + 1, sizeof(be16));
+		*ret_arg = be16toh(be16);
+		return *ret_arg <= UINT8_MAX ? 0 : 3;
+	}
+	if (info == 26 && len >= 5) {
+		memcpy(&be32, data + 1, sizeof(be32));
+		*ret_arg = be32toh(be32);
+		return *ret_arg <= UINT16_MAX ? 0 : 5;
+	}
+	if (info == 27 && len >= 9) {
+		memcpy(&be64, data + 1, sizeof(be64));
+		*ret_arg = be64toh(be64);
+		return *ret_arg <= UINT32_MAX ? 0 : 9;
+	}
+	return 0;
 }
 
-/* Settles values of one item without the stream decoder. 0, -EBADMSG, or -EAGAIN for others. */
-static int check_plain(const uint8_t *data, size_t len, enum blaze_type *ret_type)
+/* A string. */
+static int check_text(const uint8_t *data, size_t len, enum blaze_type *ret_type)
 {
-	const unsigned major = data[0] >> 5;
 	uint64_t arg;
-	size_t size;
+	const size_t size = head_read(data, len, &arg);
 
-	if (major > MAJOR_TEXT) {
-		if (data[0] < INITIAL_FALSE || data[0] > INITIAL_NULL)
-			return -EAGAIN;
-		*ret_type = data[0] == INITIAL_NULL ? BLAZE_TYPE_NULL : BLAZE_TYPE_BOOL;
-		return len == 1 ? 0 : -EBADMSG;
-	}
-	if (!head_read(data, len, &arg, &size))
+	if (size == 0 || len - size != arg || !blazei_utf8_valid(data + size, arg))
 		return -EBADMSG;
-	if (major <= MAJOR_NEGATIVE) {
-		*ret_type = BLAZE_TYPE_INT;
-		return len == size && arg <= INT64_MAX ? 0 : -EBADMSG;
-	}
-	if (len - size != arg)
-		return -EBADMSG;
-	*ret_type = major == MAJOR_BYTES ? BLAZE_TYPE_BYTES : BLAZE_TYPE_STRING;
-	return major == MAJOR_BYTES || blazei_utf8_valid(data + size, arg) ? 0 : -EBADMSG;
+	*ret_type = BLAZE_TYPE_STRING;
+	return 0;
 }
 
 /* Checks what follows the tag of a uuid; returns its bytes or -EBADMSG. */
@@ -370,21 +370,49 @@ static int check_nested(const uint8_t *data, size_t len)
 	}
 }
 
+/* All but the plain values. Kept out of line, so that those pay for no registers to be saved. */
+static __attribute__((noinline)) int check_other(const uint8_t *data, size_t len,
+                                                 enum blaze_type *ret_type)
+{
+	int r;
+
+	if (data[0] >> 5 == MAJOR_TEXT)
+		return check_text(data, len, ret_type);
+	r = check_nested(data, len);
+	if (r == 0)
+		*ret_type = blazei_value_type(data);
+	return r;
+}
+
 int blazei_value_check(const void *data, size_t len, enum blaze_type *ret_type)
 {
-	enum blaze_type type;
-	int r;
+	const uint8_t *initial = data;
+	uint64_t arg;
+	size_t size;
 
 	if (len == 0)
 		return -EBADMSG;
-	r = check_plain(data, len, &type);
-	if (r == -EAGAIN) {
-		r = check_nested(data, len);
-		type = blazei_value_type(data);
+	if (*initial >> 5 > MAJOR_BYTES) {
+		if (*initial < INITIAL_FALSE || *initial > INITIAL_NULL)
+			return check_other(data, len, ret_type);
+		if (len != 1)
+			return -EBADMSG;
+		*ret_type = *initial == INITIAL_NULL ? BLAZE_TYPE_NULL : BLAZE_TYPE_BOOL;
+		return 0;
 	}
-	if (r == 0)
-		*ret_type = type;
-	return r;
+	size = head_read(data, len, &arg);
+	if (size == 0)
+		return -EBADMSG;
+	if (*initial >> 5 == MAJOR_BYTES) {
+		if (len - size != arg)
+			return -EBADMSG;
+		*ret_type = BLAZE_TYPE_BYTES;
+		return 0;
+	}
+	if (len != size || arg > INT64_MAX)
+		return -EBADMSG;
+	*ret_type = BLAZE_TYPE_INT;
+	return 0;
 }
 
 enum blaze_type blazei_value_type(const void *value)

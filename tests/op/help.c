@@ -45,7 +45,8 @@ int check_exact(const void *data, size_t len, enum blaze_type *ret_type)
 	uint8_t *copy = malloc(len ? len : 1);
 	int r;
 
-	ck_assert_ptr_nonnull(copy);
+	if (copy == NULL) /* no assertion: the fuzzer runs outside of Check */
+		abort();
 	if (len)
 		memcpy(copy, data, len);
 	r = blazei_value_check(copy, len, ret_type);

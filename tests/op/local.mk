@@ -15,3 +15,15 @@ tests_op_test_record_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=realloc,--wrap=reallocarray
 tests_op_test_value_check_SOURCES = tests/op/test_value_check.c $(op_help)
 tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
+
+# libFuzzer's own main runs until it is stopped: then it is built by make check but not run.
+check_PROGRAMS += tests/op/fuzz_value
+tests_op_fuzz_value_SOURCES = tests/op/fuzz_value.c $(op_help)
+if FUZZING
+fuzz_CPPFLAGS = -DBLAZE_LIBFUZZER
+fuzz_LDFLAGS = -fsanitize=fuzzer
+else
+TESTS += tests/op/fuzz_value
+endif
+tests_op_fuzz_value_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_CPPFLAGS)
+tests_op_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_LDFLAGS)
