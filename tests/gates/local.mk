@@ -10,6 +10,7 @@ gates = \
 	tests/gates/gcc \
 	tests/gates/install \
 	tests/gates/layers \
+	tests/gates/leftovers \
 	tests/gates/lengths \
 	tests/gates/manual \
 	tests/gates/memcheck \
