@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What blaze-perf prints: one line of JSON, or a few lines for people with the bars beside the
+ * figures. Strings in it come from perf_machine and perf_commit, which need no escaping. */
+#include "perf/perf.h"
+
+#include <stdio.h>
+
+static double line_ns(const struct perf_result *r)
+{
+	return (r->line_before.p50_ns + r->line_after.p50_ns) / 2;
+}
+
+static double yard_rate(const struct perf_result *r)
+{
+	return (r->yard_before + r->yard_after) / 2;
+}
+
+static const char *latency_name(uint32_t latency)
+{
+	static const char *const names[] = { "spin", "asleep", "load", "none" };
+
+	return latency < sizeof(names) / sizeof(names[0]) ? names[latency] : "none";
+}
+
+static void print_json(const struct perf_result *r)
+{
+	const struct perf_options *o = &r->options;
+
+	printf("{\"bench\":\"ring\",\"writers\":%u,\"readers\":%u,\"size\":%u,\"batch\":%u,",
+	       o->duplex ? 2 : o->writers, o->duplex ? 2 : o->readers, o->size, o->batch);
+	printf("\"duplex\":%s,\"idle\":%u,\"lane\":%llu,\"lossless\":%s,",
+	       o->duplex ? "true" : "false", o->idle, (unsigned long long)o->lane_bytes,
+	       o->stall_ns == BLAZE_FOREVER || o->duplex ? "true" : "false");
+	printf("\"placement\":\"%s\",\"ops_per_second\":%.0f,\"yard_ops_per_second\":%.0f,",
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), r->ops_per_second,
+	       yard_rate(r));
+	printf("\"yard_before\":%.0f,\"yard_after\":%.0f,", r->yard_before, r->yard_after);
+	printf("\"line_ns\":%.1f,\"line_p99_ns\":%.1f,\"futex_wake_p50_ns\":%.0f,"
+	       "\"futex_wake_p99_ns\":%.0f,",
+	       line_ns(r), (r->line_before.p99_ns + r->line_after.p99_ns) / 2, r->futex.p50,
+	       r->futex.p99);
+	printf("\"latency\":\"%s\",\"latency_ns\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,"
+	       "\"p999\":%.1f,\"max\":%.1f},",
+	       latency_name(o->latency), r->latency.p50, r->latency.p90, r->latency.p99,
+	       r->latency.p999, r->latency.max);
+	printf("\"records\":%llu,\"laps\":%llu,\"lapped\":%llu,\"lost\":%llu,\"wrong\":%llu,",
+	       (unsigned long long)r->records, (unsigned long long)r->laps,
+	       (unsigned long long)r->lapped, (unsigned long long)r->lost,
+	       (unsigned long long)r->wrong);
+	printf("\"commit\":\"%s\",\"machine\":\"%s\"}\n", perf_commit(), perf_machine());
+}
+
+/* A figure, the one that it is held against, their ratio and the bar. Above says which way. */
+static void print_bar(double ratio, double bar, bool above, const char *against)
+{
+	printf("   %.2f x %s (bar %.1f: %s)\n", ratio, against, bar,
+	       (above ? ratio >= bar : ratio <= bar) ? "met" : "MISSED");
+}
+
+static void print_latency(const struct perf_result *r)
+{
+	const struct perf_latency_result *l = &r->latency;
+	uint32_t kind = r->options.latency;
+
+	if (kind == PERF_LATENCY_NONE)
+		return;
+	printf("latency    %s, one way: p50 %.0f, p90 %.0f, p99 %.0f, p99.9 %.0f, max %.0f ns "
+	       "(%llu samples)\n",
+	       latency_name(kind), l->p50, l->p90, l->p99, l->p999, l->max,
+	       (unsigned long long)l->count);
+	if (kind == PERF_LATENCY_SPIN && line_ns(r) > 0)
+		print_bar(l->p50 / line_ns(r), 2.2, false, "line transfer, p50");
+	if (kind == PERF_LATENCY_ASLEEP && r->futex.p99 > 0)
+		print_bar(l->p99 / r->futex.p99, 1.3, false, "raw futex wake, p99");
+}
+
+static void print_people(const struct perf_result *r)
+{
+	const struct perf_options *o = &r->options;
+
+	printf("ring       %u B, batch %u, lane %llu KiB, ", o->size, o->batch,
+	       (unsigned long long)(o->lane_bytes / 1024));
+	if (o->duplex)
+		printf("both directions at once");
+	else
+		printf("%u writer%s, %u reader%s", o->writers, o->writers == 1 ? "" : "s",
+		       o->readers, o->readers == 1 ? "" : "s");
+	printf(", %u idle\n", o->idle);
+	printf("machine    %s; %s; commit %s\n", perf_machine(),
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_commit());
+	printf("line       p50 %.0f ns before, %.0f after; futex wake p50 %.1f, p99 %.1f us\n",
+	       r->line_before.p50_ns, r->line_after.p50_ns, r->futex.p50 / 1e3, r->futex.p99 / 1e3);
+	printf("yard       %.1f M/s before, %.1f after\n", r->yard_before / 1e6,
+	       r->yard_after / 1e6);
+	printf("throughput %.2f M records/s%s\n", r->ops_per_second / 1e6,
+	       o->readers > 1 && !o->duplex ? " (each reader)" : "");
+	if (o->rate == 0 && yard_rate(r) > 0 && o->writers == 1 && o->readers == 1 && !o->duplex)
+		print_bar(r->ops_per_second / yard_rate(r), 0.8, true, "yard");
+	print_latency(r);
+	printf("content    %llu records verified, %llu lost, %llu wrong; %llu laps (%llu "
+	       "records)\n",
+	       (unsigned long long)r->records, (unsigned long long)r->lost,
+	       (unsigned long long)r->wrong, (unsigned long long)r->laps,
+	       (unsigned long long)r->lapped);
+}
+
+void perf_report_ring(const struct perf_result *result)
+{
+	if (result->options.json)
+		print_json(result);
+	else
+		print_people(result);
+}

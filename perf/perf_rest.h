@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a waker lets its sleeper fall asleep: the same for the raw futex, the ring and the database,
+ * so that their latencies compare. */
+#ifndef PERF_PERF_REST_H
+#define PERF_PERF_REST_H
+
+#include "perf/perf.h"
+
+#define PERF_REST_NS UINT64_C(100000)
+
+/* Waits until the sleeper has announced sleep number turn, then PERF_REST_NS more, spinning: a
+ * waker that slept too would measure its own CPU's wake-up. False once the run is over. */
+static inline bool perf_rest(struct perf_board *board, uint32_t turn)
+{
+	uint64_t until_ns;
+
+	/* Acquire pairs with the sleeper's release. */
+	while (atomic_load_explicit(&board->ball.resting, memory_order_acquire) != turn) {
+		if (perf_phase(board) == PERF_STOP)
+			return false;
+		perf_relax();
+	}
+	until_ns = perf_now_ns() + PERF_REST_NS;
+	while (perf_now_ns() < until_ns)
+		perf_relax();
+	return perf_phase(board) != PERF_STOP;
+}
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* blaze-perf as its users see it: what it prints, and that its verification can fail.
+ *
+ * Runs are short and their speed is never looked at: this machine may be busy, or a sanitizer's. */
+#include <check.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define SHORT_RUN "--seconds 0.05 --lane 65536 --latency none --json"
+
+/* Runs blaze-perf; returns its exit status. Its first line of JSON goes to *ret_json (may be
+ * NULL), which is NULL where there was none. */
+static int perf(const char *arguments, json_t **ret_json)
+{
+	const char *build = getenv("BLAZE_BUILDDIR");
+	char command[1024], line[4096] = "", rest[256];
+	FILE *out;
+	int status;
+
+	snprintf(command, sizeof(command), "'%s/perf/blaze-perf' %s 2>&1",
+	         build != NULL ? build : ".", arguments);
+	out = popen(command, "r");
+	ck_assert_ptr_nonnull(out);
+	if (fgets(line, sizeof(line), out) == NULL)
+		line[0] = '\0';
+	while (fgets(rest, sizeof(rest), out) != NULL)
+		continue;
+	status = pclose(out);
+	ck_assert_msg(WIFEXITED(status), "%s: status %d", command, status);
+	if (ret_json != NULL) {
+		*ret_json = json_loads(line, 0, NULL);
+		ck_assert_msg(*ret_json != NULL, "%s: no JSON: %s", command, line);
+	}
+	return WEXITSTATUS(status);
+}
+
+static double number(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	ck_assert_msg(json_is_number(value), "no number %s", key);
+	return json_number_value(value);
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	ck_assert_msg(json_is_string(value), "no string %s", key);
+	return json_string_value(value);
+}
+
+START_TEST(ring_json_has_every_key)
+{
+	static const char *const percentiles[] = { "p50", "p90", "p99", "p999", "max" };
+	const char *placement;
+	json_t *json, *latency;
+	double previous = 0;
+
+	ck_assert_int_eq(perf("ring --seconds 0.1 --batch 8 --json", &json), 0);
+	ck_assert_str_eq(text(json, "bench"), "ring");
+	ck_assert_int_eq((int)number(json, "writers"), 1);
+	ck_assert_int_eq((int)number(json, "readers"), 1);
+	ck_assert_int_eq((int)number(json, "size"), 64);
+	ck_assert_int_eq((int)number(json, "batch"), 8);
+	placement = text(json, "placement");
+	ck_assert(strcmp(placement, "near") == 0 || strcmp(placement, "far") == 0 ||
+	          strcmp(placement, "mixed") == 0);
+	ck_assert(number(json, "ops_per_second") > 0);
+	ck_assert(number(json, "yard_ops_per_second") > 0);
+	ck_assert(number(json, "line_ns") > 0);
+	ck_assert(number(json, "futex_wake_p99_ns") > 0);
+	latency = json_object_get(json, "latency_ns");
+	ck_assert(json_is_object(latency));
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert(number(latency, percentiles[i]) >= previous);
+		previous = number(latency, percentiles[i]);
+	}
+	ck_assert(previous > 0);
+	ck_assert(number(json, "records") > 0);
+	ck_assert(number(json, "lost") == 0);
+	ck_assert(number(json, "wrong") == 0);
+	ck_assert(text(json, "machine")[0] != '\0');
+	ck_assert(text(json, "commit")[0] != '\0');
+	json_decref(json);
+}
+END_TEST
+
+/* Each shape loses nothing: all lanes are lossless. */
+static const char *const shapes[] = {
+	"ring --writers 3 " SHORT_RUN,
+	"ring --readers 3 " SHORT_RUN,
+	"ring --duplex " SHORT_RUN,
+	"ring --batch 1 " SHORT_RUN,
+	"ring --size 33 --batch 7 " SHORT_RUN,
+	"ring --size 4096 --batch 2 " SHORT_RUN,
+	"ring --reserve " SHORT_RUN,
+	"ring --rate 20000 --batch 4 " SHORT_RUN,
+	"ring --idle 5 " SHORT_RUN,
+	"ring --latency load --rate 50000 --seconds 0.05 --json",
+	"ring --latency asleep --seconds 0.05 --json",
+};
+
+START_TEST(ring_shape_loses_nothing)
+{
+	json_t *json;
+
+	ck_assert_int_eq(perf(shapes[_i], &json), 0);
+	ck_assert(number(json, "records") > 0);
+	ck_assert(number(json, "ops_per_second") > 0);
+	ck_assert(number(json, "lost") == 0);
+	ck_assert(number(json, "wrong") == 0);
+	ck_assert(number(json, "laps") == 0);
+	if (strcmp(text(json, "latency"), "none") != 0)
+		ck_assert(number(json_object_get(json, "latency_ns"), "p50") > 0);
+	json_decref(json);
+}
+END_TEST
+
+static const struct {
+	const char *arguments;
+	bool lost, wrong;
+} sabotages[] = {
+	{ "ring --sabotage corrupt " SHORT_RUN, false, true },
+	{ "ring --sabotage drop " SHORT_RUN, true, false },
+	{ "ring --sabotage duplicate " SHORT_RUN, true, true },
+	{ "ring --batch 1 --sabotage corrupt " SHORT_RUN, false, true },
+	{ "ring --batch 1 --sabotage drop " SHORT_RUN, true, false },
+	{ "ring --duplex --sabotage corrupt " SHORT_RUN, false, true },
+};
+
+START_TEST(ring_sabotage_fails)
+{
+	json_t *json;
+
+	ck_assert_int_eq(perf(sabotages[_i].arguments, &json), 1);
+	ck_assert_int_eq(number(json, "lost") > 0, sabotages[_i].lost);
+	ck_assert_int_eq(number(json, "wrong") > 0, sabotages[_i].wrong);
+	/* One record: the rest was right. */
+	ck_assert(number(json, "lost") <= 2 && number(json, "wrong") <= 2);
+	json_decref(json);
+}
+END_TEST
+
+START_TEST(yardsticks_print_json)
+{
+	json_t *json;
+
+	ck_assert_int_eq(perf("yard --seconds 0.05 --json", &json), 0);
+	ck_assert(number(json, "ops_per_second") > 0);
+	ck_assert(number(json, "lost") == 0 && number(json, "wrong") == 0);
+	json_decref(json);
+	ck_assert_int_eq(perf("line --json", &json), 0);
+	ck_assert(number(json, "p50_ns") > 0);
+	json_decref(json);
+	ck_assert_int_eq(perf("futex --seconds 0.05 --json", &json), 0);
+	ck_assert(number(json, "p99_ns") >= number(json, "p50_ns"));
+	json_decref(json);
+}
+END_TEST
+
+static const char *const usage_errors[] = {
+	"",
+	"nonsense",
+	"ring --batch 0",
+	"ring --batch 1x",
+	"ring --size 8",
+	"ring --lane 100000",
+	"ring --lane 65536 --size 16384",
+	"ring --writers 32 --readers 32 --idle 1",
+	"ring --latency sometimes",
+	"ring --sabotage gently",
+	"ring --sabotage drop --reserve",
+	"ring --seconds nan",
+	"ring surplus",
+	"yard surplus",
+};
+
+START_TEST(usage_error_exits_2)
+{
+	ck_assert_int_eq(perf(usage_errors[_i], NULL), 2);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("blaze-perf");
+	TCase *tcase = tcase_create("blaze-perf");
+	SRunner *runner;
+	int failed;
+
+	/* Sanitizers are slow, and starting up takes longer than running. */
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, ring_json_has_every_key);
+	tcase_add_loop_test(tcase, ring_shape_loses_nothing, 0, sizeof(shapes) / sizeof(shapes[0]));
+	tcase_add_loop_test(tcase, ring_sabotage_fails, 0,
+	                    sizeof(sabotages) / sizeof(sabotages[0]));
+	tcase_add_test(tcase, yardsticks_print_json);
+	tcase_add_loop_test(tcase, usage_error_exits_2, 0,
+	                    sizeof(usage_errors) / sizeof(usage_errors[0]));
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
