@@ -34,3 +34,7 @@ EXTRA_DIST += perf/NOTES.md
 bench: perf/blaze-perf
 	@commit=$$(git -C $(srcdir) describe --always --dirty 2>/dev/null) || commit=; \
 	BLAZE_PERF_COMMIT=$$commit perf/blaze-perf bench
+
+# The replica core alone: perf/bench_replica [RECORDS [OPERATIONS]].
+noinst_PROGRAMS += perf/bench_replica
+perf_bench_replica_SOURCES = perf/bench_replica.c

@@ -27,3 +27,7 @@ TESTS += tests/op/fuzz_value
 endif
 tests_op_fuzz_value_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_CPPFLAGS)
 tests_op_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_LDFLAGS)
+
+check_PROGRAMS += tests/op/test_txn
+TESTS += tests/op/test_txn
+tests_op_test_txn_SOURCES = tests/op/test_txn.c

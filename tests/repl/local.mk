@@ -3,3 +3,6 @@ check_PROGRAMS += tests/repl/test_laws tests/repl/test_replica
 TESTS += tests/repl/test_laws tests/repl/test_replica
 tests_repl_test_laws_SOURCES = tests/repl/harness.h tests/repl/test_laws.c
 tests_repl_test_replica_SOURCES = tests/repl/harness.h tests/repl/test_replica.c
+check_PROGRAMS += tests/repl/test_hostile
+TESTS += tests/repl/test_hostile
+tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c
