@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+libblazeshm_la_SOURCES += \
+	lib/db/answer.c \
+	lib/db/answer.h \
+	lib/db/attach.c \
+	lib/db/board.c \
+	lib/db/board.h \
+	lib/db/census.c \
+	lib/db/census.h \
+	lib/db/db.c \
+	lib/db/db.h \
+	lib/db/lag.c \
+	lib/db/pull.c \
+	lib/db/pull.h \
+	lib/db/read.c \
+	lib/db/service.c \
+	lib/db/service.h \
+	lib/db/turn.c \
+	lib/db/write.c

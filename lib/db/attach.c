@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A database's place on its ring: joining, leaving, links, and coming back when it was removed.
+ *
+ * CONCURRENCY  The link is opened before any lock is taken but poll_lock, and closed after the
+ * others are dropped: writers never wait for the file system. Only the swap of the pointer holds
+ * all three.
+ *
+ * FAILURE  When somebody removes the ring (-EIDRM), what was written meanwhile and what the others
+ *        had not read yet is in no lane any more. The new board shows the own seq, so the others
+ *        fetch it, and the same the other way. */
+#include "lib/db/db.h"
+
+#include <stdio.h>
+
+#define REOPEN_NS (100 * BLAZEI_NS_PER_MS)
+
+void blazei_db_show_text(struct blaze_db *db)
+{
+	if (db->link != NULL)
+		blazei_board_publish(blazei_db_board(db), &db->text);
+}
+
+void blazei_db_show_vector(struct blaze_db *db)
+{
+	struct blazei_board *board = blazei_db_board(db);
+	unsigned count = blazei_replica_vector_count(db->replica);
+
+	if (board == NULL)
+		return;
+	if (count > BLAZEI_BOARD_VECTOR_MAX)
+		count = BLAZEI_BOARD_VECTOR_MAX;
+	for (unsigned i = 1; i < count; i++) {
+		struct blazei_vector_entry entry;
+
+		blazei_replica_vector_entry(db->replica, i, &entry);
+		blazei_board_vector_store(board, i, &entry);
+	}
+}
+
+static int link_open(const struct blaze_db *db, struct blazei_link **ret_link)
+{
+	const struct blazei_link_options options = {
+		.lane_bytes = db->lane_bytes,
+		.board_bytes = BLAZEI_BOARD_BYTES,
+	};
+	char ring[BLAZEI_DB_NAME_MAX + 4];
+
+	snprintf(ring, sizeof(ring), "db.%s", db->name);
+	return blazei_link_open_ring(ring, &options, ret_link);
+}
+
+/* Puts a link in the place of the present one, which is returned. poll_lock is held. */
+static struct blazei_link *link_swap(struct blaze_db *db, struct blazei_link *link)
+{
+	struct blazei_link *before;
+	struct blazei_vector_entry self;
+
+	pthread_mutex_lock(&db->write_lock);
+	pthread_mutex_lock(&db->lock);
+	before = db->link;
+	db->link = link;
+	/* Relaxed: all who read it in earnest hold one of these locks. */
+	atomic_store_explicit(&db->removed, false, memory_order_relaxed);
+	if (link != NULL) {
+		blazei_replica_vector_entry(db->replica, 0, &self);
+		blazei_board_vector_store(blazei_db_board(db), 0, &self);
+		blazei_db_show_vector(db);
+		blazei_db_show_text(db);
+	}
+	pthread_mutex_unlock(&db->lock);
+	pthread_mutex_unlock(&db->write_lock);
+	return before;
+}
+
+/* Ends what is under way on the present link. poll_lock is held. */
+static void transfers_stop(struct blaze_db *db)
+{
+	blazei_pull_stop(db);
+	blazei_answers_stop(db);
+	blazei_census_clear(&db->census);
+	db->next_check_ns = 0;
+}
+
+static void text_fill(struct blaze_db *db, const char *node_name, enum blaze_role role)
+{
+	pthread_mutex_lock(&db->lock);
+	memset(&db->text, 0, sizeof(db->text));
+	db->text.node = db->self.node;
+	db->text.incarnation = db->self.incarnation;
+	db->text.role = role;
+	db->text.policy = db->policy;
+	memcpy(db->text.db_name, db->name, strlen(db->name));
+	memcpy(db->text.node_name, node_name, strnlen(node_name, sizeof(db->text.node_name)));
+	blazei_replica_set_server(db->replica, role == BLAZE_ROLE_SERVER);
+	pthread_mutex_unlock(&db->lock);
+}
+
+int blazei_db_join(struct blaze_db *db, const char *node_name, enum blaze_role role)
+{
+	struct blazei_link *link;
+	int error = 0;
+
+	blazei_db_poll_lock(db);
+	if (db->link != NULL)
+		error = -EBUSY;
+	if (error == 0)
+		error = link_open(db, &link);
+	if (error == 0) {
+		text_fill(db, node_name, role);
+		link_swap(db, link);
+		/* From here on nothing passes by: this makes the node a reader of the lanes. */
+		(void)blazei_db_census(db, true);
+		/* Release: pairs with the acquire in blaze_db_close. */
+		atomic_store_explicit(&db->registered, true, memory_order_release);
+		/* The others look at the new board now rather than at their next time-out. */
+		link->ops->wake(link);
+	}
+	blazei_db_poll_unlock(db);
+	return error;
+}
+
+void blazei_db_leave(struct blaze_db *db)
+{
+	struct blazei_link *link;
+
+	blazei_db_poll_lock(db);
+	transfers_stop(db);
+	link = link_swap(db, NULL);
+	pthread_mutex_lock(&db->lock);
+	blazei_replica_set_server(db->replica, false);
+	pthread_mutex_unlock(&db->lock);
+	if (link != NULL)
+		link->ops->close(link);
+	blazei_db_poll_unlock(db);
+	/* Release: pairs with the acquire in blaze_db_close; only now may db be freed. */
+	atomic_store_explicit(&db->registered, false, memory_order_release);
+}
+
+void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns)
+{
+	struct blazei_link *link;
+	int error;
+
+	if (now_ns < db->next_reopen_ns)
+		return;
+	error = link_open(db, &link);
+	if (error != 0) {
+		db->next_reopen_ns = now_ns + REOPEN_NS;
+		blazei_log(BLAZE_LOG_ERROR, "database %s: cannot attach to its ring anew: %s",
+		           db->name, blaze_strerror(error));
+		return;
+	}
+	blazei_log(BLAZE_LOG_WARNING, "database %s: its ring was removed, attached anew", db->name);
+	transfers_stop(db);
+	link = link_swap(db, link);
+	link->ops->close(link);
+	(void)blazei_db_census(db, true);
+	/* Those who came before look at this board now rather than at their next time-out. */
+	db->link->ops->wake(db->link);
+}
+
+int blazei_db_link(struct blaze_db *db, const struct blaze_id *node, enum blaze_link_mode mode)
+{
+	struct blazei_board_link *last;
+	int error = 0;
+
+	blazei_db_poll_lock(db);
+	pthread_mutex_lock(&db->lock);
+	for (uint32_t i = 0; i < db->text.link_count && error == 0; i++) {
+		if (blazei_id_equal(&db->text.links[i].node, node))
+			error = -EEXIST;
+	}
+	if (error == 0 && db->link == NULL)
+		error = -ENOENT;
+	if (error == 0 && db->text.link_count == BLAZEI_BOARD_LINKS_MAX)
+		error = -ENOSPC;
+	if (error == 0) {
+		last = &db->text.links[db->text.link_count++];
+		memset(last, 0, sizeof(*last));
+		last->node = *node;
+		last->mode = mode;
+		blazei_db_show_text(db);
+	}
+	pthread_mutex_unlock(&db->lock);
+	if (error == 0) {
+		db->census.changed = true;
+		db->next_check_ns = 0;
+		/* Wakes the own service as well. */
+		db->link->ops->wake(db->link);
+	}
+	blazei_db_poll_unlock(db);
+	return error;
+}
+
+int blazei_db_census(struct blaze_db *db, bool probe)
+{
+	int error;
+
+	if (db->link == NULL)
+		return -ENOENT;
+	error = blazei_census_update(&db->census, db->link, probe);
+	if (error == 0 && db->census.changed)
+		error = blazei_census_reach(&db->census, &db->text, &db->self.node, db->policy);
+	return error;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing a database, and its counters.
+ *
+ * FAILURE  In a forked child the replica may have been caught in the middle of a change by another
+ *        thread of the parent: it is not walked, its memory is left to the end of the process. */
+#include "lib/db/db.h"
+
+#include <stdlib.h>
+
+#include "lib/db/service.h"
+
+#define SPIN_DEFAULT_NS (20 * 1000)
+#define LANE_BYTES_MIN  (UINT64_C(64) << 10)
+#define LANE_BYTES_MAX  (UINT64_C(1) << 30)
+
+int blazei_db_usable(const struct blaze_db *db)
+{
+	if (db == NULL)
+		return -EINVAL;
+	return blazei_forked_since(db->fork_generation) ? -ECHILD : 0;
+}
+
+int blazei_db_writable(const struct blaze_db *db)
+{
+	int error = blazei_db_usable(db);
+
+	if (error != 0)
+		return error;
+	return blazei_db_visiting(db) ? -EDEADLK : 0;
+}
+
+void blazei_db_poll_lock(struct blaze_db *db)
+{
+	/* Relaxed: a hint that makes the service thread step aside; the mutex does the rest. */
+	atomic_fetch_add_explicit(&db->poll_waiters, 1, memory_order_relaxed);
+	pthread_mutex_lock(&db->poll_lock);
+	atomic_fetch_sub_explicit(&db->poll_waiters, 1, memory_order_relaxed);
+}
+
+void blazei_db_poll_unlock(struct blaze_db *db)
+{
+	pthread_mutex_unlock(&db->poll_lock);
+}
+
+static int options_check(const char *name, const char *path, const struct blaze_db_options *options)
+{
+	uint64_t lane = options->lane_bytes;
+
+	if (!blazei_name_valid(name, BLAZEI_DB_NAME_MAX))
+		return -EINVAL;
+	if (path != NULL && strcmp(path, "mem:") != 0)
+		return -EOPNOTSUPP;
+	if (options->store != NULL && strcmp(options->store, "mem:") != 0)
+		return -EOPNOTSUPP;
+	if (options->durability > BLAZE_DURABILITY_SYNC || options->policy > BLAZE_POLICY_LWW)
+		return -EINVAL;
+	if (options->durability > BLAZE_DURABILITY_NONE)
+		return -EOPNOTSUPP;
+	if ((options->flags & ~BLAZE_DB_MANUAL) != 0)
+		return -EINVAL;
+	if (lane != 0 &&
+	    ((lane & (lane - 1)) != 0 || lane < LANE_BYTES_MIN || lane > LANE_BYTES_MAX))
+		return -EINVAL;
+	return 0;
+}
+
+static int lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attributes;
+	int error = pthread_mutexattr_init(&attributes);
+
+	if (error != 0)
+		return -error;
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+	error = pthread_mutex_init(lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return -error;
+}
+
+static int replica_open(struct blaze_db *db)
+{
+	struct blazei_replica_options options = { .policy = db->policy };
+	int error = blaze_id_new(&db->self.node);
+
+	if (error == 0)
+		error = blazei_random(&db->self.incarnation, sizeof(db->self.incarnation));
+	if (error == 0)
+		error = blazei_random(&options.hash_seed, sizeof(options.hash_seed));
+	if (error != 0)
+		return error;
+	options.self = db->self;
+	return blazei_replica_new(&options, &db->replica);
+}
+
+static void db_free(struct blaze_db *db)
+{
+	pthread_mutex_destroy(&db->write_lock);
+	pthread_mutex_destroy(&db->lock);
+	pthread_mutex_destroy(&db->poll_lock);
+	if (db->replica != NULL)
+		blazei_replica_free(db->replica);
+	free(db->out);
+	free(db);
+}
+
+static int db_new(const char *name, const struct blaze_db_options *options,
+                  struct blaze_db **ret_db)
+{
+	struct blaze_db *db = aligned_alloc(BLAZEI_CACHE_LINE, sizeof(*db));
+	int error;
+
+	if (db == NULL)
+		return -ENOMEM;
+	memset(db, 0, sizeof(*db));
+	db->flags = options->flags;
+	db->spin_ns = options->spin_ns != 0 ? options->spin_ns : SPIN_DEFAULT_NS;
+	db->lane_bytes = options->lane_bytes;
+	db->policy = options->policy != BLAZE_POLICY_DEFAULT ? options->policy
+	                                                     : BLAZE_POLICY_SERVER_PRIORITY;
+	db->census.reap = blazei_pull_reap;
+	memcpy(db->name, name, strlen(name));
+	/* Relaxed: read in the thread that opens; a fork after this is what it tells. */
+	db->fork_generation = atomic_load_explicit(&blazei_fork_generation, memory_order_relaxed);
+	error = lock_init(&db->write_lock);
+	if (error == 0)
+		error = lock_init(&db->lock);
+	if (error == 0)
+		error = lock_init(&db->poll_lock);
+	if (error == 0)
+		error = replica_open(db);
+	if (error != 0) {
+		db_free(db);
+		return error;
+	}
+	*ret_db = db;
+	return 0;
+}
+
+int blaze_db_open(const char *name, const char *path, const struct blaze_db_options *options,
+                  struct blaze_db **ret_db)
+{
+	struct blaze_db_options known;
+	struct blaze_db *db;
+	int error;
+
+	if (name == NULL || ret_db == NULL)
+		return -EINVAL;
+	error = blazei_options_read(options, sizeof(known), &known);
+	if (error == 0)
+		error = options_check(name, path, &known);
+	if (error == 0)
+		error = blazei_fork_init();
+	if (error != 0)
+		return error;
+	error = db_new(name, &known, &db);
+	if (error != 0)
+		return error;
+	if ((db->flags & BLAZE_DB_MANUAL) == 0) {
+		error = blazei_service_add(db);
+		if (error != 0) {
+			db_free(db);
+			return error;
+		}
+	}
+	*ret_db = db;
+	return 0;
+}
+
+int blaze_db_close(struct blaze_db *db)
+{
+	int error = blazei_db_writable(db);
+
+	if (error == -ECHILD) {
+		if (db->link != NULL)
+			db->link->ops->close(db->link);
+		free(db);
+		return 0;
+	}
+	if (error != 0)
+		return error;
+	/* Acquire: pairs with the release in blazei_db_leave, so that all it did is done. */
+	if (atomic_load_explicit(&db->registered, memory_order_acquire))
+		return -EBUSY;
+	if ((db->flags & BLAZE_DB_MANUAL) == 0)
+		blazei_service_remove(db);
+	db_free(db);
+	return 0;
+}
+
+int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats)
+{
+	struct blaze_db_stats stats = BLAZE_DB_STATS_INIT;
+	uint32_t size;
+	int error = blazei_db_usable(db);
+
+	if (error != 0)
+		return error;
+	if (ret_stats == NULL || ret_stats->struct_size < sizeof(stats.struct_size))
+		return -EINVAL;
+	pthread_mutex_lock(&db->lock);
+	blazei_replica_stats(db->replica, &stats);
+	pthread_mutex_unlock(&db->lock);
+	/* Relaxed: counters of their own. */
+	stats.catch_ups = atomic_load_explicit(&db->catch_ups, memory_order_relaxed);
+	stats.laps = atomic_load_explicit(&db->laps, memory_order_relaxed);
+	size = ret_stats->struct_size;
+	memcpy(ret_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));
+	ret_stats->struct_size = size;
+	return 0;
+}

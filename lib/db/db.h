@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The database: a replica, its place on a link, and what keeps the two in step.
+ *
+ * CONCURRENCY
+ *   Three locks, always taken in this order:
+ *     poll_lock   the polling side of the link: poll, each_peer, prepare_sleep; the census;
+ * catch-up write_lock  local writes from the replica to the lane, so that the lane's order is the
+ * order of seq; entry 0 of the board lock        the replica, the own description, the board's
+ * other entries A writer that finds its lane full waits with write_lock held only, so what comes in
+ * is merged meanwhile and two databases that write to each other cannot stall each other. `link` is
+ * changed with all three held and may be read with any one. The service thread (service.c), or
+ * blaze_db_pump, takes turns: turn.c receives, lag.c finds out what is lacking, pull.c fetches it,
+ * answer.c serves others. None of them waits.
+ *
+ * INVARIANTS
+ *   I1  Own transactions enter the lane in the order of seq, and the board names one only
+ * afterwards. I2  Whatever a lane loses or was never given is fetched as state: every miss shows as
+ * a board vector ahead of the own one, however it came about. I3  Only what reachable members sent
+ * is merged.
+ *
+ * FAILURE  After a fork the child's handle is dead: the other threads that may have been inside it
+ *        are gone and its locks with them. Closing it there frees what is safe to free. */
+#ifndef BLAZEI_DB_DB_H
+#define BLAZEI_DB_DB_H
+
+#include <pthread.h>
+
+#include <blaze/topology.h>
+
+#include "lib/db/answer.h"
+#include "lib/db/census.h"
+#include "lib/db/pull.h"
+
+#define BLAZEI_DB_NAME_MAX 61u
+
+struct blaze_db {
+	uint32_t fork_generation;
+	uint32_t flags;
+	uint64_t spin_ns;
+	uint64_t lane_bytes;
+	enum blaze_policy policy;
+	char name[BLAZEI_DB_NAME_MAX + 1];
+	struct blazei_origin self;
+	atomic_bool registered;
+	atomic_bool removed; /* the ring was unlinked: attach anew */
+	_Atomic uint64_t laps;
+	_Atomic uint64_t catch_ups;
+
+	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
+	unsigned char *out; /* the transaction that is being published */
+	size_t out_cap;
+
+	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
+	struct blazei_replica *replica;
+	struct blazei_board_description text;
+
+	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
+	atomic_uint poll_waiters; /* threads that want poll_lock: the service steps aside */
+	struct blazei_link *link; /* NULL while not registered */
+	struct blazei_census census;
+	struct blazei_pull pull;
+	struct blazei_answer answers[BLAZEI_ANSWERS_MAX];
+	uint64_t drains;        /* polls that found nothing left */
+	uint64_t advanced;      /* transactions that came in, by lane or by catch-up */
+	uint64_t next_check_ns; /* of lag.c */
+	uint64_t next_probe_ns;
+	uint64_t next_reopen_ns;
+};
+
+/* -ECHILD after fork, -EINVAL for NULL. */
+int blazei_db_usable(const struct blaze_db *db);
+/* The same, and -EDEADLK inside a visitor of this database. */
+int blazei_db_writable(const struct blaze_db *db);
+bool blazei_db_visiting(const struct blaze_db *db);
+
+/* The polling side's lock, ahead of the service thread. */
+void blazei_db_poll_lock(struct blaze_db *db);
+void blazei_db_poll_unlock(struct blaze_db *db);
+
+/* The own board, NULL while not registered. Any of the three locks. */
+static inline struct blazei_board *blazei_db_board(const struct blaze_db *db)
+{
+	return db->link != NULL ? db->link->board : NULL;
+}
+
+/* Shows the vector on the board; entry 0 is the writers' own. lock is held. */
+void blazei_db_show_vector(struct blaze_db *db);
+/* Shows the description. lock is held. */
+void blazei_db_show_text(struct blaze_db *db);
+
+/* attach.c: becomes a node on ring db.NAME; -EBUSY it is one. */
+int blazei_db_join(struct blaze_db *db, const char *node_name, enum blaze_role role);
+void blazei_db_leave(struct blaze_db *db);
+/* Attaches to the ring anew after somebody removed it. poll_lock is held. */
+void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns);
+/* Adds a link that this node keeps: 0, -EEXIST, -ENOSPC; -ENOENT while not registered. */
+int blazei_db_link(struct blaze_db *db, const struct blaze_id *node, enum blaze_link_mode mode);
+/* Brings the census up to date, with probe liveness too. poll_lock is held. */
+int blazei_db_census(struct blaze_db *db, bool probe);
+
+/* turn.c: one round of everything, without waiting. */
+#define BLAZEI_TURN_WORKED (1u << 0) /* something came in or moved: come again at once */
+#define BLAZEI_TURN_NAP    (1u << 1) /* waits for a peer: sleep shortly only */
+unsigned blazei_db_turn(struct blaze_db *db);
+
+/* lag.c: compares the own vector with everybody's, starts a fetch, takes requests. Returns turn
+ * flags. poll_lock is held. */
+unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns);
+#define BLAZEI_LAG_CHECK_NS BLAZEI_NS_PER_MS
+
+#endif

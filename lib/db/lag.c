@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds out that something is lacking, without a message and without guessing.
+ *
+ * WHY    Every board shows how far its node has come. A board ahead of the own vector means either
+ *        that the transactions are still in a lane, or that they were lost: to a lap, to a late
+ *        arrival, to a length that no lane takes, to a link that did not exist yet. The two are
+ * told apart exactly where possible: a board names a transaction only after its publication, so
+ *        when it is still lacking after all lanes were found empty once, it will not come by a
+ * lane. Under traffic that never pauses, an entry that has not moved for STUCK_NS is taken as lost;
+ *        fetching what would have come is harmless.
+ *
+ * INVARIANTS
+ *   I1  Of each member one lacking entry is watched at a time, the next one in turn when it is
+ *       settled, so a check remembers a constant amount per member and every entry has its turn.
+ *   I2  A check takes a twentieth of the time at most: the next one waits in proportion.
+ *
+ * CONCURRENCY  Runs on the polling side; takes `lock` for each member's vector. */
+#include "lib/db/db.h"
+
+#define STUCK_NS      (2 * BLAZEI_NS_PER_MS)
+#define PROBE_NS      (50 * BLAZEI_NS_PER_MS)
+#define CHECK_PER_RUN 20u
+
+/* Whether what is watched has been lost, by the present state of that entry. */
+static bool watched_lost(const struct blaze_db *db, struct blazei_lag *lag, uint64_t mine,
+                         uint64_t now_ns)
+{
+	if (mine >= lag->target) {
+		lag->watched = false;
+		return false;
+	}
+	if (db->drains > lag->drains)
+		return true;
+	if (mine != lag->mine) {
+		lag->mine = mine;
+		lag->since_ns = now_ns;
+		return false;
+	}
+	return now_ns - lag->since_ns >= STUCK_NS;
+}
+
+static void watch(const struct blaze_db *db, struct blazei_lag *lag, uint64_t mine, uint64_t now_ns)
+{
+	lag->watched = true;
+	lag->mine = mine;
+	lag->since_ns = now_ns;
+	lag->drains = db->drains;
+}
+
+/* Counts what the member has and this replica lacks. Returns whether it is known to be lost. `lock`
+ * is held and the member's board is readable. */
+static bool member_measure(struct blaze_db *db, struct blazei_member *member, uint64_t now_ns)
+{
+	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
+	struct blazei_lag *lag = &member->lag;
+	unsigned first = count, next = count;
+	struct blazei_vector_entry entry;
+	bool lost = false;
+
+	lag->missing = 0;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t mine;
+
+		blazei_board_vector_load(member->board, i, &entry);
+		mine = blazei_replica_vector_seq(db->replica, &entry.origin);
+		if (lag->watched && i == lag->index)
+			lost = watched_lost(db, lag, mine, now_ns);
+		/* Of the own writes nobody can have more. */
+		if (entry.seq <= mine || blazei_id_equal(&entry.origin.node, &db->self.node))
+			continue;
+		lag->missing += entry.seq - mine > UINT32_MAX ? UINT32_MAX : entry.seq - mine;
+		if (first == count)
+			first = i;
+		if (next == count && i > lag->index)
+			next = i;
+	}
+	if (!lag->watched && first < count) {
+		lag->index = next < count ? next : first;
+		blazei_board_vector_load(member->board, lag->index, &entry);
+		lag->target = entry.seq;
+		watch(db, lag, blazei_replica_vector_seq(db->replica, &entry.origin), now_ns);
+	}
+	return lost;
+}
+
+/* Measures all members; the one to fetch from, or NULL. Sets the flags that the caller returns. */
+static struct blazei_member *members_measure(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
+{
+	struct blazei_member *best = NULL;
+
+	for (unsigned i = 0; i < db->census.count; i++) {
+		struct blazei_member *member = &db->census.members[i];
+		bool lost;
+
+		if (!member->live || !member->reachable || member->board == NULL) {
+			member->lag.watched = false;
+			continue;
+		}
+		pthread_mutex_lock(&db->lock);
+		lost = member_measure(db, member, now_ns);
+		pthread_mutex_unlock(&db->lock);
+		if (!lost) {
+			/* One more look at the lanes decides. */
+			if (member->lag.watched)
+				*flags |= BLAZEI_TURN_WORKED;
+			continue;
+		}
+		if (now_ns < member->lag.not_before)
+			continue;
+		if (best == NULL || member->lag.missing > best->lag.missing)
+			best = member;
+	}
+	return best;
+}
+
+/* Answers who asks this database; removes what dead ones asked for. Returns whether anybody's
+ * liveness matters at present. */
+static bool requests_take(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
+{
+	static const struct blaze_id none;
+	bool matters = false;
+
+	for (unsigned i = 0; i < db->census.count; i++) {
+		struct blazei_member *member = &db->census.members[i];
+		struct blazei_lag *lag = &member->lag;
+
+		if (!member->valid || blazei_id_equal(&member->text->request.ring, &none))
+			continue;
+		matters = true;
+		if (!member->live &&
+		    !blazei_id_equal(&lag->answered, &member->text->request.ring)) {
+			lag->answered = member->text->request.ring;
+			blazei_pull_reap(&member->text->request);
+		} else if (blazei_answer_wanted(db, member)) {
+			if (blazei_answer_start(db, member, now_ns))
+				*flags |= BLAZEI_TURN_WORKED;
+		}
+	}
+	return matters;
+}
+
+unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns)
+{
+	bool probe = db->next_probe_ns != 0 && now_ns >= db->next_probe_ns;
+	struct blazei_member *best;
+	unsigned flags = 0;
+	uint64_t took_ns;
+
+	if (blazei_db_census(db, probe) != 0)
+		return 0;
+	best = members_measure(db, now_ns, &flags);
+	if (best != NULL && !db->pull.active) {
+		blazei_pull_start(db, best, now_ns);
+		flags |= BLAZEI_TURN_WORKED;
+	}
+	if (requests_take(db, now_ns, &flags) || flags != 0 || db->pull.active) {
+		if (probe || db->next_probe_ns == 0)
+			db->next_probe_ns = now_ns + PROBE_NS;
+	} else {
+		db->next_probe_ns = 0;
+	}
+	took_ns = blazei_monotonic_ns() - now_ns;
+	db->next_check_ns = now_ns + BLAZEI_LAG_CHECK_NS + took_ns * CHECK_PER_RUN;
+	return flags;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One turn: takes in what the lanes hold, then moves catch-up on. The service thread and
+ * blaze_db_pump do nothing else.
+ *
+ * CONCURRENCY  poll_lock for the whole turn; `lock` once for each batch of a peer, so a writer
+ * never waits for more than 256 transactions.
+ *
+ * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next turn.
+ */
+#include "lib/db/db.h"
+
+#include "lib/db/service.h"
+
+#define BATCH_MAX 256u
+#define POLL_MAX  4096u
+
+/* The handler's own result, which no link returns: the census may be out of date. */
+#define STOP_STALE (-EUCLEAN)
+
+struct receipt {
+	struct blaze_db *db;
+	bool fresh;                         /* the census was brought up to date just before */
+	const struct blazei_member *member; /* of the last batch */
+	uint64_t applied;
+};
+
+static int records_handle(void *arg, const struct blazei_link_record *records, unsigned count)
+{
+	struct receipt *receipt = arg;
+	struct blaze_db *db = receipt->db;
+	struct blazei_txn_view views[BATCH_MAX];
+	unsigned n = 0;
+	int applied;
+
+	if (receipt->member == NULL || !blazei_id_equal(&receipt->member->peer, &records[0].peer)) {
+		receipt->member = blazei_census_by_peer(&db->census, &records[0].peer);
+	}
+	/* Before anything is passed over, the boards are read: a link that its writer had seen when
+	 * it wrote is then seen here. */
+	if (!receipt->fresh && (receipt->member == NULL || !receipt->member->reachable))
+		return STOP_STALE;
+	for (unsigned i = 0; i < count && n < BATCH_MAX; i++) {
+		if (records[i].data == NULL) {
+			/* Relaxed: a counter of its own. */
+			atomic_fetch_add_explicit(&db->laps, 1, memory_order_relaxed);
+			continue;
+		}
+		views[n].data = records[i].data;
+		views[n].len = records[i].len;
+		n++;
+	}
+	if (n == 0 || receipt->member == NULL || !receipt->member->reachable)
+		return 0;
+	pthread_mutex_lock(&db->lock);
+	applied = blazei_replica_receive(db->replica, blazei_realtime_ns(), views, n);
+	pthread_mutex_unlock(&db->lock);
+	if (applied < 0)
+		return applied;
+	receipt->applied += (uint64_t)applied;
+	return 0;
+}
+
+/* Takes in at most POLL_MAX records. Returns whether there were any. */
+static bool receive(struct blaze_db *db, uint64_t now_ns)
+{
+	struct receipt receipt = { .db = db };
+	int result = db->link->ops->poll(db->link, records_handle, &receipt, POLL_MAX);
+
+	if (result == STOP_STALE && blazei_db_census(db, false) == 0) {
+		receipt.fresh = true;
+		receipt.member = NULL;
+		result = db->link->ops->poll(db->link, records_handle, &receipt, POLL_MAX);
+	}
+	if (result == 0)
+		db->drains++;
+	else if (result == -EIDRM)
+		blazei_db_reopen(db, now_ns);
+	if (receipt.applied > 0) {
+		db->advanced += receipt.applied;
+		pthread_mutex_lock(&db->lock);
+		blazei_db_show_vector(db);
+		pthread_mutex_unlock(&db->lock);
+	}
+	return result > 0 || receipt.applied > 0 || result == -ESTALE || result == -EBADMSG;
+}
+
+unsigned blazei_db_turn(struct blaze_db *db)
+{
+	unsigned flags = 0;
+	uint64_t now_ns;
+
+	pthread_mutex_lock(&db->poll_lock);
+	if (db->link != NULL) {
+		now_ns = blazei_monotonic_ns();
+		if (receive(db, now_ns))
+			flags |= BLAZEI_TURN_WORKED;
+		/* Relaxed: a hint; the ring says the same at the next poll. */
+		else if (atomic_load_explicit(&db->removed, memory_order_relaxed))
+			blazei_db_reopen(db, now_ns);
+		if (now_ns >= db->next_check_ns)
+			flags |= blazei_lag_check(db, now_ns);
+		flags |= blazei_pull_step(db, now_ns);
+		flags |= blazei_answers_step(db, now_ns);
+	}
+	pthread_mutex_unlock(&db->poll_lock);
+	return flags;
+}
+
+int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns)
+{
+	int error = blazei_db_writable(db);
+	uint64_t start_ns, before, advanced;
+
+	if (error != 0)
+		return error;
+	if ((db->flags & BLAZE_DB_MANUAL) == 0)
+		return -EINVAL;
+	blazei_db_poll_lock(db);
+	before = db->advanced;
+	blazei_db_poll_unlock(db);
+	start_ns = blazei_monotonic_ns();
+	for (;;) {
+		unsigned flags = blazei_db_turn(db);
+		uint64_t passed_ns = blazei_monotonic_ns() - start_ns;
+
+		blazei_db_poll_lock(db);
+		advanced = db->advanced - before;
+		blazei_db_poll_unlock(db);
+		if (advanced > 0 && (flags & BLAZEI_TURN_WORKED) == 0)
+			return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
+		if (passed_ns >= timeout_ns)
+			return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
+		if ((flags & BLAZEI_TURN_WORKED) == 0)
+			blazei_service_sleep(&db, 1, flags, timeout_ns - passed_ns);
+	}
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Local writes: from the caller's record to the replica, the lane and the board.
+ *
+ * WHY    Two locks: write_lock from the commit to the publication, which keeps the lane in the
+ * order of seq, and within it `lock` for the commit alone. A full lane makes a writer wait up to
+ * the ring's stall budget, and what others wrote must go on being merged meanwhile: so the encoded
+ *        transaction is copied out of the replica, and published without `lock`.
+ *
+ * FAILURE  A write that is committed in the replica succeeds, whatever becomes of its publication:
+ *        too long for the lane, ring removed, no memory for the copy, no ring at all. The board
+ * then shows a seq that the lane never had, and the others fetch it (lag.c). */
+#include "lib/db/db.h"
+
+#include <stdlib.h>
+
+struct change {
+	enum blazei_write_kind kind;
+	const struct blaze_id *id;
+	const struct blaze_record *record;
+	const void *value; /* of a put, then record is NULL */
+	size_t len;
+};
+
+/* Makes room for a transaction of len bytes; write_lock is held. */
+static bool out_reserve(struct blaze_db *db, size_t len)
+{
+	size_t cap = db->out_cap != 0 ? db->out_cap : 1024;
+	unsigned char *out;
+
+	if (len <= db->out_cap)
+		return true;
+	while (cap < len)
+		cap *= 2;
+	out = realloc(db->out, cap);
+	if (out == NULL)
+		return false;
+	db->out = out;
+	db->out_cap = cap;
+	return true;
+}
+
+/* Publishes what stands in out, transaction seq; write_lock is held. */
+static void publish(struct blaze_db *db, size_t len, bool copied, uint64_t seq)
+{
+	struct blazei_link *link = db->link;
+	int error = copied ? link->ops->publish(link, db->out, len) : -EMSGSIZE;
+
+	BLAZEI_TESTPOINT("db_write_published");
+	blazei_board_seq_store(blazei_db_board(db), 0, seq);
+	if (error == 0)
+		return;
+	if (error == -EIDRM) {
+		/* Relaxed: a hint for the service, which takes the locks before it acts. */
+		atomic_store_explicit(&db->removed, true, memory_order_relaxed);
+	}
+	/* Nobody is told by the lane: whoever sleeps must look at the board. */
+	link->ops->wake(link);
+}
+
+/* Commits one change. */
+static int commit(struct blaze_db *db, const struct change *change)
+{
+	struct blazei_vector_entry self = { .seq = 0 };
+	const void *txn = NULL;
+	size_t len = 0;
+	bool copied = false;
+	int error = blazei_db_writable(db);
+
+	if (error != 0)
+		return error;
+	pthread_mutex_lock(&db->write_lock);
+	pthread_mutex_lock(&db->lock);
+	if (change->value != NULL)
+		error = blazei_replica_put(db->replica, blazei_realtime_ns(), change->id,
+		                           change->value, change->len, &txn, &len);
+	else
+		error = blazei_replica_write(db->replica, blazei_realtime_ns(), change->kind,
+		                             change->id, change->record, &txn, &len);
+	if (error == 0 && len > 0 && db->link != NULL) {
+		copied = out_reserve(db, len);
+		if (copied)
+			memcpy(db->out, txn, len);
+		blazei_replica_vector_entry(db->replica, 0, &self);
+	}
+	pthread_mutex_unlock(&db->lock);
+	BLAZEI_TESTPOINT("db_write_committed");
+	if (self.seq != 0)
+		publish(db, len, copied, self.seq);
+	pthread_mutex_unlock(&db->write_lock);
+	return error;
+}
+
+int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, struct blaze_id *ret_id)
+{
+	struct change change = { .kind = BLAZEI_WRITE_INSERT, .record = record };
+	struct blaze_id id;
+	int error;
+
+	if (record == NULL)
+		return -EINVAL;
+	error = blazei_db_writable(db);
+	if (error == 0)
+		error = blaze_id_new(&id);
+	if (error != 0)
+		return error;
+	change.id = &id;
+	error = commit(db, &change);
+	if (error == 0 && ret_id != NULL)
+		*ret_id = id;
+	return error;
+}
+
+int blaze_db_insert_with_id(struct blaze_db *db, const struct blaze_id *id,
+                            const struct blaze_record *record)
+{
+	struct change change = { .kind = BLAZEI_WRITE_INSERT, .id = id, .record = record };
+
+	return id == NULL || record == NULL ? -EINVAL : commit(db, &change);
+}
+
+int blaze_db_update(struct blaze_db *db, const struct blaze_id *id,
+                    const struct blaze_record *patch)
+{
+	struct change change = { .kind = BLAZEI_WRITE_UPDATE, .id = id, .record = patch };
+
+	return id == NULL || patch == NULL ? -EINVAL : commit(db, &change);
+}
+
+int blaze_db_upsert(struct blaze_db *db, const struct blaze_id *id,
+                    const struct blaze_record *record)
+{
+	struct change change = { .kind = BLAZEI_WRITE_UPSERT, .id = id, .record = record };
+
+	return id == NULL || record == NULL ? -EINVAL : commit(db, &change);
+}
+
+int blaze_db_delete(struct blaze_db *db, const struct blaze_id *id)
+{
+	struct change change = { .kind = BLAZEI_WRITE_DELETE, .id = id };
+
+	return id == NULL ? -EINVAL : commit(db, &change);
+}
+
+int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, const void *value, size_t len)
+{
+	struct change change = { .id = id, .value = value, .len = len };
+
+	if (id == NULL || (value == NULL && len > 0))
+		return -EINVAL;
+	if (value == NULL)
+		change.value = "";
+	return commit(db, &change);
+}

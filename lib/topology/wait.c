@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting until a node has applied what all others had committed.
+ *
+ * WHY    Every board shows its node's vector, own commits included, so "everything committed before
+ *        the call" is the union of the vectors of those that can reach the node, read once at the
+ *        start. Then the node's own vector is compared with it: in the replica where it is local,
+ *        on its board where it is not.
+ *
+ * FAILURE  A node that dies while it is waited for is -ENOENT. What only a dead node had, and
+ * nobody got from its lane, is not waited for beyond the time-out. */
+#include "lib/topology/topology.h"
+
+#include <stdlib.h>
+
+#define PAUSE_MIN_NS (20 * 1000)
+#define PAUSE_MAX_NS (2 * BLAZEI_NS_PER_MS)
+/* A foreign node's liveness is probed after so many looks at its board. */
+#define PROBE_LOOKS 16u
+/* More origins than this are not waited for: no honest board shows so many. */
+#define TARGET_MAX (2 * BLAZEI_BOARD_VECTOR_MAX)
+
+struct target {
+	struct blazei_vector_entry *entries;
+	unsigned count;
+	unsigned cap;
+};
+
+/* Where the node is seen from. */
+struct view {
+	struct blaze_db *db;      /* the local node, or NULL */
+	struct blazei_link *link; /* of the observer of a foreign node */
+	struct blazei_census *census;
+	struct blaze_id node;
+};
+
+static int target_add(struct target *target, const struct blazei_vector_entry *entry)
+{
+	struct blazei_vector_entry *entries;
+
+	for (unsigned i = 0; i < target->count; i++) {
+		struct blazei_vector_entry *at = &target->entries[i];
+
+		if (at->origin.incarnation == entry->origin.incarnation &&
+		    blazei_id_equal(&at->origin.node, &entry->origin.node)) {
+			if (entry->seq > at->seq)
+				at->seq = entry->seq;
+			return 0;
+		}
+	}
+	if (target->count == TARGET_MAX)
+		return -E2BIG;
+	if (target->count == target->cap) {
+		unsigned cap = target->cap != 0 ? target->cap * 2 : 64;
+
+		entries = realloc(target->entries, cap * sizeof(*entries));
+		if (entries == NULL)
+			return -ENOMEM;
+		target->entries = entries;
+		target->cap = cap;
+	}
+	target->entries[target->count++] = *entry;
+	return 0;
+}
+
+/* Adds what a node's board shows and the waiting node may lack. */
+static int target_add_member(struct target *target, const struct blazei_member *member)
+{
+	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
+	int error = 0;
+
+	for (unsigned i = 0; i < count && error == 0; i++) {
+		struct blazei_vector_entry entry;
+
+		blazei_board_vector_load(member->board, i, &entry);
+		if (entry.seq > 0)
+			error = target_add(target, &entry);
+	}
+	return error;
+}
+
+/* The union of the vectors of all live nodes that reach the view's node. */
+static int target_note(struct target *target, struct blazei_census *census,
+                       const struct blaze_id *self)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < census->count && error == 0; i++) {
+		const struct blazei_member *member = &census->members[i];
+
+		if (member->live && member->reachable &&
+		    !blazei_id_equal(&member->text->node, self))
+			error = target_add_member(target, member);
+	}
+	return error;
+}
+
+static int local_note(struct view *view, struct target *target)
+{
+	int error;
+
+	blazei_db_poll_lock(view->db);
+	error = blazei_db_census(view->db, true);
+	if (error == 0)
+		error = target_note(target, &view->db->census, &view->node);
+	blazei_db_poll_unlock(view->db);
+	return error;
+}
+
+static int foreign_note(struct view *view, struct target *target)
+{
+	const struct blazei_member *member;
+	int error = blazei_census_update(view->census, view->link, true);
+
+	if (error != 0)
+		return error;
+	member = blazei_census_by_node(view->census, &view->node);
+	if (member == NULL)
+		return -ENOENT;
+	error = blazei_census_reach(view->census, NULL, &view->node, member->text->policy);
+	return error != 0 ? error : target_note(target, view->census, &view->node);
+}
+
+/* Forgets what the node has by now; 0: nothing is left. */
+static void local_compare(struct view *view, struct target *target)
+{
+	unsigned kept = 0;
+
+	pthread_mutex_lock(&view->db->lock);
+	for (unsigned i = 0; i < target->count; i++) {
+		const struct blazei_vector_entry *entry = &target->entries[i];
+
+		if (blazei_replica_vector_seq(view->db->replica, &entry->origin) < entry->seq)
+			target->entries[kept++] = *entry;
+	}
+	pthread_mutex_unlock(&view->db->lock);
+	target->count = kept;
+}
+
+static void board_compare(const struct blazei_member *member, struct target *target)
+{
+	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
+
+	for (unsigned i = 0; i < count && target->count > 0; i++) {
+		struct blazei_vector_entry entry;
+		unsigned kept = 0;
+
+		blazei_board_vector_load(member->board, i, &entry);
+		for (unsigned j = 0; j < target->count; j++) {
+			const struct blazei_vector_entry *wanted = &target->entries[j];
+
+			if (wanted->seq > entry.seq ||
+			    wanted->origin.incarnation != entry.origin.incarnation ||
+			    !blazei_id_equal(&wanted->origin.node, &entry.origin.node))
+				target->entries[kept++] = *wanted;
+		}
+		target->count = kept;
+	}
+}
+
+static int foreign_compare(struct view *view, struct target *target, bool probe)
+{
+	const struct blazei_member *member;
+	int error = blazei_census_update(view->census, view->link, probe);
+
+	if (error != 0)
+		return error;
+	member = blazei_census_by_node(view->census, &view->node);
+	if (member == NULL)
+		return -ENOENT;
+	board_compare(member, target);
+	return 0;
+}
+
+static int wait_for(struct view *view, struct target *target, uint64_t timeout_ns)
+{
+	uint64_t start_ns = blazei_monotonic_ns(), pause_ns = PAUSE_MIN_NS, passed_ns;
+
+	for (unsigned looks = 0;; looks++) {
+		int error = 0;
+
+		if (view->db != NULL)
+			local_compare(view, target);
+		else
+			error = foreign_compare(view, target, looks % PROBE_LOOKS == 0);
+		if (error != 0)
+			return error;
+		if (target->count == 0)
+			return 0;
+		passed_ns = blazei_monotonic_ns() - start_ns;
+		if (passed_ns >= timeout_ns)
+			return -ETIMEDOUT;
+		if (pause_ns > timeout_ns - passed_ns)
+			pause_ns = timeout_ns - passed_ns;
+		blazei_sleep_ns(pause_ns);
+		pause_ns = pause_ns * 2 < PAUSE_MAX_NS ? pause_ns * 2 : PAUSE_MAX_NS;
+	}
+}
+
+/* Finds the ring of a foreign node: where it was found, or where a local node meets it. */
+static int ring_of(struct blaze_topology *topology, const struct blaze_id *node,
+                   char ret_db_name[BLAZEI_DB_NAME_MAX + 1])
+{
+	int error = blazei_found_load(topology, node, ret_db_name);
+
+	if (error == 0)
+		return 0;
+	pthread_mutex_lock(&topology->lock);
+	for (struct blazei_node *at = topology->nodes; at != NULL && error != 0; at = at->next) {
+		blazei_db_poll_lock(at->db);
+		if (blazei_db_census(at->db, true) == 0 &&
+		    blazei_census_by_node(&at->db->census, node) != NULL) {
+			memcpy(ret_db_name, at->db->name, BLAZEI_DB_NAME_MAX + 1);
+			error = 0;
+		}
+		blazei_db_poll_unlock(at->db);
+	}
+	pthread_mutex_unlock(&topology->lock);
+	return error;
+}
+
+static int foreign_wait(struct blaze_topology *topology, struct view *view, uint64_t timeout_ns)
+{
+	struct target target = { .entries = NULL };
+	char db_name[BLAZEI_DB_NAME_MAX + 1];
+	int error = ring_of(topology, &view->node, db_name);
+
+	if (error == 0)
+		error = blazei_observe(db_name, &view->link);
+	if (error != 0)
+		return error;
+	view->census = calloc(1, sizeof(*view->census));
+	error = view->census != NULL ? foreign_note(view, &target) : -ENOMEM;
+	if (error == 0)
+		error = wait_for(view, &target, timeout_ns);
+	if (view->census != NULL)
+		blazei_census_clear(view->census);
+	free(view->census);
+	free(target.entries);
+	view->link->ops->close(view->link);
+	return error == -EIDRM ? -ENOENT : error;
+}
+
+int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *node,
+                        uint64_t timeout_ns)
+{
+	struct target target = { .entries = NULL };
+	struct view view = { .db = NULL };
+	struct blazei_node *local;
+	int error = blazei_topology_usable(topology);
+
+	if (error != 0)
+		return error;
+	if (node == NULL)
+		return -EINVAL;
+	view.node = *node;
+	local = blazei_node_pin(topology, node);
+	if (local == NULL)
+		return foreign_wait(topology, &view, timeout_ns);
+	view.db = local->db;
+	error = local_note(&view, &target);
+	if (error == 0)
+		error = wait_for(&view, &target, timeout_ns);
+	free(target.entries);
+	blazei_node_unpin(topology, local);
+	return error;
+}
