@@ -257,8 +257,9 @@ void blazei_dir_empty(int parent_fd, int dir_fd, const char *name)
 		return;
 	}
 	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			unlinkat(dir_fd, entry->d_name, 0);
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    unlinkat(dir_fd, entry->d_name, 0) < 0 && errno == EISDIR)
+			unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
 	closedir(listing);
 	unlinkat(parent_fd, name, AT_REMOVEDIR);
 }
@@ -365,6 +366,11 @@ int blazei_dir_unlink(int parent_fd, const char *parent_path, const char *name, 
 	uint64_t random;
 	int rc;
 
+	/* What is no ring of ours keeps its name. */
+	rc = blazei_dir_open(parent_fd, parent_path, name, mode, &dir);
+	if (rc < 0)
+		return rc;
+	blazei_dir_close(&dir);
 	rc = blazei_random(&random, sizeof(random));
 	if (rc < 0)
 		return rc;

@@ -122,7 +122,10 @@ int blazei_reap(struct blaze_ring *ring, struct blazei_reaper *reaper)
 		if (!peer->ignored && blazei_probe_live(&ring->probe, lane->slot))
 			continue;
 		peer->ignored = true;
-		needed = somebody_needs(ring, &roster, lane);
+		/* Relaxed: the owner is dead. Who published nothing leaves nothing to read. */
+		needed = atomic_load_explicit(&peer->map.head->flow.tail, memory_order_relaxed) !=
+		                 0 &&
+		         somebody_needs(ring, &roster, lane);
 		expired = !(lane->flags & BLAZEI_SEGMENT_LOSSLESS) &&
 		          now - found_dead_ns(reaper, lane->generation, now) >= GRACE_NS;
 		if (needed && !expired) {
@@ -149,7 +152,7 @@ void blazei_reap_own(struct blaze_ring *ring)
 	unsigned bad, missed;
 
 	if (blazei_roster_scan(ring, &roster, &bad, &missed) >= 0 &&
-	    !somebody_needs(ring, &roster, &own))
+	    (ring->writer.tail == 0 || !somebody_needs(ring, &roster, &own)))
 		remove_lane(ring, &own, false);
 	blazei_roster_clear(&roster);
 }

@@ -2,6 +2,7 @@
 /* Participants that come, go, die, fork and exec: slots, liveness, and what stays behind. */
 #include "tests/shm/ring_test.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,23 @@ static void start_agent(struct rt_agent *one, const char *name)
 	rt_agent_start(one);
 	ck_assert_int_eq(rt_agent_attach(one, name, RT_LANE_MIN, 0, 0), 0);
 	ck_assert_int_eq(rt_agent_ask(one, "poll 0"), 0);
+}
+
+/* Lanes in the ring's directory, those of the dead included. */
+static unsigned lanes(const char *name)
+{
+	const struct dirent *entry;
+	char path[256];
+	unsigned count = 0;
+	DIR *dir;
+
+	rt_ring_path(name, path, sizeof(path));
+	dir = opendir(path);
+	ck_assert_ptr_nonnull(dir);
+	while ((entry = readdir(dir)))
+		count += strncmp(entry->d_name, "lane.", 5) == 0;
+	closedir(dir);
+	return count;
 }
 
 /* Reads until nothing is left. */
@@ -224,6 +242,32 @@ START_TEST(stopped_participant_counts_as_live)
 }
 END_TEST
 
+START_TEST(left_without_publishing_leaves_no_lane)
+{
+	const char *name = rt_name("silent");
+	struct blaze_ring *ring;
+
+	start_agent(&agent, name);
+	kill(agent.pid, SIGSTOP);
+	rt_sleep_ms(20);
+	ck_assert_uint_eq(lanes(name), 1);
+	/* The stopped one cannot come to the lane, and has nothing to read there. */
+	ring = rt_attach(name, RT_LANE_MIN, 0, 0);
+	ck_assert_uint_eq(lanes(name), 2);
+	blaze_ring_detach(ring);
+	ck_assert_uint_eq(lanes(name), 1);
+	/* But for one who published it is kept. */
+	ring = rt_attach(name, RT_LANE_MIN, 0, 0);
+	ck_assert_int_eq(blaze_ring_publish(ring, "x", 1), 0);
+	blaze_ring_detach(ring);
+	ck_assert_uint_eq(lanes(name), 2);
+	kill(agent.pid, SIGCONT);
+	ck_assert_int_eq(rt_agent_ask(&agent, "poll 0"), 1);
+	rt_agent_end(&agent, 0);
+	ck_assert_uint_eq(rt_left_behind(name), 0);
+}
+END_TEST
+
 START_TEST(forked_child_gets_echild_parent_goes_on)
 {
 	const char *name = rt_name("fork");
@@ -347,6 +391,7 @@ int main(void)
 	tcase_add_test(tcase, killed_one_after_the_other_in_one_slot_all_drained);
 	tcase_add_test(tcase, all_killed_next_attach_takes_over_and_leaves_nothing);
 	tcase_add_test(tcase, stopped_participant_counts_as_live);
+	tcase_add_test(tcase, left_without_publishing_leaves_no_lane);
 	tcase_add_test(tcase, forked_child_gets_echild_parent_goes_on);
 	tcase_add_test(tcase, parent_dies_before_forked_child_slot_is_free);
 	tcase_add_test(tcase, parent_dies_before_spawned_program_slot_is_free);
