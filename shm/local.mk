@@ -13,3 +13,15 @@ libblazeshm_la_SOURCES += \
 	shm/slot.c \
 	shm/stats.c \
 	shm/wake.c
+
+# The program, which looks into rings without attaching (survey.c) and so needs inner calls that
+# the library does not export: it is linked with the objects themselves.
+bin_PROGRAMS += shm/blaze-ring
+shm_blaze_ring_SOURCES = \
+	shm/blaze-ring.c \
+	shm/blaze-ring.h \
+	shm/blaze-ring-show.c \
+	shm/blaze-ring-stream.c \
+	shm/survey.c \
+	shm/survey.h
+shm_blaze_ring_LDADD = tests/libblaze-test.la
