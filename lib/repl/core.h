@@ -92,6 +92,7 @@ struct blazei_replica {
 	struct blazei_hlc clock;
 	enum blaze_policy policy;
 	bool server;
+	uint16_t recent_writer; /* whom receive heard last */
 	uint64_t visible;
 	uint64_t write_mark;
 	uint64_t parked;

@@ -8,6 +8,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/read.c \
 	lib/repl/replica.c \
 	lib/repl/replica.h \
+	lib/repl/slab.c \
+	lib/repl/slab.h \
 	lib/repl/state.c \
 	lib/repl/table.c \
 	lib/repl/table.h \

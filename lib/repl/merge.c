@@ -3,7 +3,8 @@
  *
  * WHY    Two walks. The first finds or adds each record and makes room for every value, and is all
  *        that can fail. The second writes, and cannot: so a transaction is there whole or not at
- *        all (core.h, I1). A loser's room is made too; it is used by the next field that grows.
+ *        all (core.h, I1). Where there is but one register, both walks are one. A loser's room is
+ * made too; it is used by the next field that grows.
  *
  * The greater stamp stays, never the later arrival: that is what makes replicas converge. */
 #include "lib/repl/core.h"
@@ -144,34 +145,41 @@ static void existence_merge(struct merge *merge, struct blazei_row *row,
 	                       group->head->flags & BLAZEI_GROUP_ALIVE);
 }
 
-static void register_merge(struct merge *merge, struct blazei_row *row, uint32_t life,
+/* Where a register goes. */
+struct place {
+	struct blazei_row *row;
+	struct blazei_entry *entry; /* NULL: the field has none yet */
+	uint32_t name;
+	uint32_t life;
+};
+
+static void register_merge(struct merge *merge, const struct place *place,
                            const struct blazei_txn_register *reg)
 {
-	uint32_t name = blazei_names_find(&merge->replica->names, reg->bytes, reg->name_len);
-	struct blazei_entry *entry = blazei_row_find(row, name, life);
 	struct blazei_stamp here = { 0 };
 	struct blazei_merge_value value = {
 		.stamp = merge->stamp,
 		.value = reg->bytes + reg->name_len,
 		.value_len = reg->value_len,
-		.name = name,
-		.life = life,
+		.name = place->name,
+		.life = place->life,
 		.unset = reg->flags & BLAZEI_REGISTER_UNSET,
 	};
 
-	if (entry) {
-		here.hlc = entry->hlc;
-		here.origin = entry->origin;
+	if (place->entry) {
+		here.hlc = place->entry->hlc;
+		here.origin = place->entry->origin;
 	}
 	value.stamp.priority = reg->priority;
 	merge->replica->conflicts += conflicts(merge, reg->seen_hlc, reg->seen_origin, &here);
-	blazei_merge_field(merge->replica, row, entry, &value);
+	blazei_merge_field(merge->replica, place->row, place->entry, &value);
 }
 
 /* Returns where the group ends. */
 static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
                                   const struct blazei_group_view *group)
 {
+	struct place place = { .row = row, .life = group->head->life };
 	const uint8_t *at = group->registers;
 
 	merge->updates += group->head->register_count;
@@ -182,7 +190,9 @@ static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
 	for (unsigned i = 0; i < group->head->register_count; i++) {
 		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
 
-		register_merge(merge, row, group->head->life, reg);
+		place.name = blazei_names_find(&merge->replica->names, reg->bytes, reg->name_len);
+		place.entry = blazei_row_find(row, place.name, place.life);
+		register_merge(merge, &place, reg);
 		at += blazei_register_bytes(reg);
 	}
 	return at;
@@ -227,6 +237,40 @@ static int64_t groups_merge(struct merge *merge, const uint8_t *at, uint32_t cou
 	return merge->updates;
 }
 
+/* One group of one register, which is what most transactions are: looked up only once. */
+static int64_t single_merge(struct merge *merge, const struct blazei_group_view *group)
+{
+	const struct blazei_txn_register *reg =
+	        (const struct blazei_txn_register *)group->registers;
+	struct blazei_replica *replica = merge->replica;
+	uint64_t hash = blazei_table_hash(&replica->table, &group->head->id);
+	struct place place = {
+		.row = blazei_table_find(&replica->table, &group->head->id, hash),
+		.name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len),
+		.life = group->head->life,
+	};
+	uint32_t need;
+
+	if (place.name == BLAZEI_NAME_NONE)
+		return -ENOMEM;
+	if (place.row)
+		place.entry = blazei_row_find(place.row, place.name, place.life);
+	need = blazei_merge_need(place.entry, reg->value_len);
+	if (!place.row) {
+		place.row = blazei_table_add(&replica->table, &group->head->id, hash, need);
+	} else if (need > place.row->cap - place.row->used) {
+		place.row = blazei_table_room(&replica->table, place.row, hash, need);
+		if (place.row && place.entry)
+			place.entry = blazei_row_find(place.row, place.name, place.life);
+	}
+	if (!place.row)
+		return -ENOMEM;
+	if (group->existence)
+		existence_merge(merge, place.row, group);
+	register_merge(merge, &place, reg);
+	return 1 + (group->existence != NULL);
+}
+
 int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn_header *header,
                          unsigned writer)
 {
@@ -245,6 +289,8 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 	if (header->record_count > 1)
 		return groups_merge(&merge, blazei_txn_groups(header), header->record_count);
 	blazei_group_read(blazei_txn_groups(header), &group);
+	if (group.head->register_count == 1)
+		return single_merge(&merge, &group);
 	row = group_prepare(replica, &group, blazei_table_hash(&replica->table, &group.head->id),
 	                    &ahead);
 	if (!row)

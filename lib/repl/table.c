@@ -5,20 +5,18 @@
  *         which then failed stays: it holds no register, so nothing shows it. */
 #include "lib/repl/table.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 
-#define SLOTS_MIN   1024u
-#define ROWS_MIN    512u
-#define ROWS_MAX    (UINT32_MAX - 1)
-#define MALLOC_HEAD 8u
+#define SLOTS_MIN 1024u
+#define ROWS_MIN  512u
+#define ROWS_MAX  (UINT32_MAX - 1)
 /* From this size on a row that grows takes a quarter more, so that k appends cost k log k. */
 #define ROW_GENEROUS 512u
 
 int blazei_table_init(struct blazei_table *table, uint64_t seed)
 {
 	*table = (struct blazei_table){ .mask = SLOTS_MIN - 1, .seed = seed, .row_max = ROWS_MIN };
-	table->slots = calloc(SLOTS_MIN, sizeof(*table->slots));
+	table->slots = blazei_huge_alloc(SLOTS_MIN * sizeof(*table->slots));
 	table->rows = malloc(ROWS_MIN * sizeof(struct blazei_row *));
 	if (!table->slots || !table->rows) {
 		free(table->slots);
@@ -28,10 +26,18 @@ int blazei_table_init(struct blazei_table *table, uint64_t seed)
 	return 0;
 }
 
+static size_t row_bytes(const struct blazei_row *row)
+{
+	return sizeof(*row) + row->cap;
+}
+
 void blazei_table_fini(struct blazei_table *table)
 {
 	for (uint32_t i = 0; i < table->row_count; i++)
-		free(table->rows[i]);
+		if (row_bytes(table->rows[i]) > BLAZEI_SLAB_CLASSES * BLAZEI_CACHE_LINE)
+			blazei_slab_release(&table->slab, table->rows[i],
+			                    row_bytes(table->rows[i]));
+	blazei_slab_fini(&table->slab);
 	free(table->rows);
 	free(table->slots);
 	*table = (struct blazei_table){ 0 };
@@ -39,7 +45,7 @@ void blazei_table_fini(struct blazei_table *table)
 
 uint64_t blazei_table_memory(const struct blazei_table *table)
 {
-	return table->row_bytes + (table->mask + 1) * sizeof(*table->slots) +
+	return table->slab.bytes + (table->mask + 1) * sizeof(*table->slots) +
 	       (uint64_t)table->row_max * sizeof(struct blazei_row *);
 }
 
@@ -56,7 +62,7 @@ static void slot_put(struct blazei_table *table, uint64_t hash, const struct bla
 static int index_grow(struct blazei_table *table)
 {
 	uint64_t count = (table->mask + 1) * 2;
-	uint64_t *slots = calloc(count, sizeof(*slots));
+	uint64_t *slots = blazei_huge_alloc(count * sizeof(*slots));
 
 	if (!slots)
 		return -ENOMEM;
@@ -86,26 +92,31 @@ static int list_grow(struct blazei_table *table)
 	return 0;
 }
 
+/* A block for a row with so much room; gives what the block has. */
+static struct blazei_row *row_alloc(struct blazei_table *table, size_t room, uint32_t *ret_cap)
+{
+	size_t bytes = blazei_slab_size(sizeof(struct blazei_row) + room);
+
+	if (bytes > UINT32_MAX / 2)
+		return NULL;
+	*ret_cap = (uint32_t)(bytes - sizeof(struct blazei_row));
+	return blazei_slab_alloc(&table->slab, bytes);
+}
+
 struct blazei_row *blazei_table_add(struct blazei_table *table, const struct blaze_id *id,
                                     uint64_t hash, size_t room)
 {
 	struct blazei_row *row;
+	uint32_t cap;
 
-	if (room > UINT32_MAX / 2)
-		return NULL;
 	if (table->row_count == table->row_max && list_grow(table) < 0)
 		return NULL;
 	if (table->row_count >= (table->mask + 1) / 4 * 3 && index_grow(table) < 0)
 		return NULL;
-	row = malloc(sizeof(*row) + room);
+	row = row_alloc(table, room, &cap);
 	if (!row)
 		return NULL;
-	*row = (struct blazei_row){
-		.id = *id,
-		.number = table->row_count,
-		.cap = (uint32_t)room,
-	};
-	table->row_bytes += malloc_usable_size(row) + MALLOC_HEAD;
+	*row = (struct blazei_row){ .id = *id, .number = table->row_count, .cap = cap };
 	table->rows[table->row_count++] = row;
 	slot_put(table, hash, row);
 	return row;
@@ -115,25 +126,24 @@ struct blazei_row *blazei_table_room(struct blazei_table *table, struct blazei_r
                                      uint64_t hash, size_t room)
 {
 	uint64_t i = hash & table->mask;
-	size_t old_bytes = malloc_usable_size(row) + MALLOC_HEAD;
-	size_t cap = row->used + room;
+	size_t want = row->used + room;
 	struct blazei_row *moved;
+	uint32_t cap;
 
 	if (room <= row->cap - row->used)
 		return row;
-	if (cap > ROW_GENEROUS)
-		cap = blazei_round_up(cap + cap / 4, 8);
-	if (cap > UINT32_MAX / 2)
-		return NULL;
-	while (blazei_slot_row(table->slots[i]) != row)
-		i = (i + 1) & table->mask;
-	moved = realloc(row, sizeof(*row) + cap);
+	if (want > ROW_GENEROUS)
+		want += want / 4;
+	moved = row_alloc(table, want, &cap);
 	if (!moved)
 		return NULL;
-	moved->cap = (uint32_t)cap;
-	table->row_bytes += malloc_usable_size(moved) + MALLOC_HEAD - old_bytes;
+	memcpy(moved, row, sizeof(*row) + row->used);
+	moved->cap = cap;
+	while (blazei_slot_row(table->slots[i]) != row)
+		i = (i + 1) & table->mask;
 	table->rows[moved->number] = moved;
 	table->slots[i] = (hash & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)moved;
+	blazei_slab_release(&table->slab, row, row_bytes(row));
 	return moved;
 }
 

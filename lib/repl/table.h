@@ -8,8 +8,8 @@
  *        first came. (Rejected: a table of fields of its own, one more miss per update; a pointer
  *        per field, 16 bytes and a miss more.)
  *
- * LAYOUT A row is 64 bytes and its entries, each 40 bytes, the value, and padding to 8. With one
- *        integer field that is 120 bytes, 128 with malloc's own; index and list add 8 to 22.
+ * LAYOUT A row is one cache line and its entries, each 40 bytes, the value, and padding to 8,
+ * rounded up to lines. With one number that is two lines; index and list add 18 to 32 bytes.
  *
  * INVARIANTS
  *   I1   A row is never freed and keeps its number; its address changes only in blazei_table_room.
@@ -26,6 +26,7 @@
 #include "lib/base/base.h"
 #include "lib/op/hash.h"
 #include "lib/op/stamp.h"
+#include "lib/repl/slab.h"
 
 #define BLAZEI_ENTRY_UNSET    0x8000u /* the field was removed */
 #define BLAZEI_ENTRY_SLACK    0x3fffu /* unused room behind the value's padding, in 8 bytes */
@@ -58,7 +59,7 @@ struct blazei_row {
 	uint32_t life;
 	uint32_t number; /* its place in the table's list */
 	uint32_t used;   /* bytes of entries */
-	uint32_t cap;
+	uint32_t cap;    /* the block has this much beside the row itself */
 	uint32_t entry_count;
 	uint8_t entries[];
 };
@@ -73,7 +74,7 @@ struct blazei_table {
 	struct blazei_row **rows; /* by number */
 	uint32_t row_count;
 	uint32_t row_max;
-	uint64_t row_bytes; /* of all rows, with malloc's overhead */
+	struct blazei_slab slab; /* holds the rows */
 };
 
 int blazei_table_init(struct blazei_table *table, uint64_t seed);
@@ -119,8 +120,12 @@ static inline struct blazei_row *blazei_table_find(const struct blazei_table *ta
 
 		if (slot == 0)
 			return NULL;
-		if ((slot ^ hash) >> 48 == 0 && blazei_id_equal(&blazei_slot_row(slot)->id, id))
-			return blazei_slot_row(slot);
+		if ((slot ^ hash) >> 48 == 0) {
+			/* Its entries are wanted next. */
+			__builtin_prefetch(blazei_slot_row(slot)->entries);
+			if (blazei_id_equal(&blazei_slot_row(slot)->id, id))
+				return blazei_slot_row(slot);
+		}
 	}
 }
 

@@ -438,6 +438,49 @@ START_TEST(duplicates_are_dropped_and_own_transactions_are_duplicates)
 }
 END_TEST
 
+START_TEST(own_identity_from_elsewhere_is_never_applied)
+{
+	struct node twin;
+
+	node_open(&twin, 1); /* the same identity as a */
+	node_insert(&twin, 7, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&twin, &a, 1), 0);
+	node_expect(&a, 7, NULL);
+	ck_assert_uint_eq(node_stats(&a).duplicates, 1);
+	node_close(&twin);
+}
+END_TEST
+
+START_TEST(write_after_catch_up_depends_on_what_came_by_it)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_catch_up(&a, &b);
+	node_update(&b, 1, "{\"y\":2}");
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_uint_eq(node_stats(&c).parked, 1);
+	ck_assert_int_eq(node_give(&a, &c, 1), 2);
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
+START_TEST(vector_raise_applies_what_waited_for_it)
+{
+	struct blazei_vector_entry entry = { .origin = a.origin, .seq = 1 };
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_insert(&a, 3, "{\"x\":1}");
+	node_give(&a, &b, 1);
+	node_insert(&b, 4, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &c, 3), 0);
+	ck_assert_int_eq(node_give(&a, &c, 2), 0);
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_int_eq(blazei_replica_vector_raise(c.replica, c.now_ns, &entry, 1), 3);
+	ck_assert_uint_eq(node_stats(&c).parked, 0);
+	node_expect(&c, 4, "{\"x\":1}");
+}
+END_TEST
+
 START_TEST(parked_beyond_bound_are_dropped_and_come_by_state)
 {
 	for (unsigned i = 0; i < 4099; i++)
@@ -654,6 +697,9 @@ static const TTest *const *const tests[] = {
 	&dependency_is_told_once_then_implied,
 	&gap_parks_until_filled,
 	&duplicates_are_dropped_and_own_transactions_are_duplicates,
+	&own_identity_from_elsewhere_is_never_applied,
+	&write_after_catch_up_depends_on_what_came_by_it,
+	&vector_raise_applies_what_waited_for_it,
 	&parked_beyond_bound_are_dropped_and_come_by_state,
 	&clock_far_ahead_stalls_until_time_has_come,
 	&fork_of_an_origin_is_refused,
