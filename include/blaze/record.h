@@ -95,12 +95,13 @@ BLAZE_EXPORT int blaze_record_field_at(const struct blaze_record *record, unsign
  * fits int64), double, string, array, map. {"$bytes": base64}, {"$time": "RFC 3339 in UTC, up to
  * nine decimals"}, {"$uuid": text} and {"$double": "NaN" | "Infinity" | "-Infinity"} give the
  * other types, and {"$map": {..}} a map that would be mistaken for one of these. Duplicate keys,
- * NUL characters and integers beyond int64 are -EINVAL. */
+ * NUL characters and integers beyond int64 are -EINVAL; text beyond 16 MiB is -E2BIG. */
 BLAZE_EXPORT int blaze_record_from_json(const char *json, size_t len,
                                         struct blaze_record **ret_record);
 
 /* Writes one line of JSON in the same forms, keys sorted bytewise; the caller frees it with
- * free(). Reading it back gives an equal record. */
+ * free(). Reading it back gives an equal record. A mark of blaze_record_unset has no such form:
+ * -EINVAL. */
 BLAZE_EXPORT int blaze_record_to_json(const struct blaze_record *record, char **ret_json);
 
 #endif

@@ -293,6 +293,18 @@ START_TEST(utf8_edges_told_apart)
 }
 END_TEST
 
+START_TEST(utf8_cut_short_refused)
+{
+	static const char *const texts[] = { "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9e" };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		ck_assert(blazei_utf8_valid(texts[i], strlen(texts[i])));
+		for (size_t len = 1; len < strlen(texts[i]); len++)
+			ck_assert(!blazei_utf8_valid(texts[i], len));
+	}
+}
+END_TEST
+
 START_TEST(utf8_nul_refused_everywhere)
 {
 	char text[40];
@@ -361,6 +373,7 @@ int main(void)
 		encode_time_kept,
 		encode_without_room_returns_zero,
 		utf8_edges_told_apart,
+		utf8_cut_short_refused,
 		utf8_nul_refused_everywhere,
 		key_order_is_that_of_encodings,
 		item_malformed_output_untouched,
