@@ -7,8 +7,9 @@
  *        A hash table was rejected: records have few fields, and the order is needed anyway.
  *
  *        A replaced value goes where the old one was, if it fits there; else the field moves to
- *        the end and leaves its slot behind. Slots left behind are dropped when the bytes grow, so
- *        they never exceed half of the bytes.
+ *        the end and leaves its slot behind. Slots left behind are dropped when the bytes grow:
+ *        they grow to twice what the fields need then, so the bytes stay within a constant factor
+ *        of the most that the fields ever needed.
  *
  * FAILURE  What a call needs is allocated before anything changes. */
 #include "lib/op/record.h"
@@ -174,7 +175,7 @@ static void bytes_commit(struct blaze_record *record, const struct moved_bytes *
 	record->bytes_inline = false;
 }
 
-/* The body may overlap the head's place when it lies in this record: it goes first. */
+/* The body may lie within this record, even across the place it goes to. */
 static void value_write(uint8_t *at, const struct blazei_field_source *source)
 {
 	if (source->body_len)

@@ -12,7 +12,7 @@ tests_op_test_json_SOURCES = tests/op/test_json.c $(op_help)
 tests_op_test_record_SOURCES = tests/op/test_record.c $(op_help)
 tests_op_test_record_memory_SOURCES = tests/op/test_record_memory.c $(op_help)
 tests_op_test_record_memory_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=realloc,--wrap=reallocarray
+	-Wl,--wrap=malloc,--wrap=realloc,--wrap=reallocarray,--wrap=free
 tests_op_test_value_check_SOURCES = tests/op/test_value_check.c $(op_help)
 tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
 

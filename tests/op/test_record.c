@@ -417,6 +417,7 @@ START_TEST(bytes_beyond_limit_refused_record_kept)
 	ck_assert_int_eq(blaze_record_set_null(record, ""), -E2BIG);
 	ck_assert_int_eq(blaze_record_set_bytes(record, "big", data, room + 1), -E2BIG);
 	ck_assert_int_eq(blaze_record_set_bytes(record, "big", data, SIZE_MAX), -E2BIG);
+	ck_assert_int_eq(blaze_record_set_bytes(record, "i", data, ((size_t)1 << 32) + 1), -E2BIG);
 	ck_assert_int_eq(blaze_record_get_int(record, "i", &number), 0);
 	ck_assert_int_eq(number, 1);
 	ck_assert_int_eq(blaze_record_get_bytes(record, "big", &got, &len), 0);

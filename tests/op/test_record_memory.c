@@ -9,6 +9,7 @@
 #include "tests/op/help.h"
 
 static long allocations_left = -1; /* negative: all succeed */
+static long allocations_held;      /* given out and not freed */
 
 static bool allocation_fails(void)
 {
@@ -20,23 +21,37 @@ static bool allocation_fails(void)
 void *__real_malloc(size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_reallocarray(void *old, size_t count, size_t size);
+void __real_free(void *memory);
 void *__wrap_malloc(size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
+void __wrap_free(void *memory);
+
+static void *held(void *before, void *memory)
+{
+	allocations_held += before == NULL && memory != NULL;
+	return memory;
+}
 
 void *__wrap_malloc(size_t size)
 {
-	return allocation_fails() ? NULL : __real_malloc(size);
+	return allocation_fails() ? NULL : held(NULL, __real_malloc(size));
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
-	return allocation_fails() ? NULL : __real_realloc(old, size);
+	return allocation_fails() ? NULL : held(old, __real_realloc(old, size));
 }
 
 void *__wrap_reallocarray(void *old, size_t count, size_t size)
 {
-	return allocation_fails() ? NULL : __real_reallocarray(old, count, size);
+	return allocation_fails() ? NULL : held(old, __real_reallocarray(old, count, size));
+}
+
+void __wrap_free(void *memory)
+{
+	allocations_held -= memory != NULL;
+	__real_free(memory);
 }
 
 static const char text[] =
@@ -205,11 +220,35 @@ START_TEST(sized_record_allocates_once)
 }
 END_TEST
 
+START_TEST(freed_record_leaves_nothing)
+{
+	const long before = allocations_held;
+	struct blaze_record *record;
+	char name[2] = "A";
+	char *json = NULL;
+	long after;
+	int r;
+
+	r = blaze_record_from_json(text, sizeof(text) - 1, &record);
+	for (; r == 0 && name[0] <= 'Z'; name[0]++)
+		r = set_long_string(record) | blaze_record_set_string(record, name, text);
+	if (r == 0)
+		r = blaze_record_set_map(record, "map", text, sizeof(text) - 1);
+	if (r == 0)
+		r = blaze_record_to_json(record, &json);
+	free(json);
+	blaze_record_free(record);
+	after = allocations_held; /* Check allocates too, and frees otherwise */
+	ck_assert_int_eq(r, 0);
+	ck_assert_int_eq(after, before);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { allocation_fails_enomem_and_record_kept,
 		                       allocation_in_parser_fails_error_and_record_kept,
-		                       sized_record_allocates_once };
+		                       sized_record_allocates_once, freed_record_leaves_nothing };
 
 	return run_tests("record_memory", tests, sizeof(tests) / sizeof(*tests));
 }
