@@ -20,3 +20,8 @@ gates = \
 	tests/gates/tsan \
 	tests/gates/wording
 EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh tests/gates/symbols.list $(gates)
+
+# What the gate callgrind counts the instructions of.
+check_PROGRAMS += tests/gates/ops
+tests_gates_ops_SOURCES = tests/gates/ops.c
+tests_gates_ops_LDADD = tests/libblaze-test.la

@@ -20,13 +20,13 @@ tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
 check_PROGRAMS += tests/op/fuzz_value
 tests_op_fuzz_value_SOURCES = tests/op/fuzz_value.c $(op_help)
 if FUZZING
-fuzz_CPPFLAGS = -DBLAZE_LIBFUZZER
-fuzz_LDFLAGS = -fsanitize=fuzzer
+fuzz_defines = -DBLAZE_LIBFUZZER
+fuzz_link = -fsanitize=fuzzer
 else
 TESTS += tests/op/fuzz_value
 endif
-tests_op_fuzz_value_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_CPPFLAGS)
-tests_op_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_LDFLAGS)
+tests_op_fuzz_value_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_defines)
+tests_op_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 
 check_PROGRAMS += tests/op/test_txn
 TESTS += tests/op/test_txn
