@@ -21,7 +21,7 @@
 #include "shm/layout.h"
 
 #define BLAZEI_CHUNK_BYTES 16384u
-#define BLAZEI_BATCH_MAX   256u
+#define BLAZEI_BATCH_MAX   64u
 
 /* dir.c ------------------------------------------------------------------------------------- */
 
