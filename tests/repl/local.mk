@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-check_PROGRAMS += tests/repl/test_laws tests/repl/test_replica
-TESTS += tests/repl/test_laws tests/repl/test_replica
+check_PROGRAMS += tests/repl/test_delivery tests/repl/test_laws tests/repl/test_replica
+TESTS += tests/repl/test_delivery tests/repl/test_laws tests/repl/test_replica
+tests_repl_test_delivery_SOURCES = tests/repl/harness.h tests/repl/test_delivery.c
 tests_repl_test_laws_SOURCES = tests/repl/harness.h tests/repl/test_laws.c
 tests_repl_test_replica_SOURCES = tests/repl/harness.h tests/repl/test_replica.c
 check_PROGRAMS += tests/repl/test_hostile

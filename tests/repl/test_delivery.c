@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a replica hears: what waits for what, what is refused, catch-up by state, and reads. */
+#include "tests/repl/harness.h"
+
+/* a, b and c, whose identities ascend. */
+static struct node a;
+static struct node b;
+static struct node c;
+
+static void set_up(void)
+{
+	node_open(&a, 1);
+	node_open(&b, 2);
+	node_open(&c, 3);
+}
+
+static void tear_down(void)
+{
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
+/* What waits for what ------------------------------------------------------------------------ */
+
+START_TEST(dependency_missing_waits_for_it)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	node_update(&b, 1, "{\"y\":2}");
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_uint_eq(node_stats(&c).parked, 1);
+	ck_assert_uint_eq(blazei_replica_vector_seq(c.replica, &b.origin), 0);
+	ck_assert_int_eq(node_give(&a, &c, 1), 2);
+	ck_assert_uint_eq(node_stats(&c).parked, 0);
+	node_expect(&c, 1, "{\"x\":1,\"y\":2}");
+}
+END_TEST
+
+START_TEST(dependency_is_told_once_then_implied)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	node_insert(&b, 2, "{\"x\":1}");
+	node_insert(&b, 3, "{\"x\":1}");
+	ck_assert_uint_eq(((const struct blazei_txn_header *)b.log[0].data)->dep_count, 1);
+	ck_assert_uint_eq(((const struct blazei_txn_header *)b.log[1].data)->dep_count, 0);
+	ck_assert_int_eq(node_give(&b, &c, 2), 0);
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_int_eq(node_give(&a, &c, 1), 3);
+}
+END_TEST
+
+START_TEST(gap_parks_until_filled)
+{
+	for (unsigned i = 0; i < 5; i++)
+		node_insert(&a, i, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &b, 5), 0);
+	ck_assert_int_eq(node_give(&a, &b, 3), 0);
+	ck_assert_int_eq(node_give(&a, &b, 3), 0);
+	ck_assert_int_eq(node_give(&a, &b, 4), 0);
+	ck_assert_uint_eq(node_stats(&b).parked, 3);
+	ck_assert_uint_eq(node_stats(&b).duplicates, 1);
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	ck_assert_int_eq(node_give(&a, &b, 2), 4);
+	ck_assert_uint_eq(blazei_replica_count(b.replica), 5);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+START_TEST(duplicates_are_dropped_and_own_transactions_are_duplicates)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	ck_assert_int_eq(node_give(&a, &b, 1), 0);
+	ck_assert_int_eq(node_give(&a, &a, 1), 0);
+	ck_assert_uint_eq(node_stats(&b).duplicates, 1);
+	ck_assert_uint_eq(node_stats(&a).duplicates, 1);
+	ck_assert_uint_eq(node_stats(&b).applied, 1);
+}
+END_TEST
+
+START_TEST(own_identity_from_elsewhere_is_never_applied)
+{
+	struct node twin;
+
+	node_open(&twin, 1); /* the same identity as a */
+	node_insert(&twin, 7, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&twin, &a, 1), 0);
+	node_expect(&a, 7, NULL);
+	ck_assert_uint_eq(node_stats(&a).duplicates, 1);
+	node_close(&twin);
+}
+END_TEST
+
+START_TEST(write_after_catch_up_depends_on_what_came_by_it)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_catch_up(&a, &b);
+	node_update(&b, 1, "{\"y\":2}");
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_uint_eq(node_stats(&c).parked, 1);
+	ck_assert_int_eq(node_give(&a, &c, 1), 2);
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
+START_TEST(vector_raise_applies_what_waited_for_it)
+{
+	struct blazei_vector_entry entry = { .origin = a.origin, .seq = 1 };
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_insert(&a, 3, "{\"x\":1}");
+	node_give(&a, &b, 1);
+	node_insert(&b, 4, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &c, 3), 0);
+	ck_assert_int_eq(node_give(&a, &c, 2), 0);
+	ck_assert_int_eq(node_give(&b, &c, 1), 0);
+	ck_assert_int_eq(blazei_replica_vector_raise(c.replica, c.now_ns, &entry, 1), 3);
+	ck_assert_uint_eq(node_stats(&c).parked, 0);
+	node_expect(&c, 4, "{\"x\":1}");
+}
+END_TEST
+
+START_TEST(parked_beyond_bound_are_dropped_and_come_by_state)
+{
+	for (unsigned i = 0; i < 4099; i++)
+		node_write(&a, BLAZEI_WRITE_UPSERT, i % 7, "{\"x\":1}", NULL);
+	for (unsigned i = 2; i <= 4097; i++)
+		node_give(&a, &b, i);
+	ck_assert_uint_eq(node_stats(&b).parked, 4096);
+	node_give(&a, &b, 4098);
+	ck_assert_uint_eq(node_stats(&b).parked, 0);
+	node_give(&a, &b, 4099);
+	ck_assert_uint_eq(node_stats(&b).parked, 1);
+	node_catch_up(&a, &b);
+	ck_assert_uint_eq(node_stats(&b).parked, 0);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+START_TEST(clock_far_ahead_stalls_until_time_has_come)
+{
+	a.now_ns += 125 * BLAZEI_NS_PER_S;
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 0);
+	ck_assert_int_eq(node_give(&a, &b, 2), 0);
+	ck_assert_uint_eq(node_stats(&b).parked, 2);
+	b.now_ns += 10 * BLAZEI_NS_PER_S;
+	ck_assert_int_eq(blazei_replica_receive(b.replica, b.now_ns, NULL, 0), 2);
+	node_expect(&b, 2, "{\"x\":1}");
+}
+END_TEST
+
+/* What is refused ---------------------------------------------------------------------------- */
+
+START_TEST(fork_of_an_origin_is_refused)
+{
+	struct node twin;
+
+	node_open(&twin, 1); /* the same identity as a */
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_insert(&twin, 1, "{\"x\":2}");
+	node_insert(&twin, 2, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	ck_assert_int_eq(node_give(&twin, &b, 1), 0);
+	ck_assert_int_eq(node_give(&twin, &b, 2), 0);
+	ck_assert_uint_eq(node_stats(&b).refused, 2);
+	ck_assert_int_eq(node_give(&a, &b, 2), 1);
+	nodes_expect_equal(&a, &b);
+	node_close(&twin);
+}
+END_TEST
+
+START_TEST(first_transaction_must_start_its_chain)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	((struct blazei_txn_header *)a.log[0].data)->prev = 7;
+	((struct blazei_txn_header *)a.log[0].data)->chain = blazei_txn_hash(a.log[0].data);
+	ck_assert_int_eq(node_give(&a, &b, 1), 0);
+	ck_assert_uint_eq(node_stats(&b).refused, 1);
+	ck_assert_uint_eq(node_stats(&b).origins, 1);
+}
+END_TEST
+
+START_TEST(origins_beyond_bound_are_refused)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	for (unsigned i = 0; i < 5000; i++) {
+		struct blazei_txn_header *header = a.log[0].data;
+
+		((struct blazei_origin *)(header + 1))->incarnation = i;
+		header->chain = blazei_txn_hash(header);
+		node_give(&a, &b, 1);
+	}
+	ck_assert_uint_eq(node_stats(&b).origins, BLAZEI_ORIGINS_MAX);
+	ck_assert_uint_eq(node_stats(&b).refused, 5000 - (BLAZEI_ORIGINS_MAX - 1));
+}
+END_TEST
+
+/* Catch-up ----------------------------------------------------------------------------------- */
+
+START_TEST(state_brings_hidden_registers_and_unsets)
+{
+	node_insert(&a, 1, "{\"x\":1,\"y\":1}");
+	node_write(&a, BLAZEI_WRITE_UPDATE, 1, "{}", "y");
+	node_delete(&a, 1);
+	node_insert(&a, 1, "{\"x\":2}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_delete(&a, 2);
+	node_catch_up(&a, &b);
+	nodes_expect_equal(&a, &b);
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), a.count);
+	/* And writes go on from there. */
+	node_update(&a, 1, "{\"x\":3}");
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+START_TEST(state_of_a_record_larger_than_a_chunk_is_split)
+{
+	struct blaze_id id = id_of(1);
+	size_t size = 900000;
+	char *big = malloc(size);
+	const void *txn;
+	size_t len;
+
+	memset(big, 'x', size);
+	for (unsigned life = 0; life < 4; life++) {
+		ck_assert_int_eq(blazei_replica_put(a.replica, NOW, &id, big, size, &txn, &len), 0);
+		node_delete(&a, 1);
+	}
+	node_insert(&a, 1, "{\"x\":1}");
+	node_catch_up(&a, &b);
+	nodes_expect_equal(&a, &b);
+	free(big);
+}
+END_TEST
+
+START_TEST(state_leaves_out_what_is_known)
+{
+	struct blazei_state_cursor cursor = { 0 };
+	const size_t cap = 2u << 20;
+	void *buf = malloc(cap);
+	struct blazei_vector_entry *known;
+	unsigned count;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_give_all(&a, &b);
+	node_update(&a, 2, "{\"x\":2}");
+	known = node_vector(&b, &count);
+	ck_assert_int_gt(blazei_replica_state_chunk(a.replica, known, count, &cursor, buf, cap), 0);
+	ck_assert_uint_eq(((struct blazei_txn_header *)buf)->record_count, 1);
+	ck_assert_int_eq(blazei_replica_state_chunk(a.replica, known, count, &cursor, buf, cap), 0);
+	free(known);
+	free(buf);
+}
+END_TEST
+
+/* Reads -------------------------------------------------------------------------------------- */
+
+START_TEST(next_id_visits_alive_records_in_order_while_they_come)
+{
+	struct blaze_id id;
+	struct blaze_id from = id_of(0);
+	unsigned visited = 0;
+
+	for (unsigned i = 0; i < 3000; i++)
+		node_insert(&a, (i * 7919) % 3000 * 2, "{\"x\":1}");
+	for (unsigned i = 0; i < 3000; i += 3)
+		node_delete(&a, i * 2);
+	while (blazei_replica_next_id(a.replica, &from, &id) == 0) {
+		unsigned number = id.bytes[14] * 256u + id.bytes[15];
+
+		ck_assert_int_ge(memcmp(&id, &from, sizeof(id)), 0);
+		ck_assert(number % 2 == 1 || number / 2 % 3 != 0);
+		visited += number % 2 == 0;
+		if (number % 2 == 0 && number % 5 == 0)
+			node_insert(&a, number + 1, "{\"x\":1}");
+		from = id_of(number + 1);
+	}
+	ck_assert_uint_eq(visited, 2000);
+	ck_assert_int_eq(blazei_replica_next_id(a.replica, NULL, &id), 0);
+	ck_assert_mem_eq(&id, id_of(2).bytes, 16);
+}
+END_TEST
+
+START_TEST(hash_is_of_the_cbor_and_ignores_the_order_of_writes)
+{
+	uint8_t digest[16];
+	uint8_t again[16];
+
+	node_insert(&a, 1, "{\"x\":1,\"y\":2}");
+	node_insert(&a, 2, "{\"z\":1}");
+	node_insert(&b, 2, "{}");
+	node_insert(&b, 1, "{\"y\":2}");
+	node_update(&b, 2, "{\"z\":1}");
+	ck_assert_int_eq(blazei_replica_hash(a.replica, digest), 0);
+	ck_assert_int_eq(blazei_replica_hash(b.replica, again), 0);
+	ck_assert_mem_ne(digest, again, 16);
+	node_update(&b, 1, "{\"x\":1}");
+	ck_assert_int_eq(blazei_replica_hash(b.replica, again), 0);
+	ck_assert_mem_eq(digest, again, 16);
+	ck_assert_int_eq(blazei_replica_hash_stamps(a.replica, digest), 0);
+	ck_assert_int_eq(blazei_replica_hash_stamps(b.replica, again), 0);
+	ck_assert_mem_ne(digest, again, 16);
+}
+END_TEST
+
+static const TTest *const *const tests[] = {
+	&dependency_missing_waits_for_it,
+	&dependency_is_told_once_then_implied,
+	&gap_parks_until_filled,
+	&duplicates_are_dropped_and_own_transactions_are_duplicates,
+	&own_identity_from_elsewhere_is_never_applied,
+	&write_after_catch_up_depends_on_what_came_by_it,
+	&vector_raise_applies_what_waited_for_it,
+	&parked_beyond_bound_are_dropped_and_come_by_state,
+	&clock_far_ahead_stalls_until_time_has_come,
+	&fork_of_an_origin_is_refused,
+	&first_transaction_must_start_its_chain,
+	&origins_beyond_bound_are_refused,
+	&state_brings_hidden_registers_and_unsets,
+	&state_of_a_record_larger_than_a_chunk_is_split,
+	&state_leaves_out_what_is_known,
+	&next_id_visits_alive_records_in_order_while_they_come,
+	&hash_is_of_the_cbor_and_ignores_the_order_of_writes,
+};
+
+int main(void)
+{
+	Suite *suite = suite_create("delivery");
+	TCase *tcase = tcase_create("delivery");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+		tcase_add_test(tcase, *tests[i]);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
