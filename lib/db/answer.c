@@ -66,7 +66,7 @@ static int vectors_note(struct blaze_db *db, struct blazei_answer *answer,
 	return error;
 }
 
-static int ring_open(struct blazei_answer *answer)
+static int ring_open(const struct blaze_db *db, struct blazei_answer *answer)
 {
 	const struct blazei_link_options options = {
 		.lane_bytes = BLAZEI_PULL_LANE_BYTES,
@@ -76,7 +76,7 @@ static int ring_open(struct blazei_answer *answer)
 	};
 	char name[BLAZEI_PULL_NAME_BYTES];
 
-	blazei_pull_name(&answer->ring, name);
+	blazei_pull_name(db->name, &answer->ring, name);
 	return blazei_link_open_ring(name, &options, &answer->link);
 }
 
@@ -99,7 +99,7 @@ bool blazei_answer_start(struct blaze_db *db, struct blazei_member *member, uint
 	answer->body = malloc(CHUNK_BYTES);
 	error = answer->body != NULL ? vectors_note(db, answer, member) : -ENOMEM;
 	if (error == 0)
-		error = ring_open(answer);
+		error = ring_open(db, answer);
 	if (error != 0) {
 		/* The peer loses patience and asks again, or somebody else. */
 		blazei_log(BLAZE_LOG_INFO,

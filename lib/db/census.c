@@ -91,7 +91,7 @@ static void census_sweep(struct blazei_census *census)
 			kept++;
 		} else {
 			if (census->reap != NULL && census->members[i].valid)
-				census->reap(&census->members[i].text->request);
+				census->reap(census->members[i].text);
 			free(census->members[i].text);
 			census->changed = true;
 		}

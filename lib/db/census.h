@@ -54,7 +54,7 @@ struct blazei_census {
 	unsigned count;
 	bool changed; /* reachability must be decided anew */
 	/* Called for a member that is forgotten, to remove what its last request left; or NULL. */
-	void (*reap)(const struct blazei_board_request *request);
+	void (*reap)(const struct blazei_board_description *text);
 };
 
 /* Visits all peers of the link and reads the boards that changed. With probe, liveness is probed. 0

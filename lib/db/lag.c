@@ -130,7 +130,7 @@ static bool requests_take(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
 		if (!member->live &&
 		    !blazei_id_equal(&lag->answered, &member->text->request.ring)) {
 			lag->answered = member->text->request.ring;
-			blazei_pull_reap(&member->text->request);
+			blazei_pull_reap(member->text);
 		} else if (blazei_answer_wanted(db, member)) {
 			if (blazei_answer_start(db, member, now_ns))
 				*flags |= BLAZEI_TURN_WORKED;

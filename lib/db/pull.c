@@ -13,13 +13,13 @@
 #define RETRY_NS          (20 * BLAZEI_NS_PER_MS)
 #define RETRY_DOUBLED_MAX 7u
 
-void blazei_pull_name(const struct blaze_id *ring, char ret_name[BLAZEI_PULL_NAME_BYTES])
+void blazei_pull_name(const char *db_name, const struct blaze_id *ring,
+                      char ret_name[BLAZEI_PULL_NAME_BYTES])
 {
 	static const char digits[] = "0123456789abcdef";
-	char *at = ret_name;
+	int n = snprintf(ret_name, BLAZEI_PULL_NAME_BYTES, "x.%.29s.", db_name);
+	char *at = ret_name + n;
 
-	*at++ = 'x';
-	*at++ = '.';
 	for (size_t i = 0; i < sizeof(ring->bytes); i++) {
 		*at++ = digits[ring->bytes[i] >> 4];
 		*at++ = digits[ring->bytes[i] & 15];
@@ -27,14 +27,14 @@ void blazei_pull_name(const struct blaze_id *ring, char ret_name[BLAZEI_PULL_NAM
 	*at = '\0';
 }
 
-void blazei_pull_reap(const struct blazei_board_request *request)
+void blazei_pull_reap(const struct blazei_board_description *text)
 {
 	static const struct blaze_id none;
 	char name[BLAZEI_PULL_NAME_BYTES];
 
-	if (blazei_id_equal(&request->ring, &none))
+	if (blazei_id_equal(&text->request.ring, &none))
 		return;
-	blazei_pull_name(&request->ring, name);
+	blazei_pull_name(text->db_name, &text->request.ring, name);
 	/* Mostly gone already: it is removed by whoever leaves it last. */
 	(void)blazei_link_unlink_ring(name);
 }
@@ -69,14 +69,13 @@ static void attempt_failed(struct blaze_db *db, uint64_t now_ns)
 void blazei_pull_stop(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
-	struct blazei_board_request request = db->text.request;
 
 	if (!pull->active)
 		return;
-	request_show(db, NULL, NULL);
 	if (pull->link != NULL)
 		pull->link->ops->close(pull->link);
-	blazei_pull_reap(&request);
+	blazei_pull_reap(&db->text);
+	request_show(db, NULL, NULL);
 	free(pull->body);
 	memset(pull, 0, sizeof(*pull));
 }
@@ -90,13 +89,14 @@ static int nothing_handle(void *arg, const struct blazei_link_record *records, u
 }
 
 /* Makes the private ring, and becomes a reader of it, before the peer is told. */
-static int ring_make(struct blazei_pull *pull, const struct blaze_id *ring)
+static int ring_make(struct blaze_db *db, const struct blaze_id *ring)
 {
+	struct blazei_pull *pull = &db->pull;
 	const struct blazei_link_options options = { .read_only = true };
 	char name[BLAZEI_PULL_NAME_BYTES];
 	int error;
 
-	blazei_pull_name(ring, name);
+	blazei_pull_name(db->name, ring, name);
 	error = blazei_link_open_ring(name, &options, &pull->link);
 	if (error != 0)
 		return error;
@@ -120,7 +120,7 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	}
 	BLAZEI_TESTPOINT("pull_named");
 	if (error == 0)
-		error = ring_make(pull, &ring);
+		error = ring_make(db, &ring);
 	BLAZEI_TESTPOINT("pull_made");
 	if (error != 0) {
 		blazei_log(BLAZE_LOG_WARNING, "database %s: cannot ask for what it lacks: %s",

@@ -6,7 +6,7 @@
  *        transactions: nobody need keep a log, and the merge makes order and repetition harmless.
  *
  * STATES
- *   idle -> asked    a ring x.<id> is made, and the board names it and the peer
+ *   idle -> asked    a ring x.DATABASE.ID is made, and the board names it and the peer
  *   asked -> idle    the vector that the peer had noted before it began has come, and with it all
  *                    state up to it: the own vector is raised (success); or nothing came for
  *                    BLAZEI_PULL_PATIENCE_NS, the peer is gone, or what it sent is invalid
@@ -25,7 +25,7 @@
 
 #define BLAZEI_PULL_PATIENCE_NS (500 * BLAZEI_NS_PER_MS)
 #define BLAZEI_PULL_LANE_BYTES  (UINT64_C(2) << 20)
-#define BLAZEI_PULL_NAME_BYTES  40u
+#define BLAZEI_PULL_NAME_BYTES  65u
 
 #define BLAZEI_PIECE_MAGIC  0x7063657au
 #define BLAZEI_PIECE_MAX    (256u * 1024u)
@@ -58,10 +58,11 @@ struct blazei_pull {
 	uint64_t raised; /* transactions that it brought, when done */
 };
 
-/* The name of the private ring with this id. */
-void blazei_pull_name(const struct blaze_id *ring, char ret_name[BLAZEI_PULL_NAME_BYTES]);
-/* Removes the ring that a request of a dead peer names, if any. */
-void blazei_pull_reap(const struct blazei_board_request *request);
+/* The name of the private ring of a request: it begins with the database's name, cut to 29. */
+void blazei_pull_name(const char *db_name, const struct blaze_id *ring,
+                      char ret_name[BLAZEI_PULL_NAME_BYTES]);
+/* Removes the ring that the request of a dead peer names, if any. */
+void blazei_pull_reap(const struct blazei_board_description *text);
 
 /* poll_lock is held in all of these. */
 void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64_t now_ns);

@@ -206,15 +206,6 @@ static unsigned turns(const struct work *work, uint64_t *ret_spin_ns)
 	return flags;
 }
 
-static void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ __volatile__("yield");
-#endif
-}
-
 static void *service_main(void *arg)
 {
 	uint64_t worked_ns = blazei_monotonic_ns();
@@ -238,7 +229,7 @@ static void *service_main(void *arg)
 		if ((flags & BLAZEI_TURN_WORKED) != 0)
 			worked_ns = now_ns;
 		else if (now_ns - worked_ns < spin_ns)
-			cpu_relax();
+			blazei_cpu_relax();
 		else
 			sleep_on(work.dbs, work.count, &kick, sleep_limit(flags));
 	}

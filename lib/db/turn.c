@@ -106,31 +106,50 @@ unsigned blazei_db_turn(struct blaze_db *db)
 	return flags;
 }
 
+static uint64_t advanced_load(struct blaze_db *db)
+{
+	uint64_t advanced;
+
+	blazei_db_poll_lock(db);
+	advanced = db->advanced;
+	blazei_db_poll_unlock(db);
+	return advanced;
+}
+
+/* As the service thread: turns, spins, sleeps; until something came in and nothing more is there,
+ * or the time is up. */
+static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
+{
+	uint64_t start_ns = blazei_monotonic_ns(), worked_ns = start_ns;
+	uint64_t before = advanced_load(db);
+
+	for (;;) {
+		unsigned flags = blazei_db_turn(db);
+		uint64_t advanced = advanced_load(db) - before;
+		uint64_t now_ns = blazei_monotonic_ns();
+
+		if (advanced > 0 && (flags & BLAZEI_TURN_WORKED) == 0)
+			return advanced;
+		if (now_ns - start_ns >= timeout_ns)
+			return advanced;
+		if ((flags & BLAZEI_TURN_WORKED) != 0)
+			worked_ns = now_ns;
+		else if (now_ns - worked_ns < db->spin_ns)
+			blazei_cpu_relax();
+		else
+			blazei_service_sleep(&db, 1, flags, timeout_ns - (now_ns - start_ns));
+	}
+}
+
 int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns)
 {
 	int error = blazei_db_writable(db);
-	uint64_t start_ns, before, advanced;
+	uint64_t advanced;
 
 	if (error != 0)
 		return error;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		return -EINVAL;
-	blazei_db_poll_lock(db);
-	before = db->advanced;
-	blazei_db_poll_unlock(db);
-	start_ns = blazei_monotonic_ns();
-	for (;;) {
-		unsigned flags = blazei_db_turn(db);
-		uint64_t passed_ns = blazei_monotonic_ns() - start_ns;
-
-		blazei_db_poll_lock(db);
-		advanced = db->advanced - before;
-		blazei_db_poll_unlock(db);
-		if (advanced > 0 && (flags & BLAZEI_TURN_WORKED) == 0)
-			return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
-		if (passed_ns >= timeout_ns)
-			return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
-		if ((flags & BLAZEI_TURN_WORKED) == 0)
-			blazei_service_sleep(&db, 1, flags, timeout_ns - passed_ns);
-	}
+	advanced = pump(db, timeout_ns);
+	return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
 }
