@@ -295,8 +295,10 @@ static inline void blazei_publish_wake(struct blaze_ring *ring)
 		atomic_thread_fence(memory_order_seq_cst);
 	else
 		atomic_signal_fence(memory_order_seq_cst);
-	/* Relaxed: a sleeper that set its bit later looks at our tail itself. */
-	if (blazei_unlikely(atomic_load_explicit(&ring->control->sleepers, memory_order_relaxed)))
+	/* Relaxed: a sleeper that set its bit later looks at our tail itself. Our own reading side,
+	 * which may sleep in another thread, has nothing to read in our lane. */
+	if (blazei_unlikely(atomic_load_explicit(&ring->control->sleepers, memory_order_relaxed) &
+	                    ~(UINT64_C(1) << ring->slot.index)))
 		blazei_wake_all(ring);
 }
 

@@ -3,12 +3,12 @@
  *
  * PROTOCOL  Sleeper: S1 read wake_seq; S2 set its bit in sleepers; S3 membarrier; S4 look at all
  *        lanes once more; S5 futex wait while wake_seq is what S1 read, at most 100 ms.
- *        Publisher: P1 store tail; P2 (compiler barrier) read sleepers; P3 where not 0: exchange
- *        it with 0, add 1 to wake_seq, one futex wake for all.
+ *        Publisher: P1 store tail; P2 (compiler barrier) read sleepers; P3 where others than
+ *        itself: clear them, add 1 to wake_seq, one futex wake for all.
  *
  * WHY    The membarrier makes every running registered thread execute a full barrier between S2
  *        and S4, so either P2 sees the bit or S4 sees the tail, while the publisher, who is the hot
- *        one, pays for no fence. Waking costs 10 us: the exchange makes one publisher do it once
+ *        one, pays for no fence. Waking costs 10 us: the clearing makes one publisher do it once
  *        for all sleepers.
  *
  * FAILURE  A sleeper that dies leaves a bit: one superfluous wake. A publisher that dies between
@@ -33,8 +33,12 @@ bool blazei_membarrier_register(void)
 
 void blazei_wake_all(struct blaze_ring *ring)
 {
-	/* Acquire and release in one: the sleepers whose bits we take are woken by us alone. */
-	if (atomic_exchange_explicit(&ring->control->sleepers, 0, memory_order_acq_rel) == 0)
+	const uint64_t own = UINT64_C(1) << ring->slot.index;
+
+	/* Acquire and release in one: the sleepers whose bits we take are woken by us alone. Our
+	 * own bit stays: a thread of ours that sleeps still wants to hear of others. */
+	if ((atomic_fetch_and_explicit(&ring->control->sleepers, own, memory_order_acq_rel) &
+	     ~own) == 0)
 		return;
 	BLAZEI_TESTPOINT("ring_wake_before_futex");
 	/* Release: pairs with the acquire load in blazei_sleep_prepare. */
