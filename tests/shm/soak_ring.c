@@ -23,13 +23,17 @@
 #include "tests/shm/ring_test.h"
 
 #define PATIENCE_NS (UINT64_C(20) * 1000000000)
-#define STOP_MAX_MS 40
+/* Longer than a dead lane is kept for a reader: it must report what it lost then. On a lossless
+ * ring everybody waits meanwhile. */
+#define STOP_MAX_MS          4000
+#define STOP_MAX_LOSSLESS_MS 40
 
 struct process {
 	pid_t pid;
 	uint32_t row;
 	uint64_t progress;
 	uint64_t progress_ns;
+	uint64_t stopped_until_ns; /* 0: it runs */
 };
 
 struct soak {
@@ -38,7 +42,7 @@ struct soak {
 	struct process processes[SOAK_WORKERS];
 	uint32_t rows;
 	uint64_t random;
-	unsigned kills, stops, leaves;
+	unsigned kills, stops;
 	bool failed;
 };
 
@@ -89,6 +93,7 @@ static void start(struct soak *soak, unsigned i)
 	process->row = soak->rows++;
 	process->progress = 0;
 	process->progress_ns = rt_now_ns();
+	process->stopped_until_ns = 0;
 	snprintf(row, sizeof(row), "%u", process->row);
 	process->pid = fork();
 	if (process->pid == 0) {
@@ -112,7 +117,18 @@ static void reap(struct soak *soak, struct process *process, int expected_signal
 		complain(soak, "a worker ended in another way than it should", process->row);
 }
 
-/* Nobody is stopped when this is called. */
+/* Stopped ones make no progress, nor does anybody on a lossless ring while one is stopped. */
+static bool may_wait(const struct soak *soak, const struct process *process)
+{
+	if (!soak->table->lossless)
+		return process->stopped_until_ns != 0;
+	for (unsigned i = 0; i < SOAK_WORKERS; i++) {
+		if (soak->processes[i].pid > 0 && soak->processes[i].stopped_until_ns)
+			return true;
+	}
+	return false;
+}
+
 static void watch(struct soak *soak)
 {
 	uint64_t now = rt_now_ns();
@@ -125,7 +141,7 @@ static void watch(struct soak *soak)
 		if (process->pid <= 0)
 			continue;
 		progress = atomic_load(&row->progress);
-		if (progress != process->progress) {
+		if (progress != process->progress || may_wait(soak, process)) {
 			process->progress = progress;
 			process->progress_ns = now;
 		} else if (now - process->progress_ns > PATIENCE_NS) {
@@ -138,6 +154,35 @@ static void watch(struct soak *soak)
 	}
 }
 
+static void stop(struct soak *soak, struct process *process)
+{
+	uint64_t max = soak->table->lossless ? STOP_MAX_LOSSLESS_MS : STOP_MAX_MS;
+	uint64_t ms = soak_draw(&soak->random) % max;
+
+	/* Most stops are short, some are long. */
+	if (soak_draw(&soak->random) % 4)
+		ms %= STOP_MAX_LOSSLESS_MS;
+	kill(process->pid, SIGSTOP);
+	process->stopped_until_ns = rt_now_ns() + ms * RT_MS;
+	soak->stops++;
+}
+
+/* Those who have been stopped for long enough, or all. */
+static void resume(struct soak *soak, bool all)
+{
+	for (unsigned i = 0; i < SOAK_WORKERS; i++) {
+		struct process *process = &soak->processes[i];
+
+		if (process->pid <= 0 || process->stopped_until_ns == 0)
+			continue;
+		if (all || rt_now_ns() >= process->stopped_until_ns) {
+			process->stopped_until_ns = 0;
+			kill(process->pid, SIGCONT);
+		}
+	}
+}
+
+/* One blow at one worker. Some of those killed are stopped: they die in their sleep. */
 static void chaos(struct soak *soak)
 {
 	unsigned i = (unsigned)(soak_draw(&soak->random) % SOAK_WORKERS);
@@ -147,8 +192,11 @@ static void chaos(struct soak *soak)
 		start(soak, i);
 		return;
 	}
-	switch (soak_draw(&soak->random) % 3) {
+	switch (soak_draw(&soak->random) % 4) {
 	case 0:
+		/* Else no stop would ever be long. */
+		if (process->stopped_until_ns && soak_draw(&soak->random) % 16)
+			break;
 		kill(process->pid, SIGKILL);
 		reap(soak, process, SIGKILL);
 		soak->kills++;
@@ -156,20 +204,12 @@ static void chaos(struct soak *soak)
 			start(soak, i);
 		break;
 	case 1:
-		kill(process->pid, SIGSTOP);
-		rt_sleep_ms((unsigned)(soak_draw(&soak->random) % STOP_MAX_MS));
-		/* Half of them die in their sleep. */
-		if (soak_draw(&soak->random) % 4 == 0) {
-			kill(process->pid, SIGKILL);
-			reap(soak, process, SIGKILL);
-			soak->kills++;
-		} else {
-			kill(process->pid, SIGCONT);
-		}
-		soak->stops++;
+	case 2:
+		if (process->stopped_until_ns == 0)
+			stop(soak, process);
 		break;
 	default:
-		rt_sleep_ms(1);
+		break;
 	}
 }
 
@@ -197,6 +237,7 @@ static void settle(struct soak *soak, uint32_t phase)
 
 static void finish(struct soak *soak)
 {
+	resume(soak, true);
 	for (unsigned i = 0; i < SOAK_WORKERS; i++) {
 		if (soak->processes[i].pid <= 0)
 			start(soak, i);
@@ -255,6 +296,7 @@ static bool soak_once(uint64_t seed, uint64_t duration_ns, bool lossless)
 	while (rt_now_ns() < end && !soak.failed) {
 		rt_sleep_ms(1 + (unsigned)(soak_draw(&soak.random) % 20));
 		chaos(&soak);
+		resume(&soak, false);
 		watch(&soak);
 	}
 	finish(&soak);

@@ -242,6 +242,44 @@ START_TEST(stopped_participant_counts_as_live)
 }
 END_TEST
 
+START_TEST(dead_lane_gone_before_reader_came_lap_of_unknown_size)
+{
+	const char *name = rt_name("buried");
+	struct rt_oracle *oracle = calloc(1, sizeof(*oracle));
+	struct rt_agent victim;
+	struct blaze_ring *ring;
+	long long totals[RT_VALUES];
+
+	ck_assert_ptr_nonnull(oracle);
+	start_agent(&agent, name);
+	ring = rt_attach(name, RT_LANE_MIN, 0, 0);
+	drain(ring, oracle);
+	ck_assert_int_eq(rt_agent_ask(&agent, "poll 0"), 0);
+	kill(agent.pid, SIGSTOP);
+	rt_sleep_ms(20);
+	start_agent(&victim, name);
+	ck_assert_int_eq(rt_agent_ask(&victim, "publish 10 100"), 0);
+	rt_agent_end(&victim, SIGKILL);
+	/* A reader that sleeps buries the dead after a second, wanted or not. */
+	for (unsigned i = 0; i < 300 && lanes(name) > 2; i++) {
+		drain(ring, oracle);
+		ck_assert_int_eq(blaze_ring_wait(ring, 100 * RT_MS) == 0, 0);
+	}
+	ck_assert_uint_eq(lanes(name), 2);
+	ck_assert_uint_eq(oracle->records, 10);
+	kill(agent.pid, SIGCONT);
+	ck_assert_int_eq(rt_agent_ask(&agent, "poll 0"), -ESTALE);
+	rt_agent_send(&agent, "totals");
+	rt_agent_answer(&agent, totals);
+	ck_assert_int_eq(totals[0], 0);
+	ck_assert_int_eq(totals[4], 1);
+	rt_agent_end(&agent, 0);
+	blaze_ring_detach(ring);
+	ck_assert_uint_eq(rt_left_behind(name), 0);
+	free(oracle);
+}
+END_TEST
+
 START_TEST(left_without_publishing_leaves_no_lane)
 {
 	const char *name = rt_name("silent");
@@ -391,6 +429,7 @@ int main(void)
 	tcase_add_test(tcase, killed_one_after_the_other_in_one_slot_all_drained);
 	tcase_add_test(tcase, all_killed_next_attach_takes_over_and_leaves_nothing);
 	tcase_add_test(tcase, stopped_participant_counts_as_live);
+	tcase_add_test(tcase, dead_lane_gone_before_reader_came_lap_of_unknown_size);
 	tcase_add_test(tcase, left_without_publishing_leaves_no_lane);
 	tcase_add_test(tcase, forked_child_gets_echild_parent_goes_on);
 	tcase_add_test(tcase, parent_dies_before_forked_child_slot_is_free);
