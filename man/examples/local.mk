@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The examples of the manual: what a page shows is the text of one of these (tests/tools), and each
 # is a test that must end with 0. They are linked with the library as programs are.
-manual_examples = man/examples/id man/examples/record man/examples/ring
+manual_examples = man/examples/first man/examples/id man/examples/record man/examples/ring
 check_PROGRAMS += $(manual_examples)
 TESTS += $(manual_examples)
+man_examples_first_SOURCES = man/examples/first.c
+man_examples_first_LDADD = libblazeshm.la
 man_examples_id_SOURCES = man/examples/id.c
 man_examples_id_LDADD = libblazeshm.la
 man_examples_record_SOURCES = man/examples/record.c

@@ -6,6 +6,7 @@ shm_tests = \
 	tests/shm/test_ring_attach \
 	tests/shm/test_ring_basic \
 	tests/shm/test_ring_crash \
+	tests/shm/test_ring_damage \
 	tests/shm/test_ring_env \
 	tests/shm/test_ring_hostile \
 	tests/shm/test_ring_life \
@@ -19,6 +20,7 @@ tests_shm_ring_helper_SOURCES = tests/shm/ring_helper.c $(shm_harness)
 tests_shm_test_ring_attach_SOURCES = tests/shm/test_ring_attach.c $(shm_harness)
 tests_shm_test_ring_basic_SOURCES = tests/shm/test_ring_basic.c $(shm_harness)
 tests_shm_test_ring_crash_SOURCES = tests/shm/test_ring_crash.c $(shm_harness)
+tests_shm_test_ring_damage_SOURCES = tests/shm/test_ring_damage.c $(shm_harness)
 tests_shm_test_ring_env_SOURCES = tests/shm/test_ring_env.c $(shm_harness)
 tests_shm_test_ring_hostile_SOURCES = tests/shm/test_ring_hostile.c $(shm_harness)
 tests_shm_test_ring_life_SOURCES = tests/shm/test_ring_life.c $(shm_harness)

@@ -9,7 +9,8 @@
  *   wait NS                         totals: records wrong laps lap_bytes unknown_laps
  *   stats                           participants slot unlinked sleeps wakes stalls overwrites
  *   closefrom FD                    closes every descriptor from FD on, as careless hosts do
- *   fork                            a child uses the handle; the results that it got
+ *   fork                            a child uses the handle; the results that it got, and the
+ *                                   number of its descriptors that lead to /dev/shm
  *   orphan                          a child of fork that lives on until its input ends; its pid
  *   spawn                           the same, another program by posix_spawn
  *   exec                            this process becomes a new agent
@@ -106,6 +107,24 @@ static void do_stats(void)
 	       (unsigned long long)stats.stalls, (unsigned long long)stats.overwrites);
 }
 
+static int shm_descriptors(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		char link[32], target[128];
+		ssize_t len;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		len = readlink(link, target, sizeof(target) - 1);
+		if (len <= 0)
+			continue;
+		target[len] = '\0';
+		count += strncmp(target, "/dev/shm/", 9) == 0;
+	}
+	return count;
+}
+
 /* What a forked child gets from each call, packed into its answer. */
 static void do_fork(void)
 {
@@ -116,6 +135,7 @@ static void do_fork(void)
 	child = fork();
 	if (child == 0) {
 		void *data = NULL;
+		int descriptors = shm_descriptors();
 		int publish = blaze_ring_publish(ring, "x", 1);
 		int poll = blaze_ring_poll(ring, rt_verify, &oracle, 0);
 		int wait = blaze_ring_wait(ring, 0);
@@ -125,7 +145,8 @@ static void do_fork(void)
 
 		blaze_ring_abort(ring);
 		blaze_ring_detach(ring);
-		printf("%d %d %d %d %d %d\n", publish, poll, wait, reserve, commit, statistics);
+		printf("%d %d %d %d %d %d %d\n", publish, poll, wait, reserve, commit, statistics,
+		       descriptors);
 		fflush(stdout);
 		_exit(0);
 	}

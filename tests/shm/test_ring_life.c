@@ -322,6 +322,7 @@ START_TEST(forked_child_gets_echild_parent_goes_on)
 		rt_agent_answer(&agent, values);
 		for (unsigned j = 0; j < 6; j++)
 			ck_assert_int_eq(values[j], -ECHILD);
+		ck_assert_int_eq(values[6], 0);
 		/* The child has gone, having detached its copy: the slot is the parent's still. */
 		ck_assert_uint_eq(participants(ring), 2);
 		ck_assert_int_eq(try_attach(name, 0, &more), -EUSERS);
