@@ -247,18 +247,12 @@ static int content_get(const struct blaze_record *record, const char *field, enu
                        const void **ret_data, size_t *ret_len)
 {
 	struct blazei_field_view view;
-	struct blazei_item item;
 	int r;
 
 	r = field_get(record, field, type, &view);
-	if (r < 0)
-		return r;
-	r = blazei_item_read(view.value, view.value_len, &item);
-	if (r < 0)
-		return -EINVAL;
-	*ret_data = item.data;
-	*ret_len = item.arg;
-	return 0;
+	if (r == 0)
+		*ret_data = blazei_decode_content(view.value, view.value_len, ret_len);
+	return r;
 }
 
 int blaze_record_get_string(const struct blaze_record *record, const char *field,

@@ -465,11 +465,21 @@ size_t blazei_value_size(const void *data, size_t len)
 
 int64_t blazei_decode_int(const void *value, size_t len)
 {
-	struct blazei_item item;
+	const uint8_t *initial = value;
+	uint64_t arg;
 
-	if (blazei_item_read(value, len, &item) != 0)
+	if (len == 0 || head_read(value, len, &arg) == 0)
 		return 0;
-	return item.kind == BLAZEI_ITEM_NEGATIVE ? -1 - (int64_t)item.arg : (int64_t)item.arg;
+	return *initial >> 5 == MAJOR_NEGATIVE ? -1 - (int64_t)arg : (int64_t)arg;
+}
+
+const void *blazei_decode_content(const void *value, size_t len, size_t *ret_len)
+{
+	uint64_t arg;
+	const size_t size = len ? head_read(value, len, &arg) : 0;
+
+	*ret_len = size ? len - size : 0;
+	return (const uint8_t *)value + size;
 }
 
 double blazei_decode_double(const void *value, size_t len)

@@ -100,7 +100,9 @@ int blazei_item_read(const void *data, size_t len, struct blazei_item *ret_item)
 /* The bytes of the checked value that starts at data; len bytes may be read. */
 size_t blazei_value_size(const void *data, size_t len);
 
-/* The content of checked values of that type. */
+/* The content of checked values: of a string or bytes, and of the types named. len is that of the
+ * value. */
+const void *blazei_decode_content(const void *value, size_t len, size_t *ret_len);
 int64_t blazei_decode_int(const void *value, size_t len);
 double blazei_decode_double(const void *value, size_t len);
 uint64_t blazei_decode_time(const void *value, size_t len);

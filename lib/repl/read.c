@@ -58,21 +58,22 @@ int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaz
 {
 	const struct blazei_row *row = row_find(replica, id);
 	const struct blazei_entry *entry;
-	struct blazei_item item;
+	const void *content;
+	size_t len;
 
 	if (!row)
 		return -ENOENT;
 	entry = blazei_row_find(row, 0, row->life);
 	if (!entry || (entry->flags & BLAZEI_ENTRY_UNSET))
 		return -ENOENT;
-	if (blazei_item_read(entry->value, entry->value_len, &item) < 0 ||
-	    item.kind != BLAZEI_ITEM_BYTES)
+	if (blazei_value_type(entry->value) != BLAZE_TYPE_BYTES)
 		return -EINVAL;
-	if (cap > item.arg)
-		cap = item.arg;
+	content = blazei_decode_content(entry->value, entry->value_len, &len);
+	if (cap > len)
+		cap = len;
 	if (cap > 0)
-		memcpy(ret_value, item.data, cap);
-	return (int)item.arg;
+		memcpy(ret_value, content, cap);
+	return (int)len;
 }
 
 uint64_t blazei_replica_count(const struct blazei_replica *replica)

@@ -488,7 +488,7 @@ START_TEST(json_random_records_round_trip)
 {
 	struct random_source source = random_source_new("json_random_records");
 
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < 1500; i++) {
 		struct blaze_record *record, *back;
 		char *json, *again, *sorted;
 		json_t *tree;

@@ -96,16 +96,19 @@ START_TEST(encode_double_every_half_kept)
 		const bool nan = (bits & 0x7c00) == 0x7c00 && (bits & 0x3ff) != 0;
 		uint8_t buf[BLAZEI_VALUE_SMALL_MAX];
 		enum blaze_type type;
+		bool kept;
 
 		if (nan && bits != 0x7e00) {
-			ck_assert_int_eq(check_exact(half, sizeof(half), &type), -EBADMSG);
-			continue;
+			kept = blazei_value_check(half, sizeof(half), &type) == -EBADMSG;
+		} else {
+			const double value = blazei_decode_double(half, sizeof(half));
+
+			kept = blazei_value_check(half, sizeof(half), &type) == 0 &&
+			       blazei_encode_double(buf, sizeof(buf), value) == sizeof(half) &&
+			       memcmp(buf, half, sizeof(half)) == 0;
 		}
-		ck_assert_int_eq(check_exact(half, sizeof(half), &type), 0);
-		ck_assert_uint_eq(blazei_encode_double(buf, sizeof(buf),
-		                                       blazei_decode_double(half, sizeof(half))),
-		                  sizeof(half));
-		ck_assert_mem_eq(buf, half, sizeof(half));
+		if (!kept) /* an assertion costs more than all of the above */
+			ck_abort_msg("f9%04x", bits);
 	}
 }
 END_TEST
@@ -116,7 +119,7 @@ START_TEST(encode_double_random_kept)
 {
 	struct random_source source = random_source_new("encode_double_random");
 
-	for (unsigned i = 0; i < 200000; i++) {
+	for (unsigned i = 0; i < 30000; i++) {
 		uint64_t bits = random_bits(&source);
 		uint8_t buf[BLAZEI_VALUE_SMALL_MAX];
 		double value, back;
@@ -156,6 +159,8 @@ START_TEST(encode_others_as_stated)
 	expect_encoded(buf, blazei_encode_text(buf, sizeof(buf), NULL, 0), "60");
 	expect_encoded(buf, blazei_encode_bytes(buf, sizeof(buf), "\1\2\3\4", 4), "4401020304");
 	expect_encoded(buf, blazei_encode_bytes(buf, sizeof(buf), NULL, 0), "40");
+	ck_assert_ptr_eq(blazei_decode_content(buf, 1, &len), buf + 1);
+	ck_assert_uint_eq(len, 0);
 	len = blazei_encode_uuid(buf, sizeof(buf), &id);
 	expect_encoded(buf, len, "d82550000102030405060708090a0b0c0d0e0f");
 	blazei_decode_uuid(buf, &back);
@@ -325,7 +330,7 @@ START_TEST(key_order_is_that_of_encodings)
 {
 	struct random_source source = random_source_new("key_order");
 
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 5000; i++) {
 		struct blazei_buffer texts[2] = { { .max = 1024 }, { .max = 1024 } };
 		uint8_t encoded[2][1024 + BLAZEI_VALUE_HEAD_MAX];
 		size_t len[2];
