@@ -53,4 +53,8 @@ void blazei_time_format(uint64_t time_ns, char ret_text[BLAZEI_TIME_TEXT_MAX]);
  * that it does not read back as an integer; whatever the locale. */
 void blazei_double_format(double value, char ret_text[BLAZEI_DOUBLE_TEXT_MAX]);
 
+/* Puts a point where the C library put the locale's own sign, of one byte or several. Returns
+ * whether the number has a point or an exponent. */
+bool blazei_point_restore(char *text);
+
 #endif

@@ -194,9 +194,7 @@ void blazei_time_format(uint64_t time_ns, char ret_text[BLAZEI_TIME_TEXT_MAX])
 	ret_text[len] = 0;
 }
 
-/* Puts a point where the locale put its own sign, which may be several bytes. Returns whether
- * there is a point or an exponent. */
-static bool point_restore(char *text)
+bool blazei_point_restore(char *text)
 {
 	char *to = text;
 	bool is_real = false;
@@ -223,6 +221,6 @@ void blazei_double_format(double value, char ret_text[BLAZEI_DOUBLE_TEXT_MAX])
 		if (strtod(ret_text, NULL) == value)
 			break;
 	}
-	if (!point_restore(ret_text))
+	if (!blazei_point_restore(ret_text))
 		strcat(ret_text, ".0");
 }

@@ -100,7 +100,7 @@ END_TEST
 START_TEST(json_double_text_whatever_the_locale)
 {
 	char text[BLAZEI_DOUBLE_TEXT_MAX];
-	/* Any of these writes a comma; machines without one test the plain locale once more. */
+	/* Either writes a comma, where it is installed. */
 	(void)(setlocale(LC_NUMERIC, "de_DE.UTF-8") || setlocale(LC_NUMERIC, "fr_FR.UTF-8"));
 
 	blazei_double_format(-1234.5, text);
@@ -111,6 +111,33 @@ START_TEST(json_double_text_whatever_the_locale)
 	ck_assert_str_eq(text, "3.0");
 	expect_same("{\"a\":0.5}");
 	setlocale(LC_NUMERIC, "C");
+}
+END_TEST
+
+START_TEST(double_text_sign_of_locale_becomes_point)
+{
+	static const struct {
+		const char *text, *wanted;
+		bool is_real;
+	} cases[] = {
+		{ "1,5", "1.5", true },
+		{ "-1.5", "-1.5", true },
+		{ "12", "12", false },
+		{ "-0", "-0", false },
+		{ "1\xd9\xab"
+		  "5",
+		  "1.5", true },
+		{ "1,5e+300", "1.5e+300", true },
+		{ "1e-09", "1e-09", true },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[BLAZEI_DOUBLE_TEXT_MAX];
+
+		strcpy(text, cases[i].text);
+		ck_assert_int_eq(blazei_point_restore(text), cases[i].is_real);
+		ck_assert_str_eq(text, cases[i].wanted);
+	}
 }
 END_TEST
 
@@ -525,6 +552,7 @@ int main(void)
 		json_white_space_and_escapes_read,
 		json_int_and_double_kept_apart,
 		json_double_text_whatever_the_locale,
+		double_text_sign_of_locale_becomes_point,
 		json_keys_written_bytewise,
 		json_map_that_looks_like_a_form_escaped,
 		json_special_form_malformed_refused,
