@@ -4,9 +4,11 @@
 dist_man_MANS += \
 	man/blaze-perf.1 \
 	man/blaze-ring.1 \
+	man/blaze_db_open.3 \
 	man/blaze_id_new.3 \
 	man/blaze_record.3 \
 	man/blaze_ring_attach.3 \
+	man/blaze_topology.3 \
 	man/blazeshm.7
 
 install_data_hooks += install-manual-links

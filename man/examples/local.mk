@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The examples of the manual: what a page shows is the text of one of these (tests/tools), and each
 # is a test that must end with 0. They are linked with the library as programs are.
-manual_examples = man/examples/first man/examples/id man/examples/record man/examples/ring
+manual_examples = man/examples/db man/examples/first man/examples/id \
+	man/examples/record man/examples/ring man/examples/topology
 check_PROGRAMS += $(manual_examples)
 TESTS += $(manual_examples)
 man_examples_first_SOURCES = man/examples/first.c
@@ -12,3 +13,7 @@ man_examples_record_SOURCES = man/examples/record.c
 man_examples_record_LDADD = libblazeshm.la
 man_examples_ring_SOURCES = man/examples/ring.c
 man_examples_ring_LDADD = libblazeshm.la
+man_examples_db_SOURCES = man/examples/db.c
+man_examples_db_LDADD = libblazeshm.la
+man_examples_topology_SOURCES = man/examples/topology.c
+man_examples_topology_LDADD = libblazeshm.la
