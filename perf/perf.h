@@ -110,6 +110,7 @@ struct perf_board {
 	uint32_t seat_count;
 	_Alignas(64) _Atomic uint32_t phase; /* enum perf_phase */
 	_Atomic uint32_t ready;
+	_Atomic uint32_t begun; /* roles that have seen the start */
 	struct perf_ball ball;
 	struct perf_seat seats[PERF_SEATS_MAX];
 	_Alignas(64) _Atomic uint64_t stamps_ns[PERF_STAMPS]; /* of publications, by number */

@@ -164,14 +164,15 @@ static int crew_reap(struct perf_crew *crew, unsigned *ret_running)
 	return error;
 }
 
-int perf_crew_ready(struct perf_crew *crew)
+/* Waits until all roles have counted themselves. */
+static int crew_await(struct perf_crew *crew, _Atomic uint32_t *count)
 {
 	uint64_t give_up_ns = perf_now_ns() + PERF_PATIENCE_NS;
 	unsigned running;
 	int error;
 
 	/* Acquire pairs with perf_role_ready: what a role wrote into its seat is seen. */
-	while (atomic_load_explicit(&crew->board->ready, memory_order_acquire) < crew->started) {
+	while (atomic_load_explicit(count, memory_order_acquire) < crew->started) {
 		error = crew_reap(crew, &running);
 		if (error != 0)
 			return error;
@@ -180,6 +181,11 @@ int perf_crew_ready(struct perf_crew *crew)
 		perf_sleep_ns(UINT64_C(200000));
 	}
 	return 0;
+}
+
+int perf_crew_ready(struct perf_crew *crew)
+{
+	return crew_await(crew, &crew->board->ready);
 }
 
 static void crew_phase(struct perf_crew *crew, uint32_t phase)
@@ -194,6 +200,9 @@ int perf_crew_run(struct perf_crew *crew, double seconds)
 	int error;
 
 	crew_phase(crew, PERF_WARM);
+	error = crew_await(crew, &crew->board->begun);
+	if (error != 0)
+		return error;
 	perf_sleep_ns((uint64_t)(seconds * 0.25e9));
 	crew_phase(crew, PERF_MEASURE);
 	perf_sleep_ns((uint64_t)(seconds * 1e9));
@@ -255,6 +264,8 @@ void perf_role_ready(struct perf_board *board)
 	atomic_fetch_add_explicit(&board->ready, 1, memory_order_acq_rel);
 	while (perf_phase(board) == PERF_PREPARE)
 		perf_sleep_ns(UINT64_C(100000));
+	/* Release: as above. */
+	atomic_fetch_add_explicit(&board->begun, 1, memory_order_acq_rel);
 }
 
 static uint64_t cpu_used_ns(void)

@@ -173,6 +173,13 @@ static bool writer_pace(struct writer *w)
 	return perf_phase(w->board) != PERF_STOP;
 }
 
+/* However short the run and busy the machine: something is published, and what is to be spoiled. */
+static bool writer_owes(const struct writer *w)
+{
+	return w->seq == 0 || (w->board->options.sabotage != PERF_SABOTAGE_NONE &&
+	                       w->seq <= SABOTAGE_AT + w->board->options.batch);
+}
+
 static void writer_finish(struct writer *w)
 {
 	struct blaze_ring_stats stats = BLAZE_RING_STATS_INIT;
@@ -213,7 +220,7 @@ int perf_role_ring_writer(struct perf_board *board, struct perf_seat *seat)
 	error = writer_init(&w, board, seat, ring);
 	if (error == 0) {
 		perf_role_ready(board);
-		while (error == 0 && writer_pace(&w))
+		while (error == 0 && (writer_pace(&w) || writer_owes(&w)))
 			error = writer_publish(&w);
 		writer_finish(&w);
 		linger(board);
@@ -310,7 +317,7 @@ int perf_role_ring_both(struct perf_board *board, struct perf_seat *seat)
 		error = perf_checker_poll(&checker, ring);
 	if (error >= 0)
 		perf_role_ready(board);
-	while (error >= 0 && (phase = perf_phase(board)) != PERF_STOP) {
+	while (error >= 0 && ((phase = perf_phase(board)) != PERF_STOP || writer_owes(&w))) {
 		perf_window_turn(&window, seat, phase, checker.records);
 		for (unsigned i = 0; i < READER_TURN_POLLS && error >= 0; i++)
 			error = writer_publish(&w);
