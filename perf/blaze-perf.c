@@ -19,6 +19,8 @@ static const char usage_text[] =
         "                       [--rate R] [--seconds S] [--lane BYTES] [--idle N] [--duplex]\n"
         "                       [--latency spin|asleep|load|none] [--stall NS|forever]\n"
         "                       [--reserve] [--sabotage corrupt|drop|duplicate] [--json]\n"
+        "       blaze-perf db [--records N] [--seconds S] [--lane BYTES] [--duplex]\n"
+        "                     [--latency spin|asleep|none] [--sabotage ..] [--json]\n"
         "       blaze-perf yard [--size BYTES] [--batch N] [--seconds S] [--lane BYTES] [--json]\n"
         "       blaze-perf line | futex | idle [--seconds S] [--json]\n"
         "       blaze-perf bench [--runs N] [--seconds S]\n";
@@ -207,6 +209,19 @@ static int run_ring(const struct perf_options *options)
 	return result.lost != 0 || result.wrong != 0;
 }
 
+static int run_db(const struct perf_options *options)
+{
+	static struct perf_result result;
+	int error = perf_db_measure(options, &result);
+
+	if (error != 0) {
+		fprintf(stderr, "blaze-perf: %s\n", blaze_strerror(error));
+		return 1;
+	}
+	perf_report_db(&result);
+	return result.lost != 0 || result.wrong != 0;
+}
+
 static int run_line(const struct perf_options *options)
 {
 	struct perf_line_result line;
@@ -241,16 +256,19 @@ static int run_futex(const struct perf_options *options)
 
 static int run_idle(const struct perf_options *options)
 {
-	static struct perf_result result;
-	int error = perf_ring_measure_idle(options, &result);
+	static struct perf_result ring, db;
+	int error = perf_ring_measure_idle(options, &ring);
 
+	if (error == 0)
+		error = perf_db_measure_idle(options, &db);
 	if (error != 0) {
 		fprintf(stderr, "blaze-perf: %s\n", blaze_strerror(error));
 		return 1;
 	}
-	printf(options->json ? "{\"bench\":\"idle\",\"ring_cpu_percent\":%.4f}\n"
-	                     : "idle: a participant asleep takes %.4f %% of one CPU\n",
-	       result.cpu_share * 100);
+	printf(options->json
+	               ? "{\"bench\":\"idle\",\"ring_cpu_percent\":%.4f,\"db_cpu_percent\":%.4f}\n"
+	               : "idle: a reader asleep takes %.4f %%, a database %.4f %% of one CPU\n",
+	       ring.cpu_share * 100, db.cpu_share * 100);
 	return 0;
 }
 
@@ -258,8 +276,8 @@ static const struct {
 	const char *name;
 	int (*run)(const struct perf_options *options);
 } commands[] = {
-	{ "ring", run_ring }, { "idle", run_idle },   { "bench", perf_bench },
-	{ "line", run_line }, { "futex", run_futex },
+	{ "ring", run_ring },    { "db", run_db },     { "idle", run_idle },
+	{ "bench", perf_bench }, { "line", run_line }, { "futex", run_futex },
 };
 
 int main(int argc, char **argv)

@@ -7,6 +7,10 @@ perf_blaze_perf_SOURCES = \
 	perf/perf.h \
 	perf/perf_bench.c \
 	perf/perf_board.c \
+	perf/perf_db.c \
+	perf/perf_db_latency.c \
+	perf/perf_db_load.c \
+	perf/perf_db_roles.h \
 	perf/perf_futex.c \
 	perf/perf_line.c \
 	perf/perf_report.c \

@@ -83,10 +83,11 @@ struct perf_seat {
 	struct blaze_id publisher;
 	_Alignas(64) _Atomic uint64_t published; /* records; final once done is set */
 	_Atomic uint32_t done;
-	_Alignas(64) uint64_t records; /* verified */
-	uint64_t lost;                 /* missing, and no lap was reported */
-	uint64_t wrong;                /* content, order, publisher, twice */
-	uint64_t lapped;               /* missing, and a lap was reported */
+	_Alignas(64) _Atomic uint64_t applied; /* transactions, in this run */
+	_Alignas(64) uint64_t records;         /* verified */
+	uint64_t lost;                         /* missing, and no lap was reported */
+	uint64_t wrong;                        /* content, order, publisher, twice */
+	uint64_t lapped;                       /* missing, and a lap was reported */
 	uint64_t laps;
 	double rate; /* verified records per second in the measured phase */
 	uint64_t cpu_ns;
@@ -223,6 +224,13 @@ int perf_role_ring_pong(struct perf_board *board, struct perf_seat *seat);
 int perf_role_ring_wake(struct perf_board *board, struct perf_seat *seat);
 int perf_role_ring_sleep(struct perf_board *board, struct perf_seat *seat);
 
+int perf_role_db_writer(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_reader(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_both(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_ping(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_pong(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_doze(struct perf_board *board, struct perf_seat *seat);
+
 /* Yardsticks: perf_line.c, perf_futex.c ------------------------------------------------------ */
 
 int perf_line_measure(struct perf_line_result *ret_line);
@@ -236,9 +244,21 @@ struct perf_result {
 	double yard_before, yard_after; /* operations per second; 0: not measured */
 	struct perf_line_result line_before, line_after;
 	struct perf_latency_result futex, latency;
-	uint64_t lost, wrong, lapped, laps, records;
+	uint64_t lost, wrong, lapped, laps, records, catch_ups;
 	double cpu_share; /* of one CPU; negative: not measured */
 };
+
+/* A part of a benchmark, on a ring or database of that name. */
+typedef int (*perf_part)(const struct perf_options *options, const char *name,
+                         struct perf_result *result);
+/* Runs two parts (the second may be NULL) between line, futex and, where asked for, yard. */
+int perf_measure_between(const struct perf_options *options, const perf_part parts[2], bool yard,
+                         struct perf_result *ret_result);
+/* Adds up what the seats of a crew report. */
+void perf_collect(const struct perf_crew *crew, struct perf_result *result);
+/* The CPU time of a single role that does nothing. */
+int perf_measure_doze(const struct perf_options *options, const char *role, const char *name,
+                      struct perf_result *result);
 
 /* Load, and latency as the options say; latency only; the CPU time of a participant that sleeps.
  * 0 or a negative errno value: what was lost or wrong stands in the result. */
@@ -246,10 +266,16 @@ int perf_ring_measure(const struct perf_options *options, struct perf_result *re
 int perf_ring_measure_latency(const struct perf_options *options, struct perf_result *ret_result);
 int perf_ring_measure_idle(const struct perf_options *options, struct perf_result *ret_result);
 
+/* The same for two databases in two processes. */
+int perf_db_measure(const struct perf_options *options, struct perf_result *ret_result);
+int perf_db_measure_latency(const struct perf_options *options, struct perf_result *ret_result);
+int perf_db_measure_idle(const struct perf_options *options, struct perf_result *ret_result);
+
 /* perf_bench.c: all bars; returns an exit status. */
 int perf_bench(const struct perf_options *options);
 
 /* perf_report.c: one line of JSON, or a few lines for people. */
 void perf_report_ring(const struct perf_result *result);
+void perf_report_db(const struct perf_result *result);
 
 #endif

@@ -37,7 +37,10 @@ static const struct {
 	{ "ring-both", perf_role_ring_both },     { "ring-idle", perf_role_ring_idle },
 	{ "ring-doze", perf_role_ring_doze },     { "ring-ping", perf_role_ring_ping },
 	{ "ring-pong", perf_role_ring_pong },     { "ring-wake", perf_role_ring_wake },
-	{ "ring-sleep", perf_role_ring_sleep },
+	{ "ring-sleep", perf_role_ring_sleep },   { "db-writer", perf_role_db_writer },
+	{ "db-reader", perf_role_db_reader },     { "db-both", perf_role_db_both },
+	{ "db-doze", perf_role_db_doze },         { "db-ping", perf_role_db_ping },
+	{ "db-pong", perf_role_db_pong },
 };
 
 /* The index-th CPU that this program may use, counted round; -1 when there is but one. */
@@ -156,9 +159,13 @@ static int crew_reap(struct perf_crew *crew, unsigned *ret_running)
 		crew->pids[i] = 0;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
-		error = crew->board->seats[i].error != 0 ? crew->board->seats[i].error : -EPROTO;
-		fprintf(stderr, "blaze-perf: role %s ended: %s\n", crew->board->seats[i].role,
-		        blaze_strerror(error));
+		error = crew->board->seats[i].error != 0 ? crew->board->seats[i].error : -ECHILD;
+		if (WIFSIGNALED(status))
+			fprintf(stderr, "blaze-perf: role %s was killed by signal %d\n",
+			        crew->board->seats[i].role, WTERMSIG(status));
+		else
+			fprintf(stderr, "blaze-perf: role %s ended: %s\n",
+			        crew->board->seats[i].role, blaze_strerror(error));
 	}
 	*ret_running = running;
 	return error;

@@ -111,3 +111,64 @@ void perf_report_ring(const struct perf_result *result)
 	else
 		print_people(result);
 }
+
+static void print_db_json(const struct perf_result *r)
+{
+	const struct perf_options *o = &r->options;
+
+	printf("{\"bench\":\"db\",\"writers\":%u,\"readers\":%u,\"batch\":1,\"records\":%u,",
+	       o->duplex ? 2 : 1, o->duplex ? 2 : 1, o->records);
+	printf("\"duplex\":%s,\"lane\":%llu,\"placement\":\"%s\",\"ops_per_second\":%.0f,",
+	       o->duplex ? "true" : "false", (unsigned long long)o->lane_bytes,
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), r->ops_per_second);
+	printf("\"line_ns\":%.1f,\"futex_wake_p50_ns\":%.0f,\"futex_wake_p99_ns\":%.0f,",
+	       line_ns(r), r->futex.p50, r->futex.p99);
+	printf("\"latency\":\"%s\",\"latency_ns\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,"
+	       "\"p999\":%.1f,\"max\":%.1f},",
+	       latency_name(o->latency), r->latency.p50, r->latency.p90, r->latency.p99,
+	       r->latency.p999, r->latency.max);
+	printf("\"updates\":%llu,\"laps\":%llu,\"catch_ups\":%llu,\"lost\":%llu,\"wrong\":%llu,",
+	       (unsigned long long)r->records, (unsigned long long)r->laps,
+	       (unsigned long long)r->catch_ups, (unsigned long long)r->lost,
+	       (unsigned long long)r->wrong);
+	printf("\"commit\":\"%s\",\"machine\":\"%s\"}\n", perf_commit(), perf_machine());
+}
+
+static void print_db_people(const struct perf_result *r)
+{
+	const struct perf_options *o = &r->options;
+	const struct perf_latency_result *l = &r->latency;
+
+	printf("db         single updates of one int field, %u records%s\n", o->records,
+	       o->duplex ? ", both directions at once" : "");
+	printf("machine    %s; %s; commit %s\n", perf_machine(),
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_commit());
+	printf("line       p50 %.0f ns before, %.0f after; futex wake p50 %.1f, p99 %.1f us\n",
+	       r->line_before.p50_ns, r->line_after.p50_ns, r->futex.p50 / 1e3, r->futex.p99 / 1e3);
+	printf("throughput %.2f M updates/s merged%s (bar %.0f: %s)\n", r->ops_per_second / 1e6,
+	       o->duplex ? " in each direction" : "", o->duplex ? 3.0 : 4.0,
+	       r->ops_per_second >= (o->duplex ? 3e6 : 4e6) ? "met" : "MISSED");
+	if (l->count > 0) {
+		printf("visible    %s: p50 %.0f, p90 %.0f, p99 %.0f, p99.9 %.0f, max %.0f ns "
+		       "(%llu samples)\n",
+		       latency_name(o->latency), l->p50, l->p90, l->p99, l->p999, l->max,
+		       (unsigned long long)l->count);
+		if (o->latency == PERF_LATENCY_ASLEEP && r->futex.p99 > 0)
+			print_bar(l->p99 / r->futex.p99, 1.5, false, "raw futex wake, p99");
+		else
+			print_bar(l->p50 / 1000, 1.0, false, "one microsecond, p50");
+	}
+	printf("content    %llu updates merged and checked, %llu lost, %llu wrong; %llu laps, "
+	       "%llu catch-ups\n",
+	       (unsigned long long)r->records, (unsigned long long)r->lost,
+	       (unsigned long long)r->wrong, (unsigned long long)r->laps,
+	       (unsigned long long)r->catch_ups);
+}
+
+void perf_report_db(const struct perf_result *result)
+{
+	if (result->options.json)
+		print_db_json(result);
+	else
+		print_db_people(result);
+}

@@ -8,18 +8,26 @@
 
 #define PERF_REST_NS UINT64_C(100000)
 
-/* Waits until the sleeper has announced sleep number turn, then PERF_REST_NS more, spinning: a
- * waker that slept too would measure its own CPU's wake-up. False once the run is over. */
-static inline bool perf_rest(struct perf_board *board, uint32_t turn)
+/* Waits until the other has announced turn number turn. False once the run is over. */
+static inline bool perf_rested(struct perf_board *board, uint32_t turn)
 {
-	uint64_t until_ns;
-
-	/* Acquire pairs with the sleeper's release. */
+	/* Acquire pairs with the other's release. */
 	while (atomic_load_explicit(&board->ball.resting, memory_order_acquire) != turn) {
 		if (perf_phase(board) == PERF_STOP)
 			return false;
 		perf_relax();
 	}
+	return true;
+}
+
+/* The same for one who sleeps in between: and PERF_REST_NS more, spinning: a waker that slept too
+ * would measure its own CPU's wake-up. */
+static inline bool perf_rest(struct perf_board *board, uint32_t turn)
+{
+	uint64_t until_ns;
+
+	if (!perf_rested(board, turn))
+		return false;
 	until_ns = perf_now_ns() + PERF_REST_NS;
 	while (perf_now_ns() < until_ns)
 		perf_relax();

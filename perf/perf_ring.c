@@ -43,8 +43,8 @@ static int yard_rate(const struct perf_options *options, double *ret_rate)
 	return error;
 }
 
-/* Adds up what the seats report. The slowest reader's rate counts: all read everything. */
-static void collect(const struct perf_crew *crew, struct perf_result *result)
+/* The slowest reader's rate counts: all read everything. */
+void perf_collect(const struct perf_crew *crew, struct perf_result *result)
 {
 	double rate = 0;
 
@@ -55,6 +55,7 @@ static void collect(const struct perf_crew *crew, struct perf_result *result)
 		result->wrong += seat->wrong;
 		result->lapped += seat->lapped;
 		result->laps += seat->laps;
+		result->catch_ups += seat->catch_ups;
 		result->records += seat->records;
 		if (seat->rate != 0 && (rate == 0 || seat->rate < rate))
 			rate = seat->rate;
@@ -112,7 +113,7 @@ static int measure_load(const struct perf_options *options, const char *name,
 	if (error == 0)
 		error = perf_crew_run(&crew, options->seconds);
 	if (error == 0) {
-		collect(&crew, result);
+		perf_collect(&crew, result);
 		if (options->latency == PERF_LATENCY_LOAD)
 			perf_crew_latency(&crew, &result->latency);
 	}
@@ -143,23 +144,22 @@ static int measure_latency(const struct perf_options *options, const char *name,
 	if (error == 0)
 		error = perf_crew_run(&crew, options->seconds);
 	if (error == 0) {
-		collect(&crew, result);
+		perf_collect(&crew, result);
 		perf_crew_latency(&crew, &result->latency);
 	}
 	perf_crew_free(&crew);
 	return error;
 }
 
-/* One participant that sleeps in blaze_ring_wait while nothing is published. */
-static int measure_idle(const struct perf_options *options, const char *name,
-                        struct perf_result *result)
+int perf_measure_doze(const struct perf_options *options, const char *role, const char *name,
+                      struct perf_result *result)
 {
 	struct perf_crew crew;
 	int error = perf_crew_new(options, name, &crew);
 
 	if (error != 0)
 		return error;
-	error = perf_crew_start(&crew, "ring-doze", 0, 0);
+	error = perf_crew_start(&crew, role, 0, 0);
 	if (error >= 0)
 		error = perf_crew_ready(&crew);
 	if (error >= 0)
@@ -171,15 +171,17 @@ static int measure_idle(const struct perf_options *options, const char *name,
 	return error < 0 ? error : 0;
 }
 
-typedef int (*ring_part)(const struct perf_options *options, const char *name,
-                         struct perf_result *result);
-
-/* Runs the parts on one ring, between the yardsticks that they need. */
-static int measure_between(const struct perf_options *options, const ring_part parts[2],
-                           struct perf_result *r)
+/* One participant that sleeps in blaze_ring_wait while nothing is published. */
+static int measure_idle(const struct perf_options *options, const char *name,
+                        struct perf_result *result)
 {
-	bool yard = parts[0] == measure_load;
-	char name[48];
+	return perf_measure_doze(options, "ring-doze", name, result);
+}
+
+int perf_measure_between(const struct perf_options *options, const perf_part parts[2], bool yard,
+                         struct perf_result *r)
+{
+	char name[48], ring[56];
 	int error;
 
 	memset(r, 0, sizeof(*r));
@@ -194,7 +196,10 @@ static int measure_between(const struct perf_options *options, const ring_part p
 	for (unsigned i = 0; i < 2 && error == 0; i++)
 		if (parts[i] != NULL)
 			error = parts[i](options, name, r);
-	(void)blaze_ring_unlink(name); /* Gone already when all roles left in order. */
+	/* Gone already when all roles left in order. */
+	snprintf(ring, sizeof(ring), "db.%s", name);
+	(void)blaze_ring_unlink(name);
+	(void)blaze_ring_unlink(ring);
 	if (error == 0 && yard)
 		error = yard_rate(options, &r->yard_after);
 	if (error == 0)
@@ -206,21 +211,21 @@ int perf_ring_measure(const struct perf_options *options, struct perf_result *re
 {
 	bool latency =
 	        options->latency == PERF_LATENCY_SPIN || options->latency == PERF_LATENCY_ASLEEP;
-	const ring_part parts[2] = { measure_load, latency ? measure_latency : NULL };
+	const perf_part parts[2] = { measure_load, latency ? measure_latency : NULL };
 
-	return measure_between(options, parts, ret_result);
+	return perf_measure_between(options, parts, true, ret_result);
 }
 
 int perf_ring_measure_latency(const struct perf_options *options, struct perf_result *ret_result)
 {
-	const ring_part parts[2] = { measure_latency, NULL };
+	const perf_part parts[2] = { measure_latency, NULL };
 
-	return measure_between(options, parts, ret_result);
+	return perf_measure_between(options, parts, false, ret_result);
 }
 
 int perf_ring_measure_idle(const struct perf_options *options, struct perf_result *ret_result)
 {
-	const ring_part parts[2] = { measure_idle, NULL };
+	const perf_part parts[2] = { measure_idle, NULL };
 
-	return measure_between(options, parts, ret_result);
+	return perf_measure_between(options, parts, false, ret_result);
 }

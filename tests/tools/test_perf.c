@@ -169,6 +169,51 @@ START_TEST(ring_sabotage_fails)
 }
 END_TEST
 
+static const char *const db_shapes[] = {
+	"db --records 500 --latency none",
+	"db --records 500 --latency none --duplex",
+	"db --records 100 --latency spin",
+	"db --records 100 --latency asleep",
+};
+
+START_TEST(db_shape_loses_nothing)
+{
+	bool latency = strstr(db_shapes[_i], "--latency none") == NULL;
+	json_t *json;
+
+	perf_measured(db_shapes[_i], latency ? "latency_ns" : "ops_per_second", &json);
+	ck_assert_str_eq(text(json, "bench"), "db");
+	ck_assert(number(json, "updates") > 0);
+	ck_assert(number(json, "ops_per_second") >= 0);
+	ck_assert(number(json, "line_ns") >= 0);
+	ck_assert(number(json, "lost") == 0);
+	ck_assert(number(json, "wrong") == 0);
+	json_decref(json);
+}
+END_TEST
+
+static const struct {
+	const char *arguments;
+	bool lost, wrong;
+} db_sabotages[] = {
+	{ "db --records 50 --seconds 0.05 --latency none --json --sabotage corrupt", false, true },
+	{ "db --records 50 --seconds 0.05 --latency none --json --sabotage drop", true, false },
+	{ "db --records 50 --seconds 0.05 --latency none --json --sabotage duplicate", false,
+	  true },
+};
+
+START_TEST(db_sabotage_fails)
+{
+	json_t *json;
+
+	ck_assert_int_eq(perf(db_sabotages[_i].arguments, &json), 1);
+	ck_assert_int_eq(number(json, "lost") > 0, db_sabotages[_i].lost);
+	ck_assert_int_eq(number(json, "wrong") > 0, db_sabotages[_i].wrong);
+	ck_assert(number(json, "lost") <= 2 && number(json, "wrong") <= 2);
+	json_decref(json);
+}
+END_TEST
+
 START_TEST(yardsticks_print_json)
 {
 	json_t *json;
@@ -222,6 +267,10 @@ int main(void)
 	tcase_add_loop_test(tcase, ring_shape_loses_nothing, 0, sizeof(shapes) / sizeof(shapes[0]));
 	tcase_add_loop_test(tcase, ring_sabotage_fails, 0,
 	                    sizeof(sabotages) / sizeof(sabotages[0]));
+	tcase_add_loop_test(tcase, db_shape_loses_nothing, 0,
+	                    sizeof(db_shapes) / sizeof(db_shapes[0]));
+	tcase_add_loop_test(tcase, db_sabotage_fails, 0,
+	                    sizeof(db_sabotages) / sizeof(db_sabotages[0]));
 	tcase_add_test(tcase, yardsticks_print_json);
 	tcase_add_loop_test(tcase, usage_error_exits_2, 0,
 	                    sizeof(usage_errors) / sizeof(usage_errors[0]));
