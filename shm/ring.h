@@ -219,6 +219,8 @@ struct blazei_reader {
 	unsigned bad_seen; /* invalid segments in the last scan */
 	bool bad_news;     /* there are more of them: to be reported by the next poll */
 	unsigned empty_polls;
+	unsigned trickle; /* how much records come one by one of late */
+	unsigned lull;    /* pauses before the next look */
 	uint64_t reap_ns; /* when last */
 	uint64_t spin_now_ns;
 	uint8_t *chunk; /* BLAZEI_CHUNK_BYTES, grown in address space to the largest record */
