@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A peer that lies: garbage in its lane, nonsense on its board, wrong pieces in answer to a
+ * request. The database must say no, keep what it has and go on working with honest peers. */
+#include <stdlib.h>
+
+#include "tests/db/node.h"
+
+#define CLAIMED 100u
+
+/* A participant of the ring that is no database. */
+struct liar {
+	struct blazei_link *link;
+	struct blazei_census *census;
+	struct blazei_board_description text;
+	struct blazei_origin origin;
+	struct blaze_id asked; /* the ring of the last request */
+};
+
+/* Joins the ring of a node, linked to it, and claims to have what the node lacks. */
+static struct liar liar_join(const struct node *node)
+{
+	const struct blazei_link_options options = { .board_bytes = BLAZEI_BOARD_BYTES };
+	struct liar liar = { .census = calloc(1, sizeof(*liar.census)) };
+	struct blazei_vector_entry entry = { .seq = CLAIMED };
+	char ring[80];
+
+	snprintf(ring, sizeof(ring), "db.%s", node->db->name);
+	ck_assert_int_eq(blazei_link_open_ring(ring, &options, &liar.link), 0);
+	ck_assert_int_eq(blaze_id_new(&liar.origin.node), 0);
+	liar.origin.incarnation = 1;
+	liar.text.node = liar.origin.node;
+	liar.text.incarnation = liar.origin.incarnation;
+	liar.text.policy = BLAZE_POLICY_SERVER_PRIORITY;
+	strcpy(liar.text.db_name, node->db->name);
+	strcpy(liar.text.node_name, "liar");
+	liar.text.link_count = 1;
+	liar.text.links[0].node = node->id;
+	entry.origin = liar.origin;
+	blazei_board_vector_store(liar.link->board, 0, &entry);
+	blazei_board_publish(liar.link->board, &liar.text);
+	liar.link->ops->wake(liar.link);
+	return liar;
+}
+
+static void liar_leave(struct liar *liar)
+{
+	blazei_census_clear(liar->census);
+	free(liar->census);
+	liar->link->ops->close(liar->link);
+}
+
+/* Waits until the node asks the liar, not the last time again; gives the ring to answer in. */
+static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *node)
+{
+	const struct blazei_link_options options = { .lane_bytes = 65536, .no_create = true };
+	char name[BLAZEI_PULL_NAME_BYTES];
+	struct blazei_link *link;
+
+	for (;;) {
+		const struct blazei_member *member;
+
+		ck_assert_int_eq(blazei_census_update(liar->census, liar->link, false), 0);
+		member = blazei_census_by_node(liar->census, &node->id);
+		if (member != NULL &&
+		    blazei_id_equal(&member->text->request.peer, &liar->link->id) &&
+		    !blazei_id_equal(&member->text->request.ring, &liar->asked)) {
+			liar->asked = member->text->request.ring;
+			blazei_pull_name(node->db->name, &member->text->request.ring, name);
+			if (blazei_link_open_ring(name, &options, &link) == 0)
+				return link;
+		}
+		blazei_sleep_ns(100 * 1000);
+	}
+}
+
+struct lie {
+	struct blazei_piece piece;
+	uint64_t body[8];
+	size_t len; /* of all that is sent */
+};
+
+#define PIECE(kind_, total_, offset_)                                                              \
+	{                                                                                          \
+		.magic = BLAZEI_PIECE_MAGIC, .kind = (kind_), .total = (total_),                   \
+		.offset = (offset_)                                                                \
+	}
+
+static const struct lie lies[] = {
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 23 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 24 },
+	{ .piece = { .magic = 1, .kind = 1, .total = 8 }, .len = 32 },
+	{ .piece = PIECE(9, 8, 0), .len = 32 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 9, 0), .len = 32 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, BLAZEI_BODY_MAX + 8, 0), .len = 32 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 16, 8), .len = 32 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 48 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, UINT64_MAX - 7, 0), .len = 32 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 64, 0), .body = { 1, 2, 3, 4, 5 }, .len = 88 },
+	{ .piece = PIECE(BLAZEI_PIECE_STATE, 64, 0),
+	  .body = { UINT64_MAX, UINT64_MAX },
+	  .len = 88 },
+	{ .piece = PIECE(BLAZEI_PIECE_VECTOR, 40, 0), .len = 64 },
+};
+
+START_TEST(hostile_piece_ends_the_attempt)
+{
+	struct node node = node_open(unique_name(), "honest");
+	const struct lie *lie = &lies[_i];
+	struct liar liar = liar_join(&node);
+	struct blazei_link *ring = liar_is_asked(&liar, &node), *again;
+
+	ck_assert_int_eq(ring->ops->publish(ring, lie, lie->len), 0);
+	/* It asks anew, in another ring, when it has given up on this one. */
+	again = liar_is_asked(&liar, &node);
+	again->ops->close(again);
+	ring->ops->close(ring);
+	liar_leave(&liar);
+	ck_assert_uint_eq(node_stats(&node).catch_ups, 0);
+	ck_assert_int_eq(blaze_db_count(node.db), 0);
+	node_close(&node);
+}
+END_TEST
+
+START_TEST(hostile_vector_does_not_raise_the_own_entry)
+{
+	struct node node = node_open(unique_name(), "honest"), other;
+	struct liar liar = liar_join(&node);
+	struct blazei_link *ring = liar_is_asked(&liar, &node);
+	struct {
+		struct blazei_piece piece;
+		struct blazei_vector_entry entries[2];
+	} lie = {
+		.piece = PIECE(BLAZEI_PIECE_VECTOR, sizeof(lie.entries), 0),
+		.entries = { { .origin = node.db->self, .seq = 1000 },
+		             { .origin = liar.origin, .seq = CLAIMED } },
+	};
+	struct blaze_id id;
+
+	ck_assert_int_eq(ring->ops->publish(ring, &lie, sizeof(lie)), 0);
+	while (node_stats(&node).catch_ups == 0)
+		blazei_sleep_ns(100 * 1000);
+	ring->ops->close(ring);
+	/* Its writes are numbered from 1, as others expect them. */
+	other = node_open(node.db->name, "other");
+	nodes_link(&other, &node);
+	node_insert(&node, "n", 1, &id);
+	while (node_value(&other, &id, "n") != 1)
+		blazei_sleep_ns(100 * 1000);
+	pthread_mutex_lock(&other.db->lock);
+	ck_assert_uint_eq(blazei_replica_vector_seq(other.db->replica, &node.db->self), 1);
+	pthread_mutex_unlock(&other.db->lock);
+	liar_leave(&liar);
+	node_close(&node);
+	node_close(&other);
+}
+END_TEST
+
+START_TEST(hostile_lane_and_board_are_refused)
+{
+	const char *name = unique_name();
+	struct node node = node_open(name, "honest"), other = node_open(name, "other");
+	struct liar liar = liar_join(&node);
+	unsigned seed = 4711;
+	struct blaze_id id;
+	uint64_t junk[16];
+
+	nodes_link(&node, &other);
+	for (int i = 0; i < 2000; i++) {
+		for (size_t j = 0; j < 16; j++)
+			junk[j] = (uint64_t)rand_r(&seed) << 32 | (uint64_t)rand_r(&seed);
+		ck_assert_int_eq(
+		        liar.link->ops->publish(liar.link, junk, (size_t)rand_r(&seed) % 129), 0);
+		/* Its board changes under the readers, mostly to what is invalid. */
+		if (i % 16 == 0) {
+			struct blazei_board_description text = liar.text;
+			unsigned char *bytes = (unsigned char *)&text;
+
+			bytes[(size_t)rand_r(&seed) % 208] ^= (unsigned char)rand_r(&seed);
+			blazei_board_publish(liar.link->board, &text);
+		}
+	}
+	blazei_board_publish(liar.link->board, &liar.text);
+	node_insert(&node, "n", 1, &id);
+	while (node_value(&other, &id, "n") != 1)
+		blazei_sleep_ns(100 * 1000);
+	while (node_stats(&node).refused == 0) {
+		ck_assert_int_eq(liar.link->ops->publish(liar.link, junk, sizeof(junk)), 0);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	liar_leave(&liar);
+	nodes_assert_equal(&node, &other);
+	node_close(&node);
+	node_close(&other);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("hostile");
+	TCase *tcase = tcase_create("hostile");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_loop_test(tcase, hostile_piece_ends_the_attempt, 0,
+	                    sizeof(lies) / sizeof(lies[0]));
+	tcase_add_test(tcase, hostile_vector_does_not_raise_the_own_entry);
+	tcase_add_test(tcase, hostile_lane_and_board_are_refused);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
