@@ -11,6 +11,7 @@ failures=0
 cleanup() {
 	"$ring_tool" rm "$name" 2>/dev/null
 	"$ring_tool" rm "$name.dead" 2>/dev/null
+	"$ring_tool" --group rm "$name" 2>/dev/null
 	rm -rf "$work"
 }
 trap cleanup EXIT
@@ -180,6 +181,37 @@ check 'clean has nothing left to say' '' "$(grep -F "t.$$." "$work/out")"
 kill -CONT "$live"
 kill -TERM "$live"
 wait "$live"
+
+# clean: what somebody left half made, but not what somebody may be making now.
+mine=/dev/shm/blaze-$(id -u)
+(umask 077 && mkdir -p "$mine" && mkdir "$mine/.new.$$" "$mine/.new.$$-old" "$mine/.gone.$$")
+: >"$mine/.new.$$-old/control"
+touch -d '1 minute ago' "$mine/.new.$$-old" "$mine/.gone.$$"
+status 0 clean
+check 'clean: leftovers' 2 "$(grep -cE "^removed \.(new\.$$-old|gone\.$$): " "$work/out")"
+check 'clean: gone they are' "$mine/.new.$$" "$(ls -d "$mine"/.*."$$"* 2>/dev/null)"
+rmdir "$mine/.new.$$" "$mine" 2>/dev/null
+
+# The group's rings are others, even under one name.
+"$ring_tool" --group -n 1 tail "$name" >"$work/group" 2>&1 &
+tail=$!
+await 'the group has a reader' sh -c \
+	"'$ring_tool' --group --json stat '$name' 2>/dev/null | grep -q '\"reading\":true'"
+status 3 stat "$name"
+status 0 --group --json stat "$name"
+check 'group: mode' 0660 "$(value .mode)"
+status 0 --group --data together publish "$name"
+wait "$tail"
+check 'group: a record' together "$(sed 's/.* //' "$work/group")"
+"$ring_tool" --group tail "$name" >/dev/null 2>&1 &
+tail=$!
+await 'the group has a reader' sh -c \
+	"'$ring_tool' --group --json stat '$name' 2>/dev/null | grep -q '\"reading\":true'"
+status 0 --group rm "$name"
+wait "$tail"
+check 'group: tail ends when the ring is removed' 0 "$?"
+status 3 --group rm "$name"
+status 0 --group clean
 
 # A damaged ring is reported by all, removed by rm.
 "$ring_tool" tail "$name" >/dev/null 2>&1 &
