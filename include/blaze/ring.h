@@ -102,7 +102,8 @@ BLAZE_EXPORT int blaze_ring_attach(const char *name, const struct blaze_ring_opt
 BLAZE_EXPORT void blaze_ring_detach(struct blaze_ring *ring);
 
 /* Removes the caller's private ring NAME (mode 0600), in use or not; its participants keep what
- * they have mapped and get -EIDRM, those who attach afterwards make a new ring. -ENOENT: none. */
+ * they have mapped and get -EIDRM, those who attach afterwards make a new ring. -ENOENT: none;
+ * -EACCES: what has the name belongs to another user or is no ring; -EINVAL: the name. */
 BLAZE_EXPORT int blaze_ring_unlink(const char *name);
 
 /* Publishes one record of len bytes, 0 to lane_bytes / 4 - 8. No system call where the lane has
