@@ -11,6 +11,7 @@ shm_tests = \
 	tests/shm/test_ring_hostile \
 	tests/shm/test_ring_life \
 	tests/shm/test_ring_pressure \
+	tests/shm/test_ring_threads \
 	tests/shm/test_ring_wait \
 	tests/shm/soak_ring
 
@@ -25,6 +26,7 @@ tests_shm_test_ring_env_SOURCES = tests/shm/test_ring_env.c $(shm_harness)
 tests_shm_test_ring_hostile_SOURCES = tests/shm/test_ring_hostile.c $(shm_harness)
 tests_shm_test_ring_life_SOURCES = tests/shm/test_ring_life.c $(shm_harness)
 tests_shm_test_ring_pressure_SOURCES = tests/shm/test_ring_pressure.c $(shm_harness)
+tests_shm_test_ring_threads_SOURCES = tests/shm/test_ring_threads.c $(shm_harness)
 tests_shm_test_ring_wait_SOURCES = tests/shm/test_ring_wait.c $(shm_harness)
 tests_shm_soak_ring_SOURCES = tests/shm/soak_ring.c tests/shm/soak_ring.h \
 	tests/shm/soak_worker.c $(shm_harness)
