@@ -135,8 +135,10 @@ static inline void blazei_table_prefetch(const struct blazei_table *table, uint6
 	__builtin_prefetch(&table->slots[hash & table->mask]);
 }
 
-/* Second step: fetches what is most likely the row. */
-static inline void blazei_table_prefetch_row(const struct blazei_table *table, uint64_t hash)
+/* Second step: fetches what is most likely the row. Always inlined: to GCC 12 a function that does
+ * nothing but prefetch has no effect, and it drops the calls. */
+static inline __attribute__((always_inline)) void blazei_table_prefetch_row(
+        const struct blazei_table *table, uint64_t hash)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		uint64_t slot = table->slots[(hash + i) & table->mask];
