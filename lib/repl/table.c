@@ -13,19 +13,6 @@
 /* From this size on a row that grows takes a quarter more, so that k appends cost k log k. */
 #define ROW_GENEROUS 512u
 
-int blazei_table_init(struct blazei_table *table, uint64_t seed)
-{
-	*table = (struct blazei_table){ .mask = SLOTS_MIN - 1, .seed = seed, .row_max = ROWS_MIN };
-	table->slots = blazei_huge_alloc(SLOTS_MIN * sizeof(*table->slots));
-	table->rows = malloc(ROWS_MIN * sizeof(struct blazei_row *));
-	if (!table->slots || !table->rows) {
-		free(table->slots);
-		free(table->rows);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
 static size_t row_bytes(const struct blazei_row *row)
 {
 	return sizeof(*row) + row->cap;
@@ -41,6 +28,17 @@ void blazei_table_fini(struct blazei_table *table)
 	free(table->rows);
 	free(table->slots);
 	*table = (struct blazei_table){ 0 };
+}
+
+int blazei_table_init(struct blazei_table *table, uint64_t seed)
+{
+	*table = (struct blazei_table){ .mask = SLOTS_MIN - 1, .seed = seed, .row_max = ROWS_MIN };
+	table->slots = blazei_huge_alloc(SLOTS_MIN * sizeof(*table->slots));
+	table->rows = malloc(ROWS_MIN * sizeof(struct blazei_row *));
+	if (table->slots && table->rows)
+		return 0;
+	blazei_table_fini(table);
+	return -ENOMEM;
 }
 
 uint64_t blazei_table_memory(const struct blazei_table *table)

@@ -7,3 +7,8 @@ tests_repl_test_replica_SOURCES = tests/repl/harness.h tests/repl/test_replica.c
 check_PROGRAMS += tests/repl/test_hostile
 TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c
+check_PROGRAMS += tests/repl/test_memory
+TESTS += tests/repl/test_memory
+tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/test_memory.c
+tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Allocations that fail: a write, a transaction or a vector raised is there whole or not at all,
+ * and goes through when it is tried again. malloc and its kin are wrapped by the linker. */
+#include <limits.h>
+
+#include "tests/repl/harness.h"
+
+#define NEVER UINT_MAX
+
+static unsigned allocations_left = NEVER;
+static bool allocation_failed;
+
+static bool allocation_fails(void)
+{
+	if (allocations_left == NEVER)
+		return false;
+	if (allocations_left == 0) {
+		allocation_failed = true;
+		return true;
+	}
+	allocations_left--;
+	return false;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return allocation_fails() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+/* One call under test, on `node`, fed from `from`. */
+typedef int (*attempt)(struct node *node, const struct node *from);
+
+static struct blaze_record *wide;
+
+static int insert_wide(struct node *node, const struct node *from)
+{
+	struct blaze_id id = id_of(1);
+	const void *txn;
+	size_t len;
+
+	(void)from;
+	return blazei_replica_write(node->replica, NOW, BLAZEI_WRITE_INSERT, &id, wide, &txn, &len);
+}
+
+static int put_long(struct node *node, const struct node *from)
+{
+	static const char value[5000];
+	struct blaze_id id = id_of(2);
+	const void *txn;
+	size_t len;
+
+	(void)from;
+	return blazei_replica_put(node->replica, NOW, &id, value, sizeof(value), &txn, &len);
+}
+
+static int receive_all(struct node *node, const struct node *from)
+{
+	for (unsigned i = 1; i <= from->count; i++) {
+		int rc = node_take(node, from->log[i - 1].data, from->log[i - 1].len);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int receive_parked(struct node *node, const struct node *from)
+{
+	for (unsigned i = from->count; i > 0; i--) {
+		int rc = node_take(node, from->log[i - 1].data, from->log[i - 1].len);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int hash(struct node *node, const struct node *from)
+{
+	uint8_t digest[16];
+
+	(void)from;
+	return blazei_replica_hash(node->replica, digest);
+}
+
+/* A node that writes what the attempts receive: several registers, several records. */
+static void source_fill(struct node *from, unsigned records)
+{
+	node_insert(from, 3, "{\"aaaa\":1,\"bbbb\":\"0123456789\",\"cccc\":[1,2,3]}");
+	node_update(from, 3, "{\"aaaa\":\"grown, so that the row must move\",\"d\":1,\"e\":2}");
+	for (unsigned i = 0; i < records; i++)
+		node_insert(from, 10 + i, "{\"x\":1}");
+}
+
+/* Lets the n-th allocation fail, for every n: nothing shows of the attempt, and the next one does
+ * what the first would have. `partly`: transactions before the failing one count as done. */
+static void every_allocation_fails(attempt try, unsigned records, bool partly)
+{
+	unsigned failures = 0;
+	uint8_t clean[16];
+	bool done = false;
+	struct node from;
+
+	node_open(&from, 1);
+	source_fill(&from, records);
+	for (unsigned n = 0; !done; n++) {
+		struct node node;
+		uint8_t before[16];
+		uint8_t after[16];
+		int rc;
+
+		node_open(&node, 2);
+		node_insert(&node, 7, "{\"x\":1}");
+		blazei_replica_hash_stamps(node.replica, before);
+		allocations_left = n;
+		allocation_failed = false;
+		rc = try(&node, &from);
+		done = !allocation_failed;
+		allocations_left = NEVER;
+		if (!done) {
+			ck_assert_int_eq(rc, -ENOMEM);
+			failures++;
+			blazei_replica_hash_stamps(node.replica, after);
+			if (!partly)
+				ck_assert_mem_eq(before, after, 16);
+		}
+		if (rc < 0)
+			ck_assert_int_eq(try(&node, &from), 0);
+		blazei_replica_hash_stamps(node.replica, after);
+		if (n == 0)
+			memcpy(clean, after, sizeof(clean));
+		ck_assert_mem_eq(clean, after, 16);
+		node_close(&node);
+	}
+	ck_assert_uint_gt(failures, 0);
+	node_close(&from);
+}
+
+START_TEST(insert_without_memory_leaves_nothing)
+{
+	every_allocation_fails(insert_wide, 0, false);
+}
+END_TEST
+
+START_TEST(put_without_memory_leaves_nothing)
+{
+	every_allocation_fails(put_long, 0, false);
+}
+END_TEST
+
+START_TEST(receive_without_memory_goes_through_later)
+{
+	every_allocation_fails(receive_all, 800, true);
+}
+END_TEST
+
+START_TEST(park_without_memory_goes_through_later)
+{
+	every_allocation_fails(receive_parked, 30, true);
+}
+END_TEST
+
+START_TEST(hash_without_memory_is_enomem)
+{
+	every_allocation_fails(hash, 0, false);
+}
+END_TEST
+
+/* A transaction of several registers whose allocation fails half-way shows nothing of itself. */
+START_TEST(receive_one_without_memory_leaves_nothing)
+{
+	struct node from;
+
+	node_open(&from, 1);
+	source_fill(&from, 0);
+	for (unsigned n = 0; n < 12; n++) {
+		struct node to;
+		uint8_t before[16];
+		uint8_t after[16];
+		int rc;
+
+		node_open(&to, 2);
+		node_give(&from, &to, 1);
+		blazei_replica_hash_stamps(to.replica, before);
+		allocations_left = n;
+		rc = node_take(&to, from.log[1].data, from.log[1].len);
+		allocations_left = NEVER;
+		blazei_replica_hash_stamps(to.replica, after);
+		if (rc < 0)
+			ck_assert_mem_eq(before, after, 16);
+		else
+			ck_assert_mem_ne(before, after, 16);
+		ck_assert_int_eq(node_give(&from, &to, 2), rc < 0 ? 1 : 0);
+		node_close(&to);
+	}
+	node_close(&from);
+}
+END_TEST
+
+START_TEST(new_without_memory_is_enomem)
+{
+	struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
+	struct blazei_replica *replica = NULL;
+	unsigned n;
+	int rc = -ENOMEM;
+
+	for (n = 0; rc < 0; n++) {
+		allocations_left = n;
+		rc = blazei_replica_new(&options, &replica);
+		allocations_left = NEVER;
+		ck_assert(rc == 0 || (rc == -ENOMEM && !replica));
+	}
+	ck_assert_uint_gt(n, 5);
+	blazei_replica_free(replica);
+}
+END_TEST
+
+static void set_up(void)
+{
+	char name[8];
+
+	ck_assert_int_eq(blaze_record_new(&wide), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		sprintf(name, "w%u", i);
+		blaze_record_set_string(wide, name, "a value of some length");
+	}
+}
+
+static void tear_down(void)
+{
+	blaze_record_free(wide);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("memory");
+	TCase *tcase = tcase_create("memory");
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	tcase_add_test(tcase, insert_without_memory_leaves_nothing);
+	tcase_add_test(tcase, put_without_memory_leaves_nothing);
+	tcase_add_test(tcase, receive_without_memory_goes_through_later);
+	tcase_add_test(tcase, park_without_memory_goes_through_later);
+	tcase_add_test(tcase, receive_one_without_memory_leaves_nothing);
+	tcase_add_test(tcase, hash_without_memory_is_enomem);
+	tcase_add_test(tcase, new_without_memory_is_enomem);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
