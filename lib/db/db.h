@@ -98,10 +98,11 @@ int blazei_db_link(struct blaze_db *db, const struct blaze_id *node, enum blaze_
 /* Brings the census up to date, with probe liveness too. poll_lock is held. */
 int blazei_db_census(struct blaze_db *db, bool probe);
 
-/* turn.c: one round of everything, without waiting. */
+/* turn.c: one round of everything, without waiting. Also gives how many transactions have come in
+ * ever. */
 #define BLAZEI_TURN_WORKED (1u << 0) /* something came in or moved: come again at once */
 #define BLAZEI_TURN_NAP    (1u << 1) /* waits for a peer: sleep shortly only */
-unsigned blazei_db_turn(struct blaze_db *db);
+unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_advanced);
 
 /* lag.c: compares the own vector with everybody's, starts a fetch, takes requests. Returns turn
  * flags. poll_lock is held. */

@@ -142,9 +142,9 @@ static bool requests_take(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
 unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns)
 {
 	bool probe = db->next_probe_ns != 0 && now_ns >= db->next_probe_ns;
+	uint64_t start_ns = blazei_monotonic_ns(), took_ns;
 	struct blazei_member *best;
 	unsigned flags = 0;
-	uint64_t took_ns;
 
 	if (blazei_db_census(db, probe) != 0)
 		return 0;
@@ -159,7 +159,7 @@ unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns)
 	} else {
 		db->next_probe_ns = 0;
 	}
-	took_ns = blazei_monotonic_ns() - now_ns;
-	db->next_check_ns = now_ns + BLAZEI_LAG_CHECK_NS + took_ns * CHECK_PER_RUN;
+	took_ns = blazei_monotonic_ns() - start_ns;
+	db->next_check_ns = start_ns + BLAZEI_LAG_CHECK_NS + took_ns * CHECK_PER_RUN;
 	return flags;
 }

@@ -191,14 +191,14 @@ static void step_aside(const struct blaze_db *db)
 }
 
 /* One turn with every database; the union of what they returned. */
-static unsigned turns(const struct work *work, uint64_t *ret_spin_ns)
+static unsigned turns(const struct work *work, uint64_t now_ns, uint64_t *ret_spin_ns)
 {
 	unsigned flags = 0;
-	uint64_t spin_ns = 1;
+	uint64_t spin_ns = 1, advanced;
 
 	for (unsigned i = 0; i < work->count; i++) {
 		step_aside(work->dbs[i]);
-		flags |= blazei_db_turn(work->dbs[i]);
+		flags |= blazei_db_turn(work->dbs[i], now_ns, &advanced);
 		if (work->dbs[i]->spin_ns > spin_ns)
 			spin_ns = work->dbs[i]->spin_ns;
 	}
@@ -215,7 +215,7 @@ static void *service_main(void *arg)
 	for (;;) {
 		struct wait kick;
 		unsigned n = 0;
-		uint64_t spin_ns, now_ns;
+		uint64_t spin_ns, now_ns = blazei_monotonic_ns();
 		unsigned flags;
 
 		/* Acquire: pairs with the release in blazei_service_kick. What was done before the
@@ -224,8 +224,7 @@ static void *service_main(void *arg)
 		         atomic_load_explicit(&service.kick, memory_order_acquire));
 		if (!obey(&work))
 			return NULL;
-		flags = turns(&work, &spin_ns);
-		now_ns = blazei_monotonic_ns();
+		flags = turns(&work, now_ns, &spin_ns);
 		if ((flags & BLAZEI_TURN_WORKED) != 0)
 			worked_ns = now_ns;
 		else if (now_ns - worked_ns < spin_ns)

@@ -84,14 +84,12 @@ static bool receive(struct blaze_db *db, uint64_t now_ns)
 	return result > 0 || receipt.applied > 0 || result == -ESTALE || result == -EBADMSG;
 }
 
-unsigned blazei_db_turn(struct blaze_db *db)
+unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_advanced)
 {
 	unsigned flags = 0;
-	uint64_t now_ns;
 
 	pthread_mutex_lock(&db->poll_lock);
 	if (db->link != NULL) {
-		now_ns = blazei_monotonic_ns();
 		if (receive(db, now_ns))
 			flags |= BLAZEI_TURN_WORKED;
 		/* Relaxed: a hint; the ring says the same at the next poll. */
@@ -102,36 +100,29 @@ unsigned blazei_db_turn(struct blaze_db *db)
 		flags |= blazei_pull_step(db, now_ns);
 		flags |= blazei_answers_step(db, now_ns);
 	}
+	*ret_advanced = db->advanced;
 	pthread_mutex_unlock(&db->poll_lock);
 	return flags;
-}
-
-static uint64_t advanced_load(struct blaze_db *db)
-{
-	uint64_t advanced;
-
-	blazei_db_poll_lock(db);
-	advanced = db->advanced;
-	blazei_db_poll_unlock(db);
-	return advanced;
 }
 
 /* As the service thread: turns, spins, sleeps; until something came in and nothing more is there,
  * or the time is up. */
 static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
 {
-	uint64_t start_ns = blazei_monotonic_ns(), worked_ns = start_ns;
-	uint64_t before = advanced_load(db);
+	uint64_t start_ns = blazei_monotonic_ns(), worked_ns = start_ns, now_ns = start_ns;
+	uint64_t before, advanced;
 
+	blazei_db_poll_lock(db);
+	before = db->advanced;
+	blazei_db_poll_unlock(db);
 	for (;;) {
-		unsigned flags = blazei_db_turn(db);
-		uint64_t advanced = advanced_load(db) - before;
-		uint64_t now_ns = blazei_monotonic_ns();
+		unsigned flags = blazei_db_turn(db, now_ns, &advanced);
 
-		if (advanced > 0 && (flags & BLAZEI_TURN_WORKED) == 0)
-			return advanced;
+		if (advanced > before && (flags & BLAZEI_TURN_WORKED) == 0)
+			return advanced - before;
+		now_ns = timeout_ns > 0 ? blazei_monotonic_ns() : start_ns;
 		if (now_ns - start_ns >= timeout_ns)
-			return advanced;
+			return advanced - before;
 		if ((flags & BLAZEI_TURN_WORKED) != 0)
 			worked_ns = now_ns;
 		else if (now_ns - worked_ns < db->spin_ns)
