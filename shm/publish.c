@@ -24,7 +24,7 @@
 
 #define PROBE_INTERVAL_NS (10 * BLAZEI_NS_PER_MS)
 #define STALL_SPINS       64u
-#define CLAIM_AHEAD       2048u /* bytes; 512 gains half as much, 4096 no more */
+#define CLAIM_AHEAD       8192u /* bytes; 1024 gains half as much */
 #define SHORT_MAX         128u
 
 /* The position below which this peer still reads, or UINT64_MAX where it exerts no pressure. */
@@ -168,6 +168,17 @@ static inline int writer_check(struct blaze_ring *ring)
 	return 0;
 }
 
+/* Says that bytes up to end may be written from now on. */
+static inline void writer_intend(struct blazei_writer *writer, uint64_t end)
+{
+	writer->intent = end;
+	/* Relaxed: ordered before the bytes by the fence below. */
+	atomic_store_explicit(&writer->flow->intent, end, memory_order_relaxed);
+	/* Release fence: pairs with the acquire fence in lane_copy: who copied a byte that we write
+	 * from here on reads this intent. */
+	atomic_thread_fence(memory_order_release);
+}
+
 /* Claims [writer->end, end) of the lane: after this its bytes may be written. */
 static inline int writer_claim(struct blaze_ring *ring, uint64_t end)
 {
@@ -179,14 +190,8 @@ static inline int writer_claim(struct blaze_ring *ring, uint64_t end)
 		if (rc < 0)
 			return rc;
 	}
-	if (end > writer->intent) {
-		writer->intent = end;
-		/* Relaxed: ordered before the bytes by the fence below. */
-		atomic_store_explicit(&writer->flow->intent, end, memory_order_relaxed);
-		/* Release fence: pairs with the acquire fence in lane_copy: who copied a byte that
-		 * we write from here on reads this intent. */
-		atomic_thread_fence(memory_order_release);
-	}
+	if (end > writer->intent)
+		writer_intend(writer, end);
 	return 0;
 }
 
@@ -197,8 +202,8 @@ static inline uint8_t *lane_at(const struct blazei_writer *writer, uint64_t posi
 
 /* Asks for the lines that the next publications will write, for writing. Stores wait for their
  * lines in the order of the program, and the store buffer holds only those of the next few records:
- * without this a publisher whose reader keeps up spends half of its time waiting. Lines that an
- * unhurried reader still has to read, he takes back. */
+ * without this a publisher whose reader keeps up spends half of its time waiting. Lines that nobody
+ * has read yet are still in this cache, so a full lane loses nothing by it. */
 static inline void claim_ahead(const struct blazei_writer *writer, uint64_t position)
 {
 	const uint8_t *at = lane_at(writer, position + CLAIM_AHEAD);
@@ -245,11 +250,9 @@ static inline void write_header(const struct blazei_writer *writer, uint64_t pos
 	memcpy(lane_at(writer, position), &header, sizeof(header));
 }
 
-static inline void writer_publish(struct blaze_ring *ring, uint64_t end, unsigned records,
+static inline void writer_advance(struct blazei_writer *writer, uint64_t end, unsigned records,
                                   uint64_t bytes)
 {
-	struct blazei_writer *writer = &ring->writer;
-
 	writer->tail = end;
 	writer->end = end;
 	BLAZEI_TESTPOINT("ring_publish_before_tail");
@@ -258,10 +261,18 @@ static inline void writer_publish(struct blaze_ring *ring, uint64_t end, unsigne
 	BLAZEI_TESTPOINT("ring_publish_after_tail");
 	blazei_count(&writer->records, records);
 	blazei_count(&writer->bytes, bytes);
+}
+
+static inline void writer_publish(struct blaze_ring *ring, uint64_t end, unsigned records,
+                                  uint64_t bytes)
+{
+	writer_advance(&ring->writer, end, records, bytes);
 	blazei_publish_wake(ring);
 }
 
-int blaze_ring_publish(struct blaze_ring *ring, const void *data, size_t len)
+/* blaze_ring_publish in full. */
+static __attribute__((noinline)) int publish_any(struct blaze_ring *ring, const void *data,
+                                                 size_t len)
 {
 	struct blazei_writer *writer;
 	uint64_t end;
@@ -285,6 +296,42 @@ int blaze_ring_publish(struct blaze_ring *ring, const void *data, size_t len)
 	write_header(writer, writer->tail, len);
 	lane_write(lane_at(writer, writer->tail) + BLAZEI_RECORD_HEADER, data, len);
 	writer_publish(ring, end, 1, len);
+	return 0;
+}
+
+/* Wakes, out of the way of those who need not. */
+static __attribute__((noinline, cold)) int publish_wake(struct blaze_ring *ring)
+{
+	blazei_publish_wake(ring);
+	return 0;
+}
+
+/* The way of nearly all records, without a call on it, so that no register is saved: short, there
+ * is room, nobody sleeps. Whatever else is the case is for publish_any to tell apart. */
+int blaze_ring_publish(struct blaze_ring *ring, const void *data, size_t len)
+{
+	struct blazei_writer *writer;
+	uint64_t position, end;
+
+	if (blazei_unlikely(blazei_ring_check(ring) < 0 || !data || len < 16 || len > SHORT_MAX))
+		return publish_any(ring, data, len);
+	writer = &ring->writer;
+	position = writer->tail;
+	end = position + blazei_record_span(len);
+	/* limit is 0 where there is no lane. Relaxed: as in writer_check. */
+	if (blazei_unlikely(end > writer->limit || end <= writer->intent || writer->reserved ||
+	                    ring->fence_needed ||
+	                    atomic_load_explicit(&ring->control->unlinked, memory_order_relaxed)))
+		return publish_any(ring, data, len);
+	writer_intend(writer, end);
+	claim_ahead(writer, position);
+	write_header(writer, position, len);
+	lane_write(lane_at(writer, position) + BLAZEI_RECORD_HEADER, data, len);
+	writer_advance(writer, end, 1, len);
+	/* The order of these two, and relaxed: as in blazei_publish_wake. */
+	atomic_signal_fence(memory_order_seq_cst);
+	if (blazei_unlikely(atomic_load_explicit(&ring->control->sleepers, memory_order_relaxed)))
+		return publish_wake(ring);
 	return 0;
 }
 
