@@ -116,6 +116,19 @@ static void source_fill(struct node *from, unsigned records)
 		node_insert(from, 10 + i, "{\"x\":1}");
 }
 
+/* A server's update, which re-writes existence, of one field that outgrows its row. */
+static int update_grown_as_server(struct node *node, const struct node *from)
+{
+	static char value[3000];
+	struct blaze_id id = id_of(7);
+	const void *txn;
+	size_t len;
+
+	(void)from;
+	blazei_replica_set_server(node->replica, true);
+	return blazei_replica_put(node->replica, NOW, &id, value, sizeof(value), &txn, &len);
+}
+
 /* Lets the n-th allocation fail, for every n: nothing shows of the attempt, and the next one does
  * what the first would have. `partly`: transactions before the failing one count as done. */
 static void every_allocation_fails(attempt try, unsigned records, bool partly)
@@ -169,6 +182,12 @@ END_TEST
 START_TEST(put_without_memory_leaves_nothing)
 {
 	every_allocation_fails(put_long, 0, false);
+}
+END_TEST
+
+START_TEST(update_of_existence_and_field_without_memory_leaves_nothing)
+{
+	every_allocation_fails(update_grown_as_server, 0, false);
 }
 END_TEST
 
@@ -264,6 +283,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, insert_without_memory_leaves_nothing);
 	tcase_add_test(tcase, put_without_memory_leaves_nothing);
+	tcase_add_test(tcase, update_of_existence_and_field_without_memory_leaves_nothing);
 	tcase_add_test(tcase, receive_without_memory_goes_through_later);
 	tcase_add_test(tcase, park_without_memory_goes_through_later);
 	tcase_add_test(tcase, receive_one_without_memory_leaves_nothing);
