@@ -140,7 +140,7 @@ int blaze_db_open(const char *name, const char *path, const struct blaze_db_opti
                   struct blaze_db **ret_db)
 {
 	struct blaze_db_options known;
-	struct blaze_db *db;
+	struct blaze_db *db = NULL;
 	int error;
 
 	if (name == NULL || ret_db == NULL)
