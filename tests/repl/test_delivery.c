@@ -290,6 +290,32 @@ START_TEST(next_id_visits_alive_records_in_order_while_they_come)
 }
 END_TEST
 
+START_TEST(next_id_keeps_order_when_ids_come_in_any)
+{
+	struct blaze_id last;
+	struct blaze_id id;
+	unsigned visited = 1;
+
+	for (unsigned i = 0; i < 2500; i++) {
+		node_insert(&a, (i * 7919) % 2503, "{}");
+		if (i % 100 == 0)
+			ck_assert_int_eq(blazei_replica_next_id(a.replica, NULL, &id), 0);
+	}
+	ck_assert_int_eq(blazei_replica_next_id(a.replica, NULL, &last), 0);
+	for (;;) {
+		struct blaze_id from = last;
+
+		from.bytes[14] += ++from.bytes[15] == 0;
+		if (blazei_replica_next_id(a.replica, &from, &id) < 0)
+			break;
+		ck_assert_int_lt(memcmp(&last, &id, sizeof(id)), 0);
+		last = id;
+		visited++;
+	}
+	ck_assert_uint_eq(visited, 2500);
+}
+END_TEST
+
 START_TEST(hash_is_of_the_cbor_and_ignores_the_order_of_writes)
 {
 	uint8_t digest[16];
@@ -329,6 +355,7 @@ static const TTest *const *const tests[] = {
 	&state_of_a_record_larger_than_a_chunk_is_split,
 	&state_leaves_out_what_is_known,
 	&next_id_visits_alive_records_in_order_while_they_come,
+	&next_id_keeps_order_when_ids_come_in_any,
 	&hash_is_of_the_cbor_and_ignores_the_order_of_writes,
 };
 
