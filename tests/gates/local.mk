@@ -19,7 +19,8 @@ gates = \
 	tests/gates/toplevel \
 	tests/gates/tsan \
 	tests/gates/wording
-EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh tests/gates/symbols.list $(gates)
+EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh \
+	tests/gates/memcheck.supp tests/gates/symbols.list $(gates)
 
 # What the gate callgrind counts the instructions of.
 check_PROGRAMS += tests/gates/ops
