@@ -45,6 +45,7 @@ struct blaze_db {
 	atomic_bool removed; /* the ring was unlinked: attach anew */
 	_Atomic uint64_t laps;
 	_Atomic uint64_t catch_ups;
+	struct blaze_db *next_remains; /* in a forked child, see db.c */
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
 	unsigned char *out; /* the transaction that is being published */

@@ -280,6 +280,8 @@ static int thread_start(void)
 /* In the child of a fork the thread is gone, and its list with it. */
 static void child_reset(void)
 {
+	free(service.dbs);
+	free(service.spare);
 	memset(&service, 0, sizeof(service));
 	service.prepared = true;
 	pthread_mutex_init(&service.life, NULL);
