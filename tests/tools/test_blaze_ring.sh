@@ -5,6 +5,10 @@
 # clean takes away every ring in which nobody lives, those of tests that run at the same time
 # included. So this one gets a /dev/shm of its own where that is allowed; elsewhere clean is left out.
 set -u
+command -v jq >/dev/null || {
+	echo 'skipped: jq is not installed'
+	exit 77
+}
 if [ -z "${TOOL_TEST_ALONE:-}" ]; then
 	TOOL_TEST_ALONE=no
 	export TOOL_TEST_ALONE
