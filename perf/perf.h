@@ -186,7 +186,9 @@ unsigned perf_cpu_count(void);
 
 /* For roles. */
 int perf_role_main(int argc, char **argv);
-void perf_role_ready(struct perf_board *board); /* and wait for the start */
+void perf_role_ready(struct perf_board *board); /* stands, waits for the start, begins */
+void perf_role_stand(struct perf_board *board);
+void perf_role_begin(struct perf_board *board);
 static inline uint32_t perf_phase(struct perf_board *board)
 {
 	/* Acquire pairs with the conductor's release. */

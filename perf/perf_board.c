@@ -265,14 +265,24 @@ void perf_crew_latency(struct perf_crew *crew, struct perf_latency_result *ret_l
 	ret_latency->max = (double)samples[count - 1] / 16;
 }
 
-void perf_role_ready(struct perf_board *board)
+void perf_role_stand(struct perf_board *board)
 {
 	/* Release pairs with perf_crew_ready. */
 	atomic_fetch_add_explicit(&board->ready, 1, memory_order_acq_rel);
-	while (perf_phase(board) == PERF_PREPARE)
-		perf_sleep_ns(UINT64_C(100000));
+}
+
+void perf_role_begin(struct perf_board *board)
+{
 	/* Release: as above. */
 	atomic_fetch_add_explicit(&board->begun, 1, memory_order_acq_rel);
+}
+
+void perf_role_ready(struct perf_board *board)
+{
+	perf_role_stand(board);
+	while (perf_phase(board) == PERF_PREPARE)
+		perf_sleep_ns(UINT64_C(100000));
+	perf_role_begin(board);
 }
 
 static uint64_t cpu_used_ns(void)

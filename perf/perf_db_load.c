@@ -120,6 +120,19 @@ int perf_db_await_count(struct perf_db *p, int64_t count)
 	return error < 0 ? error : 0;
 }
 
+/* As perf_role_ready, for a database without a service thread: another may still be asking it for
+ * what it lacks. */
+static int pump_until_start(struct perf_db *p)
+{
+	int error = 0;
+
+	perf_role_stand(p->board);
+	while (error >= 0 && perf_phase(p->board) == PERF_PREPARE)
+		error = perf_db_pump(p, UINT64_C(1000000));
+	perf_role_begin(p->board);
+	return error < 0 ? error : 0;
+}
+
 struct db_writer {
 	struct perf_db *p;
 	struct blaze_record *patch;
@@ -280,15 +293,17 @@ static int receiver_finish(struct perf_db *p, const struct perf_seat *writer)
 	return 0;
 }
 
-/* A database leaves when the other has read it to the end. */
-static void linger(const struct perf_seat *receiver)
+/* A database leaves when the other has read it to the end, and serves it until then. */
+static void linger(struct perf_db *p, const struct perf_seat *receiver)
 {
 	uint64_t give_up_ns = perf_now_ns() + 4 * DRAIN_NS;
 
 	/* Acquire: nothing is read after it. */
 	while (atomic_load_explicit(&receiver->done, memory_order_acquire) != 2 &&
 	       perf_now_ns() < give_up_ns)
-		perf_sleep_ns(UINT64_C(1000000));
+		/* Refused where the service thread does it. */
+		if (perf_db_pump(p, UINT64_C(1000000)) < 0)
+			perf_sleep_ns(UINT64_C(1000000));
 }
 
 /* Seat 1. */
@@ -313,7 +328,7 @@ int perf_role_db_writer(struct perf_board *board, struct perf_seat *seat)
 		}
 		if (error == 0)
 			error = writer_finish(&w);
-		linger(&board->seats[0]);
+		linger(&p, &board->seats[0]);
 	}
 	perf_db_close(&p);
 	return error;
@@ -331,7 +346,7 @@ int perf_role_db_reader(struct perf_board *board, struct perf_seat *seat)
 		return error;
 	error = perf_db_await_count(&p, board->options.records);
 	if (error == 0)
-		perf_role_ready(board);
+		error = pump_until_start(&p);
 	while (error >= 0 && (phase = perf_phase(board)) != PERF_STOP) {
 		perf_window_turn(&window, seat, phase, p.applied);
 		error = perf_db_pump(&p, 0);
@@ -362,7 +377,7 @@ int perf_role_db_both(struct perf_board *board, struct perf_seat *seat)
 	if (error == 0)
 		error = perf_db_await_count(&p, 2 * (int64_t)board->options.records);
 	if (error == 0)
-		perf_role_ready(board);
+		error = pump_until_start(&p);
 	while (error >= 0 && (phase = perf_phase(board)) != PERF_STOP) {
 		perf_window_turn(&window, seat, phase, p.applied);
 		if (writer_may(&w))
@@ -376,7 +391,7 @@ int perf_role_db_both(struct perf_board *board, struct perf_seat *seat)
 	if (error >= 0)
 		error = receiver_finish(&p, other);
 	if (error >= 0)
-		linger(other);
+		linger(&p, other);
 	perf_db_close(&p);
 	return error < 0 ? error : 0;
 }
