@@ -8,7 +8,7 @@
  * BLAZE_TESTPOINT  "name=action" or "name=action:N": at the N-th pass (the first without N) of the
  *        point `name`, action kill is SIGKILL, stop is SIGSTOP, exit is _exit(86). Text of another
  *        form ends the process with _exit(87) at the first test point of any name, so that a slip
- * in a test cannot look like success. It is read once. */
+ *        in a test cannot look like success. It is read once. */
 #include "lib/base/base.h"
 
 #ifdef BLAZE_TESTPOINTS

@@ -2,11 +2,11 @@
 /* Serving state to a peer that asked for it (the other side of pull.h).
  *
  * STATES of an answer
- *   free -> state     the ring that the peer's board named is open, its vector is copied and the
- * own one noted; chunks of state are encoded and sent in pieces as there is room state -> vector
- * all state was sent: the noted vector follows vector -> done    all was sent: wait until the peer
- * withdraws its request any -> free       it did, or it is gone, or took nothing for
- * BLAZEI_PULL_PATIENCE_NS
+ *   free -> state    the ring that the peer's board named is open, its vector is copied and the
+ *                    own one noted; chunks of state are encoded and sent in pieces as there is room
+ *   state -> vector  all state was sent: the noted vector follows
+ *   vector -> done   all was sent: wait until the peer withdraws its request
+ *   any -> free      it did, or it is gone, or took nothing for BLAZEI_PULL_PATIENCE_NS
  *
  * INVARIANTS
  *   I1  The own vector is noted before the first chunk is encoded, so state that is younger may be

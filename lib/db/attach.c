@@ -2,8 +2,8 @@
 /* A database's place on its ring: joining, leaving, links, and coming back when it was removed.
  *
  * CONCURRENCY  The link is opened before any lock is taken but poll_lock, and closed after the
- * others are dropped: writers never wait for the file system. Only the swap of the pointer holds
- * all three.
+ *        others are dropped: writers never wait for the file system. Only the swap of the pointer
+ *        holds all three.
  *
  * FAILURE  When somebody removes the ring (-EIDRM), what was written meanwhile and what the others
  *        had not read yet is in no lane any more. The new board shows the own seq, so the others

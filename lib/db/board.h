@@ -2,10 +2,10 @@
 /* The board: what a replica tells the others of itself beside its lane, in shared memory.
  *
  * WHY    A lane is a stream: who comes late or falls behind misses a part. What must be known at
- * any time, who somebody is, which links he keeps, how far he has come, and whom he asks for what
- *        he lacks, is state, and stands in a place that is overwritten, not in a message that may
- * be lost. So lanes carry transactions and nothing else, and the service never waits for room in
- * one to ask for help.
+ *        any time, who somebody is, which links he keeps, how far he has come, and whom he asks
+ *        for what he lacks, is state, and stands in a place that is overwritten, not in a message
+ *        that may be lost. So lanes carry transactions and nothing else, and the service never
+ *        waits for room in one to ask for help.
  *
  * LAYOUT little-endian; checked at compile time below
  *            0  magic         "BLZBOARD", stored last: a board without it is not there yet

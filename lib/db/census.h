@@ -11,8 +11,7 @@
  *       when one between them dies, as long as the links to it are kept by somebody who lives.
  *   I2  Members are those that the last update saw: at most BLAZEI_CENSUS_MAX, more are ignored.
  *
- * CONCURRENCY  None: a census belongs to the polling side of its link, whose lock the caller holds.
- */
+ * CONCURRENCY  None: a census belongs to the polling side of its link, whose lock is held. */
 #ifndef BLAZEI_DB_CENSUS_H
 #define BLAZEI_DB_CENSUS_H
 

@@ -4,19 +4,22 @@
  * CONCURRENCY
  *   Three locks, always taken in this order:
  *     poll_lock   the polling side of the link: poll, each_peer, prepare_sleep; the census;
- * catch-up write_lock  local writes from the replica to the lane, so that the lane's order is the
- * order of seq; entry 0 of the board lock        the replica, the own description, the board's
- * other entries A writer that finds its lane full waits with write_lock held only, so what comes in
- * is merged meanwhile and two databases that write to each other cannot stall each other. `link` is
- * changed with all three held and may be read with any one. The service thread (service.c), or
- * blaze_db_pump, takes turns: turn.c receives, lag.c finds out what is lacking, pull.c fetches it,
- * answer.c serves others. None of them waits.
+ *                 catch-up
+ *     write_lock  local writes from the replica to the lane, so that the lane's order is the order
+ *                 of seq; entry 0 of the board
+ *     lock        the replica, the own description, the board's other entries
+ *   A writer that finds its lane full waits with write_lock held only, so what comes in is merged
+ *   meanwhile and two databases that write to each other cannot stall each other. `link` is changed
+ *   with all three held and may be read with any one. The service thread (service.c), or
+ *   blaze_db_pump, takes turns: turn.c receives, lag.c finds out what is lacking, pull.c fetches
+ *   it, answer.c serves others. None of them waits.
  *
  * INVARIANTS
  *   I1  Own transactions enter the lane in the order of seq, and the board names one only
- * afterwards. I2  Whatever a lane loses or was never given is fetched as state: every miss shows as
- * a board vector ahead of the own one, however it came about. I3  Only what reachable members sent
- * is merged.
+ *       afterwards.
+ *   I2  Whatever a lane loses or was never given is fetched as state: every miss shows as a board
+ *       vector ahead of the own one, however it came about.
+ *   I3  Only what reachable members sent is merged.
  *
  * FAILURE  After a fork the child's handle is dead: the other threads that may have been inside it
  *        are gone and its locks with them. Closing it there frees what is safe to free. */

@@ -4,10 +4,10 @@
  * WHY    Every board shows how far its node has come. A board ahead of the own vector means either
  *        that the transactions are still in a lane, or that they were lost: to a lap, to a late
  *        arrival, to a length that no lane takes, to a link that did not exist yet. The two are
- * told apart exactly where possible: a board names a transaction only after its publication, so
- *        when it is still lacking after all lanes were found empty once, it will not come by a
- * lane. Under traffic that never pauses, an entry that has not moved for STUCK_NS is taken as lost;
- *        fetching what would have come is harmless.
+ *        told apart exactly where possible: a board names a transaction only after its
+ *        publication, so when it is still lacking after all lanes were found empty once, it will
+ *        not come by a lane. Under traffic that never pauses, an entry that has not moved for
+ *        STUCK_NS is taken as lost; fetching what would have come is harmless.
  *
  * INVARIANTS
  *   I1  Of each member one lacking entry is watched at a time, the next one in turn when it is

@@ -2,7 +2,7 @@
 /* The side that lacks something (see pull.h for states and messages).
  *
  * FAILURE  Everything that comes is bounded and checked before it is used: kind, total and offset
- * of a piece here, the content of a chunk by the replica. The first thing wrong ends the attempt;
+ *        of a piece here, the content of a chunk by the replica. The first thing wrong ends it;
  *        the next one goes to another peer where there is one, and waits longer each time. */
 #include "lib/db/db.h"
 

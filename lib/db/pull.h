@@ -10,14 +10,15 @@
  *   asked -> idle    the vector that the peer had noted before it began has come, and with it all
  *                    state up to it: the own vector is raised (success); or nothing came for
  *                    BLAZEI_PULL_PATIENCE_NS, the peer is gone, or what it sent is invalid
- * (failure: what was merged stays, it is true in itself; another attempt follows later)
+ *                    (failure: what was merged stays, it is true in itself; another attempt
+ *                    follows later)
  *
  * LAYOUT of a message in the ring: struct blazei_piece, then at most BLAZEI_PIECE_MAX bytes.
  *        Pieces of one body come in order; a body is a state chunk or, last, the noted vector, its
  *        entries as node (16 bytes), incarnation (8), seq (8).
  *
  * FAILURE  The ring's name stands on the board before the ring is made, so whoever finds the
- * board's owner dead can remove what it left. */
+ *        board's owner dead can remove what it left. */
 #ifndef BLAZEI_DB_PULL_H
 #define BLAZEI_DB_PULL_H
 

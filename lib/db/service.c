@@ -2,16 +2,16 @@
 /* The service thread: takes turns with every database, spins for a while, then sleeps.
  *
  * WHY    A receiver that sleeps costs its writer a system call for each wake, one that spins costs
- * a core. So the thread spins for the longest spin_ns of its databases after the last thing that
- *        came in, then sleeps on the rings of all of them at once.
+ *        a core. So the thread spins for the longest spin_ns of its databases after the last thing
+ *        that came in, then sleeps on the rings of all of them at once.
  *
  * STATES stopped -> running with the first database; running -> stopped, joined, with the last.
  *
  * CONCURRENCY  `life` serialises those who add, remove, start and stop. A list is never changed but
  *        replaced: the new one is announced by `ordered`, taken over between two turns and
  *        acknowledged by `obeyed`, for which the one who gave the order waits. All signals are
- * blocked in the thread. It never waits for a lane, for a disk or for a callback; it waits for
- * locks that are held for bounded times only.
+ *        blocked in the thread. It never waits for a lane, for a disk or for a callback; it waits
+ *        for locks that are held for bounded times only.
  *
  * FAILURE  A forked child has no service thread: its copy of this state starts afresh. */
 #include "lib/db/service.h"

@@ -3,10 +3,9 @@
  * blaze_db_pump do nothing else.
  *
  * CONCURRENCY  poll_lock for the whole turn; `lock` once for each batch of a peer, so a writer
- * never waits for more than 256 transactions.
+ *        never waits for more than 256 transactions.
  *
- * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next turn.
- */
+ * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next turn. */
 #include "lib/db/db.h"
 
 #include "lib/db/service.h"

@@ -2,13 +2,13 @@
 /* Local writes: from the caller's record to the replica, the lane and the board.
  *
  * WHY    Two locks: write_lock from the commit to the publication, which keeps the lane in the
- * order of seq, and within it `lock` for the commit alone. A full lane makes a writer wait up to
- * the ring's stall budget, and what others wrote must go on being merged meanwhile: so the encoded
- *        transaction is copied out of the replica, and published without `lock`.
+ *        order of seq, and within it `lock` for the commit alone. A full lane makes a writer wait
+ *        up to the ring's stall budget, and what others wrote must go on being merged meanwhile: so
+ *        the encoded transaction is copied out of the replica, and published without `lock`.
  *
  * FAILURE  A write that is committed in the replica succeeds, whatever becomes of its publication:
  *        too long for the lane, ring removed, no memory for the copy, no ring at all. The board
- * then shows a seq that the lane never had, and the others fetch it (lag.c). */
+ *        then shows a seq that the lane never had, and the others fetch it (lag.c). */
 #include "lib/db/db.h"
 
 #include <stdlib.h>

@@ -7,7 +7,7 @@
  *        on its board where it is not.
  *
  * FAILURE  A node that dies while it is waited for is -ENOENT. What only a dead node had, and
- * nobody got from its lane, is not waited for beyond the time-out. */
+ *        nobody got from its lane, is not waited for beyond the time-out. */
 #include "lib/topology/topology.h"
 
 #include <stdlib.h>
