@@ -5,7 +5,8 @@
  * CONCURRENCY  poll_lock for the whole turn; `lock` once for each batch of a peer, so a writer
  *        never waits for more than 256 transactions.
  *
- * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next turn. */
+ * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next
+ * turn. */
 #include "lib/db/db.h"
 
 #include "lib/db/service.h"
