@@ -27,6 +27,13 @@
 uint64_t blazei_monotonic_ns(void);
 uint64_t blazei_realtime_ns(void);
 
+/* What has passed since an earlier moment; nothing where that moment was read from the clock later,
+ * as by another function of the same turn. */
+static inline uint64_t blazei_passed_ns(uint64_t now_ns, uint64_t since_ns)
+{
+	return now_ns > since_ns ? now_ns - since_ns : 0;
+}
+
 /* Sleeps for ns, or less when a signal handler ran. */
 void blazei_sleep_ns(uint64_t ns);
 

@@ -191,7 +191,7 @@ static unsigned answer_step(struct blaze_db *db, struct blazei_answer *answer, u
 	if (sent > 0)
 		answer->progress_ns = now_ns;
 	if ((error != 0 && error != -EAGAIN) || !answer_awaited(db, answer) ||
-	    now_ns - answer->progress_ns > BLAZEI_PULL_PATIENCE_NS)
+	    blazei_passed_ns(now_ns, answer->progress_ns) > BLAZEI_PULL_PATIENCE_NS)
 		answer_end(answer);
 	if (sent > 0)
 		return BLAZEI_TURN_WORKED;

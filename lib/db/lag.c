@@ -36,7 +36,7 @@ static bool watched_lost(const struct blaze_db *db, struct blazei_lag *lag, uint
 		lag->since_ns = now_ns;
 		return false;
 	}
-	return now_ns - lag->since_ns >= STUCK_NS;
+	return blazei_passed_ns(now_ns, lag->since_ns) >= STUCK_NS;
 }
 
 static void watch(const struct blaze_db *db, struct blazei_lag *lag, uint64_t mine, uint64_t now_ns)

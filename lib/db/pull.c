@@ -264,7 +264,7 @@ unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
 	}
 	member = blazei_census_by_peer(&db->census, &pull->peer);
 	if (result < 0 || member == NULL || !member->live ||
-	    now_ns - pull->progress_ns > BLAZEI_PULL_PATIENCE_NS) {
+	    blazei_passed_ns(now_ns, pull->progress_ns) > BLAZEI_PULL_PATIENCE_NS) {
 		blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s",
 		           db->name, result < 0 ? blaze_strerror(result) : "no answer");
 		attempt_failed(db, now_ns);

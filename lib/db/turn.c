@@ -123,12 +123,15 @@ static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
 		now_ns = timeout_ns > 0 ? blazei_monotonic_ns() : start_ns;
 		if (now_ns - start_ns >= timeout_ns)
 			return advanced - before;
-		if ((flags & BLAZEI_TURN_WORKED) != 0)
+		if ((flags & BLAZEI_TURN_WORKED) != 0) {
 			worked_ns = now_ns;
-		else if (now_ns - worked_ns < db->spin_ns)
+		} else if (now_ns - worked_ns < db->spin_ns) {
 			blazei_cpu_relax();
-		else
+		} else {
 			blazei_service_sleep(&db, 1, flags, timeout_ns - (now_ns - start_ns));
+			/* What the sleep began must not look older than this turn. */
+			now_ns = blazei_monotonic_ns();
+		}
 	}
 }
 

@@ -21,6 +21,14 @@ struct later_options {
 	uint8_t fourth[8];
 };
 
+START_TEST(passed_of_a_later_moment_is_nothing)
+{
+	ck_assert_uint_eq(blazei_passed_ns(100, 40), 60);
+	ck_assert_uint_eq(blazei_passed_ns(100, 100), 0);
+	ck_assert_uint_eq(blazei_passed_ns(100, 101), 0);
+}
+END_TEST
+
 START_TEST(options_null_all_zero)
 {
 	struct options read;
@@ -304,6 +312,7 @@ static TCase *options_case(void)
 {
 	TCase *tcase = tcase_create("options");
 
+	tcase_add_test(tcase, passed_of_a_later_moment_is_nothing);
 	tcase_add_test(tcase, options_null_all_zero);
 	tcase_add_test(tcase, options_shorter_rest_zero);
 	tcase_add_test(tcase, options_size_field_alone_accepted);
