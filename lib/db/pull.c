@@ -66,20 +66,6 @@ static void attempt_failed(struct blaze_db *db, uint64_t now_ns)
 	member->lag.not_before = now_ns + (RETRY_NS << doubled);
 }
 
-void blazei_pull_stop(struct blaze_db *db)
-{
-	struct blazei_pull *pull = &db->pull;
-
-	if (!pull->active)
-		return;
-	if (pull->link != NULL)
-		pull->link->ops->close(pull->link);
-	blazei_pull_reap(&db->text);
-	request_show(db, NULL, NULL);
-	free(pull->body);
-	memset(pull, 0, sizeof(*pull));
-}
-
 static int nothing_handle(void *arg, const struct blazei_link_record *records, unsigned count)
 {
 	(void)arg;
@@ -114,8 +100,6 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	if (error == 0) {
 		pull->active = true;
 		pull->progress_ns = now_ns;
-		pull->body = malloc(BLAZEI_BODY_MAX);
-		error = pull->body != NULL ? 0 : -ENOMEM;
 		request_show(db, NULL, &ring);
 	}
 	BLAZEI_TESTPOINT("pull_named");
@@ -151,35 +135,49 @@ static uint64_t raise_count(const struct blaze_db *db, struct blazei_vector_entr
 	return n;
 }
 
-/* A whole body has come. */
+static void state_pop(struct blazei_pull *pull)
+{
+	struct blazei_pull_body *body = pull->first;
+
+	pull->first = body->next;
+	free(body);
+}
+
+/* A whole body has come. State is checked now and merged later (I1). */
 static int body_take(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
-	struct blazei_vector_entry *entries = (void *)pull->body;
-	unsigned count = (unsigned)(pull->total / sizeof(*entries));
-	uint64_t now_ns = blazei_realtime_ns();
-	uint64_t raised = 0;
-	int result;
+	struct blazei_pull_body *body = pull->body;
+	int error;
 
-	if (pull->kind == BLAZEI_PIECE_VECTOR && pull->total % sizeof(*entries) != 0)
-		return -EBADMSG;
-	pthread_mutex_lock(&db->lock);
-	if (pull->kind == BLAZEI_PIECE_STATE) {
-		result = blazei_replica_state_merge(db->replica, now_ns, pull->body, pull->total);
-	} else {
-		raised = raise_count(db, entries, count);
-		result = blazei_replica_vector_raise(db->replica, now_ns, entries, count);
-		blazei_db_show_vector(db);
-	}
-	pthread_mutex_unlock(&db->lock);
-	if (result < 0)
-		return result;
 	if (pull->kind == BLAZEI_PIECE_VECTOR) {
-		pull->done = true;
-		pull->raised = raised + (uint64_t)result;
-		db->advanced += pull->raised;
+		if (body->len % sizeof(struct blazei_vector_entry) != 0)
+			return -EBADMSG;
+		pull->whole = true;
+		return 0;
 	}
+	error = blazei_replica_state_check(blazei_realtime_ns(), body->words, body->len);
+	if (error != 0)
+		return error;
+	if (pull->first == NULL)
+		pull->first = body;
+	else
+		pull->last->next = body;
+	pull->last = body;
+	pull->bytes += body->len;
+	pull->body = NULL;
 	pull->have = 0;
+	return 0;
+}
+
+static int body_start(struct blazei_pull *pull, const struct blazei_piece *piece)
+{
+	pull->body = malloc(sizeof(*pull->body) + piece->total);
+	if (pull->body == NULL)
+		return -ENOMEM;
+	pull->body->next = NULL;
+	pull->body->len = piece->total;
+	pull->kind = piece->kind;
 	return 0;
 }
 
@@ -188,8 +186,9 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 	struct blazei_pull *pull = &db->pull;
 	struct blazei_piece piece;
 	size_t n;
+	int error;
 
-	if (len < sizeof(piece) || pull->done)
+	if (len < sizeof(piece) || pull->whole)
 		return -EBADMSG;
 	memcpy(&piece, data, sizeof(piece));
 	n = len - sizeof(piece);
@@ -199,15 +198,68 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 		return -EBADMSG;
 	if (piece.kind != BLAZEI_PIECE_STATE && piece.kind != BLAZEI_PIECE_VECTOR)
 		return -EBADMSG;
-	if (pull->have == 0) {
-		pull->kind = piece.kind;
-		pull->total = piece.total;
-	} else if (pull->kind != piece.kind || pull->total != piece.total) {
+	if (pull->body == NULL) {
+		error = body_start(pull, &piece);
+		if (error != 0)
+			return error;
+	} else if (pull->kind != piece.kind || pull->body->len != piece.total) {
 		return -EBADMSG;
 	}
-	memcpy(pull->body + pull->have, (const unsigned char *)data + sizeof(piece), n);
+	memcpy((unsigned char *)pull->body->words + pull->have,
+	       (const unsigned char *)data + sizeof(piece), n);
 	pull->have += n;
-	return pull->have == pull->total ? body_take(db) : 0;
+	return pull->have == pull->body->len ? body_take(db) : 0;
+}
+
+/* Merges the next body of what has come whole, the vector last. 0 or the replica's error. */
+static int body_merge(struct blaze_db *db)
+{
+	struct blazei_pull *pull = &db->pull;
+	struct blazei_vector_entry *entries = (void *)pull->body->words;
+	unsigned count = (unsigned)(pull->body->len / sizeof(*entries));
+	uint64_t now_ns = blazei_realtime_ns();
+	uint64_t raised = 0;
+	int result;
+
+	pthread_mutex_lock(&db->lock);
+	if (pull->first != NULL) {
+		result = blazei_replica_state_merge(db->replica, now_ns, pull->first->words,
+		                                    pull->first->len);
+	} else {
+		raised = raise_count(db, entries, count);
+		result = blazei_replica_vector_raise(db->replica, now_ns, entries, count);
+		blazei_db_show_vector(db);
+	}
+	pthread_mutex_unlock(&db->lock);
+	if (result < 0)
+		return result;
+	if (pull->first != NULL) {
+		state_pop(pull);
+		return 0;
+	}
+	pull->done = true;
+	pull->raised = raised + (uint64_t)result;
+	db->advanced += pull->raised;
+	return 0;
+}
+
+void blazei_pull_stop(struct blaze_db *db)
+{
+	struct blazei_pull *pull = &db->pull;
+
+	if (!pull->active)
+		return;
+	/* What is merged in part already must not stay so (I1). */
+	while (pull->whole && !pull->done && body_merge(db) == 0)
+		;
+	if (pull->link != NULL)
+		pull->link->ops->close(pull->link);
+	blazei_pull_reap(&db->text);
+	request_show(db, NULL, NULL);
+	free(pull->body);
+	while (pull->first != NULL)
+		state_pop(pull);
+	memset(pull, 0, sizeof(*pull));
 }
 
 static int pieces_handle(void *arg, const struct blazei_link_record *records, unsigned count)
@@ -245,6 +297,29 @@ static void succeed(struct blaze_db *db, uint64_t now_ns)
 	db->next_check_ns = 0;
 }
 
+static void fail(struct blaze_db *db, uint64_t now_ns, int error)
+{
+	blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s", db->name,
+	           error < 0 ? blaze_strerror(error) : "no answer");
+	attempt_failed(db, now_ns);
+	blazei_pull_stop(db);
+}
+
+/* What has come whole is merged, whatever becomes of the peer. Without memory it stays and is tried
+ * again: given up half-way it would break I1. */
+static unsigned whole_step(struct blaze_db *db, uint64_t now_ns)
+{
+	int error = body_merge(db);
+
+	if (error == -ENOMEM)
+		return BLAZEI_TURN_NAP;
+	if (error != 0)
+		fail(db, now_ns, error);
+	else if (db->pull.done)
+		succeed(db, now_ns);
+	return BLAZEI_TURN_WORKED;
+}
+
 unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
 {
 	struct blazei_pull *pull = &db->pull;
@@ -253,22 +328,18 @@ unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
 
 	if (!pull->active)
 		return 0;
+	if (pull->whole)
+		return whole_step(db, now_ns);
 	result = pull->link->ops->poll(pull->link, pieces_handle, db, PIECES_PER_STEP);
-	if (pull->done) {
-		succeed(db, now_ns);
+	if (pull->whole)
 		return BLAZEI_TURN_WORKED;
-	}
 	if (result > 0) {
 		pull->progress_ns = now_ns;
 		return BLAZEI_TURN_WORKED;
 	}
 	member = blazei_census_by_peer(&db->census, &pull->peer);
 	if (result < 0 || member == NULL || !member->live ||
-	    blazei_passed_ns(now_ns, pull->progress_ns) > BLAZEI_PULL_PATIENCE_NS) {
-		blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s",
-		           db->name, result < 0 ? blaze_strerror(result) : "no answer");
-		attempt_failed(db, now_ns);
-		blazei_pull_stop(db);
-	}
+	    blazei_passed_ns(now_ns, pull->progress_ns) > BLAZEI_PULL_PATIENCE_NS)
+		fail(db, now_ns, result);
 	return 0;
 }

@@ -7,11 +7,16 @@
  *
  * STATES
  *   idle -> asked    a ring x.DATABASE.ID is made, and the board names it and the peer
- *   asked -> idle    the vector that the peer had noted before it began has come, and with it all
- *                    state up to it: the own vector is raised (success); or nothing came for
- *                    BLAZEI_PULL_PATIENCE_NS, the peer is gone, or what it sent is invalid
- *                    (failure: what was merged stays, it is true in itself; another attempt
- *                    follows later)
+ *   asked -> whole   the vector that the peer had noted before it began has come, and with it all
+ *                    state up to it
+ *   asked -> idle    nothing came for BLAZEI_PULL_PATIENCE_NS, the peer is gone, or what it sent is
+ *                    invalid; another attempt follows later
+ *   whole -> idle    all of it is merged and the own vector raised
+ *
+ * INVARIANTS
+ *   I1  Nothing is merged before all has come. A part that stayed of an attempt that failed would
+ *       be in no vector, so nobody would know that others lack it; and once its writers are dead,
+ *       replicas would differ for good.
  *
  * LAYOUT of a message in the ring: struct blazei_piece, then at most BLAZEI_PIECE_MAX bytes.
  *        Pieces of one body come in order; a body is a state chunk or, last, the noted vector, its
@@ -46,15 +51,25 @@ static_assert(sizeof(struct blazei_vector_entry) == 32, "travels as it is");
 
 struct blaze_db;
 
+/* A body; those of state wait in a list. */
+struct blazei_pull_body {
+	struct blazei_pull_body *next;
+	uint64_t len;
+	uint64_t words[];
+};
+
 struct blazei_pull {
 	bool active;
+	bool whole; /* all has come; link is of no more use */
 	bool done;
 	struct blaze_id peer;
 	struct blazei_link *link;
 	uint64_t progress_ns;
-	unsigned char *body; /* BLAZEI_BODY_MAX bytes, while active */
+	struct blazei_pull_body *body;  /* in parts; once whole, the vector */
+	struct blazei_pull_body *first; /* state that waits for the vector */
+	struct blazei_pull_body *last;
+	uint64_t bytes; /* of state that has come */
 	uint32_t kind;
-	uint64_t total;
 	uint64_t have;
 	uint64_t raised; /* transactions that it brought, when done */
 };

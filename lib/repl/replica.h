@@ -98,6 +98,8 @@ struct blazei_state_cursor {
 int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
                                    const struct blazei_vector_entry *known, unsigned known_count,
                                    struct blazei_state_cursor *cursor, void *buf, size_t cap);
+/* Whether a chunk is one that merge takes at this time: 0, -EBADMSG. */
+int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len);
 /* Validates and merges one chunk; 0, -EBADMSG, -ENOMEM. len is a multiple of 8, data aligned. */
 int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
                                size_t len);

@@ -10,6 +10,8 @@
  *   I1   What was written before the sender noted its vector and is not covered by `known` is in
  *        one of the chunks, or something greater is.
  *   I2   A chunk is self-contained: it carries its own table of origins.
+ *   I3   What a transaction wrote in a record that a chunk holds is in one chunk, so a reader
+ *        between two chunks sees the record whole.
  *
  * FAILURE A chunk that fails with -ENOMEM may be merged in part; merging it again completes it. */
 #include <stdlib.h>
@@ -89,12 +91,14 @@ static bool register_encode(struct encoder *encoder, const struct blazei_entry *
 }
 
 /* Encodes what is lacking of a row from entry *ordinal on, where 0 stands for its existence and
- * entry i for i + 1. Moves *ordinal on; true once the row is done. */
+ * entry i for i + 1. Moves *ordinal on; true once the row is done. A row that does not fit in what
+ * is left of a chunk starts the next one: only one that is longer than a chunk is divided (I3). */
 static bool row_encode(struct encoder *encoder, const struct blazei_row *row, uint32_t *ordinal)
 {
 	uint8_t *start = encoder->at;
 	struct blazei_txn_group *group = take(encoder, sizeof(*group));
 	const struct blazei_entry *entry = blazei_row_first(row);
+	const uint32_t began = *ordinal;
 	bool full = !group;
 
 	if (full)
@@ -114,6 +118,11 @@ static bool row_encode(struct encoder *encoder, const struct blazei_row *row, ui
 			*ordinal = full ? i : i + 1;
 		}
 		entry = blazei_entry_next(entry);
+	}
+	if (full && began == 0 && encoder->groups > 0) {
+		*ordinal = 0;
+		encoder->at = start;
+		return false;
 	}
 	if (group->flags || group->register_count)
 		encoder->groups++;
@@ -194,18 +203,14 @@ int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
 struct decoder {
 	struct blazei_replica *replica;
 	const struct blazei_origin *origins;
-	uint64_t now_ns;
 };
 
-/* A stamp from outside; interns its origin. -EBADMSG: a clock too far ahead, or too many origins;
- * -ENOMEM. */
+/* A stamp from outside; interns its origin. -EBADMSG: too many origins; -ENOMEM. */
 static int stamp_read(const struct decoder *decoder, const struct blazei_state_existence *from,
                       struct blazei_stamp *ret_stamp)
 {
 	uint16_t *index = &decoder->replica->map[from->origin];
 
-	if (blazei_hlc_ahead(from->hlc, decoder->now_ns))
-		return -EBADMSG;
 	if (*index == BLAZEI_ORIGIN_NONE) {
 		int rc = blazei_vector_intern(&decoder->replica->vector,
 		                              &decoder->origins[from->origin]);
@@ -312,13 +317,51 @@ static int group_merge(const struct decoder *decoder, const uint8_t **at)
 	return 0;
 }
 
+/* Whether a group's clocks are near enough; moves *at to its end. */
+static bool group_timely(const uint8_t **at, uint64_t now_ns)
+{
+	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
+	bool timely = true;
+
+	*at = (const uint8_t *)(group + 1);
+	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
+		const struct blazei_state_existence *op =
+		        (const struct blazei_state_existence *)*at;
+
+		timely = !blazei_hlc_ahead(op->hlc, now_ns);
+		*at += sizeof(*op);
+	}
+	for (unsigned i = 0; i < group->register_count; i++) {
+		const struct blazei_state_register *reg = (const struct blazei_state_register *)*at;
+
+		timely = timely && !blazei_hlc_ahead(reg->hlc, now_ns);
+		*at += blazei_state_register_bytes(reg);
+	}
+	return timely;
+}
+
+int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len)
+{
+	const struct blazei_txn_header *header = data;
+	const uint8_t *at;
+	int rc = blazei_state_check(data, len);
+
+	if (rc < 0)
+		return rc;
+	at = blazei_txn_groups(header);
+	for (uint32_t i = 0; i < header->record_count; i++)
+		if (!group_timely(&at, now_ns))
+			return -EBADMSG;
+	return 0;
+}
+
 int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
                                size_t len)
 {
 	const struct blazei_txn_header *header = data;
-	struct decoder decoder = { .replica = replica, .now_ns = now_ns };
+	struct decoder decoder = { .replica = replica };
 	const uint8_t *at;
-	int rc = blazei_state_check(data, len);
+	int rc = blazei_replica_state_check(now_ns, data, len);
 
 	if (rc == 0) {
 		decoder.origins = blazei_txn_origins(header);

@@ -241,6 +241,42 @@ START_TEST(state_of_a_record_larger_than_a_chunk_is_split)
 }
 END_TEST
 
+START_TEST(state_between_two_chunks_shows_records_whole)
+{
+	const size_t cap = 2u << 20, len = 300000;
+	struct blazei_state_cursor cursor = { 0 };
+	char *json = malloc(2 * len + 32), *value = malloc(len + 1);
+	void *buf = malloc(cap);
+	unsigned chunks = 0;
+	int64_t n;
+
+	memset(value, 'x', len);
+	value[len] = '\0';
+	sprintf(json, "{\"a\":\"%s\",\"b\":\"%s\"}", value, value);
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_eq(node_insert(&a, i, json), 0);
+	while ((n = blazei_replica_state_chunk(a.replica, NULL, 0, &cursor, buf, cap)) > 0) {
+		ck_assert_int_eq(blazei_replica_state_merge(b.replica, b.now_ns, buf, (size_t)n),
+		                 0);
+		for (unsigned i = 0; i < 10; i++) {
+			struct blaze_id id = id_of(i);
+			struct blaze_record *record;
+
+			if (blazei_replica_get(b.replica, &id, &record) < 0)
+				continue;
+			ck_assert_uint_eq(blaze_record_field_count(record), 2);
+			blaze_record_free(record);
+		}
+		chunks++;
+	}
+	ck_assert_uint_ge(chunks, 3);
+	ck_assert_uint_eq(blazei_replica_count(b.replica), 10);
+	free(buf);
+	free(value);
+	free(json);
+}
+END_TEST
+
 START_TEST(state_leaves_out_what_is_known)
 {
 	struct blazei_state_cursor cursor = { 0 };
@@ -353,6 +389,7 @@ static const TTest *const *const tests[] = {
 	&origins_beyond_bound_are_refused,
 	&state_brings_hidden_registers_and_unsets,
 	&state_of_a_record_larger_than_a_chunk_is_split,
+	&state_between_two_chunks_shows_records_whole,
 	&state_leaves_out_what_is_known,
 	&next_id_visits_alive_records_in_order_while_they_come,
 	&next_id_keeps_order_when_ids_come_in_any,
