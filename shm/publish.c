@@ -14,7 +14,8 @@
  *     A reader that comes later starts at tail or beyond, so limit never goes stale downwards.
  *
  * CONCURRENCY  One thread at a time; wait-free while there is room below limit. Otherwise at most
- *        stall_budget_ns, or in a lossless ring as long as the slowest reader lives.
+ *        stall_budget_ns, or in a lossless ring as long as the slowest reader lives. A nonblocking
+ *        publisher never waits; where its lane is full it probes that reader, every 10 ms at most.
  *
  * FAILURE  Dying before the store of tail publishes nothing; intent may then claim up to one
  *        publication that was never made, which costs slow readers at worst a lap. */
@@ -29,7 +30,7 @@
 
 /* The position below which this peer still reads, or UINT64_MAX where it exerts no pressure. */
 static uint64_t peer_pressure(const struct blazei_writer *writer,
-                              const struct blazei_peer_entry *peer, uint32_t slot, bool lossless)
+                              const struct blazei_peer_entry *peer, uint32_t slot, bool keeps)
 {
 	struct blazei_cursor *cursor = &peer->map.head->cursors[slot];
 	uint64_t position;
@@ -40,11 +41,11 @@ static uint64_t peer_pressure(const struct blazei_writer *writer,
 		return UINT64_MAX;
 	/* Acquire: pairs with the release store that names a lane after its position is set. */
 	if (atomic_load_explicit(&cursor->generation, memory_order_acquire) != writer->generation)
-		return lossless ? 0 : UINT64_MAX;
+		return keeps ? 0 : UINT64_MAX;
 	/* Acquire: what the reader copied out before this position is copied before we write. */
 	position = atomic_load_explicit(&cursor->position, memory_order_acquire);
-	/* More than a lap behind, or nonsense: it has lost those bytes already. In a lossless ring
-	 * a position ahead of tail is nonsense and nothing else can be. */
+	/* More than a lap behind, or nonsense: it has lost those bytes already. Where nothing
+	 * is overwritten a position ahead of tail is nonsense and nothing else can be. */
 	if (position > writer->tail || writer->intent - position > writer->lane_bytes)
 		return UINT64_MAX;
 	return position;
@@ -54,7 +55,9 @@ static uint64_t peer_pressure(const struct blazei_writer *writer,
 static void writer_look(struct blaze_ring *ring, struct blazei_peer_entry **ret_slowest)
 {
 	struct blazei_writer *writer = &ring->writer;
-	const bool lossless = ring->stall_budget_ns == BLAZE_FOREVER;
+	/* Lossless or nonblocking: what a live reader has still to read is never overwritten. */
+	const bool keeps =
+	        ring->stall_budget_ns == BLAZE_FOREVER || (ring->flags & BLAZE_RING_NONBLOCK) != 0;
 	uint64_t slowest = writer->tail;
 	unsigned bad, missed;
 
@@ -65,7 +68,7 @@ static void writer_look(struct blaze_ring *ring, struct blazei_peer_entry **ret_
 	            writer->roster.epoch) {
 		/* A failed scan (no descriptors, say) leaves the roster as it was. Only who
 		 * promised to lose nothing must not go on without knowing everybody. */
-		if (blazei_roster_scan(ring, &writer->roster, &bad, &missed) < 0 && lossless)
+		if (blazei_roster_scan(ring, &writer->roster, &bad, &missed) < 0 && keeps)
 			return;
 		for (unsigned i = writer->roster.count; i-- > 0;)
 			if (writer->roster.peers[i]->gone)
@@ -77,7 +80,7 @@ static void writer_look(struct blaze_ring *ring, struct blazei_peer_entry **ret_
 
 		if (peer->ignored)
 			continue;
-		position = peer_pressure(writer, peer, ring->slot.index, lossless);
+		position = peer_pressure(writer, peer, ring->slot.index, keeps);
 		if (position < slowest) {
 			slowest = position;
 			*ret_slowest = peer;
@@ -134,6 +137,28 @@ static int writer_stall(struct blaze_ring *ring, uint64_t end)
 	return rc;
 }
 
+/* Nonblocking, and the lane is full: passes over readers that have died, which nobody else would
+ * ever make go on. */
+static int writer_pass_dead(struct blaze_ring *ring, struct blazei_peer_entry *slowest,
+                            uint64_t end)
+{
+	struct blazei_writer *writer = &ring->writer;
+	const uint64_t now = blazei_monotonic_ns();
+
+	if (now - writer->probed_ns < PROBE_INTERVAL_NS)
+		return -EAGAIN;
+	writer->probed_ns = now;
+	for (unsigned i = 0; i < BLAZE_RING_PARTICIPANTS_MAX && slowest; i++) {
+		slowest->ignored = !blazei_probe_live(&ring->probe, slowest->header.slot);
+		if (!slowest->ignored)
+			return -EAGAIN;
+		writer_look(ring, &slowest);
+		if (end <= writer->limit)
+			return 0;
+	}
+	return -EAGAIN;
+}
+
 /* Makes room up to end. */
 static __attribute__((noinline)) int writer_make_room(struct blaze_ring *ring, uint64_t end)
 {
@@ -144,7 +169,7 @@ static __attribute__((noinline)) int writer_make_room(struct blaze_ring *ring, u
 	if (end <= writer->limit)
 		return 0;
 	if (ring->flags & BLAZE_RING_NONBLOCK)
-		return -EAGAIN;
+		return writer_pass_dead(ring, slowest, end);
 	if (ring->stall_budget_ns == BLAZE_NO_STALL) {
 		blazei_count(&writer->overwrites, 1);
 		writer->limit = end;

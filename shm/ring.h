@@ -200,11 +200,12 @@ struct blazei_writer {
 	uint64_t mask;
 	uint64_t lane_bytes;
 	uint64_t generation;
-	uint64_t tail;     /* what flow->tail holds */
-	uint64_t end;      /* of what is reserved, or tail */
-	uint64_t intent;   /* what flow->intent holds */
-	uint64_t limit;    /* write up to here without looking at cursors */
-	unsigned reserved; /* records */
+	uint64_t tail;      /* what flow->tail holds */
+	uint64_t end;       /* of what is reserved, or tail */
+	uint64_t intent;    /* what flow->intent holds */
+	uint64_t limit;     /* write up to here without looking at cursors */
+	uint64_t probed_ns; /* nonblocking: when the reader that holds us back was probed */
+	unsigned reserved;  /* records */
 	uint64_t reserved_bytes;
 	struct blazei_roster roster;
 	_Atomic uint64_t records, bytes, stalls, stall_ns, overwrites, wakes;

@@ -57,6 +57,42 @@ START_TEST(nonblock_full_lane_eagain_nothing_lost)
 }
 END_TEST
 
+START_TEST(nonblock_reader_that_knows_another_lane_only_nothing_overwritten)
+{
+	const char *name = rt_name("nonblock2");
+	struct rt_oracle oracle = { 0 };
+	struct blaze_ring *reader = rt_attach(name, RT_LANE_MIN, 0, 0), *writer;
+	uint64_t seq = 0;
+
+	/* It reads already when the writer comes, and has not polled since. */
+	ck_assert_int_eq(blaze_ring_poll(reader, rt_verify, &oracle, 0), 0);
+	writer = rt_attach(name, RT_LANE_MIN, 0, BLAZE_RING_NONBLOCK);
+	ck_assert_int_eq(rt_publish(writer, FLOOD, LEN, &seq), -EAGAIN);
+	ck_assert_int_eq(blaze_ring_poll(reader, rt_verify, &oracle, 0), (int)seq);
+	ck_assert_uint_eq(oracle.laps + oracle.wrong, 0);
+	blaze_ring_detach(writer);
+	blaze_ring_detach(reader);
+}
+END_TEST
+
+START_TEST(nonblock_full_lane_reader_killed_goes_on)
+{
+	struct blaze_ring *ring = open_with_agent(rt_name("nonblock3"), 0, BLAZE_RING_NONBLOCK);
+	uint64_t seq = 0;
+	int r = -EAGAIN;
+
+	ck_assert_int_eq(rt_publish(ring, FLOOD, LEN, &seq), -EAGAIN);
+	rt_agent_end(&agent, SIGKILL);
+	for (unsigned i = 0; i < 5000 && r == -EAGAIN; i++) {
+		rt_sleep_ms(1);
+		r = rt_publish(ring, 1, LEN, &seq);
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_int_eq(rt_publish(ring, FLOOD, LEN, &seq), 0);
+	blaze_ring_detach(ring);
+}
+END_TEST
+
 START_TEST(budget_overwrites_a_stopped_reader_once)
 {
 	struct blaze_ring *ring = open_with_agent(rt_name("budget"), 20 * RT_MS, 0);
@@ -279,6 +315,8 @@ int main(void)
 
 	tcase_set_timeout(tcase, 90);
 	tcase_add_test(tcase, nonblock_full_lane_eagain_nothing_lost);
+	tcase_add_test(tcase, nonblock_reader_that_knows_another_lane_only_nothing_overwritten);
+	tcase_add_test(tcase, nonblock_full_lane_reader_killed_goes_on);
 	tcase_add_test(tcase, budget_overwrites_a_stopped_reader_once);
 	tcase_add_test(tcase, no_stall_overwrites_at_once);
 	tcase_add_test(tcase, default_budget_bounds_a_publish);
