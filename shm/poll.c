@@ -11,7 +11,7 @@
  *     (publish.c I2).
  * I2  position only moves over records that were handed over and taken, or over a reported loss.
  * I3  cursors[slot] in our segment names the newest lane that we have adopted in that slot, and
- *     its position never runs ahead of what was copied out.
+ *     its position never runs ahead of what was copied out; it may lag within a poll.
  *
  * CONCURRENCY  One thread. Wait-free in the number of records: a poll reads each lane up to the
  *        tail that it saw first.
@@ -28,6 +28,10 @@
 #define LULL_MAX     31u /* pauses between looks */
 #define TRICKLE_STEP 4u
 #define TRICKLE_MAX  64u
+
+/* A publisher whose lane is full takes the line of our cursor with each of its looks, and our next
+ * store waits for it to come back: so within a poll we show this many places a lap. */
+#define CURSOR_SHOWS 64u
 
 struct poll_state {
 	blaze_ring_handler handler;
@@ -217,6 +221,7 @@ bool blazei_reader_ready(const struct blaze_ring *ring)
 static void advance(struct blazei_peer_entry *peer, uint64_t position)
 {
 	peer->position = position;
+	peer->shown = position;
 	/* Release: pairs with the acquire in peer_pressure: our copies come before its stores. */
 	if (peer->cursor)
 		atomic_store_explicit(&peer->cursor->position, position, memory_order_release);
@@ -413,7 +418,9 @@ static inline int chunk_hand_over(struct blaze_ring *ring, struct blazei_peer_en
 		if (blazei_unlikely(rc < 0))
 			return rc;
 		BLAZEI_TESTPOINT("ring_poll_handed_over");
-		advance(peer, peer->position + taken);
+		peer->position += taken;
+		if (peer->position - peer->shown >= peer->header.lane_bytes / CURSOR_SHOWS)
+			advance(peer, peer->position);
 		state->taken += count;
 		blazei_count(&reader->records, count);
 		blazei_count(&reader->bytes, reader->batch_bytes);
@@ -484,10 +491,11 @@ static int poll_lane(struct blaze_ring *ring, struct blazei_peer_entry *peer,
 		return report_lap(ring, peer, tail, state);
 	do {
 		rc = poll_chunk(ring, peer, tail, state);
-		if (rc <= 0)
-			return rc;
-	} while (peer->position < tail && (state->limit == 0 || state->taken < state->limit));
-	return 0;
+	} while (rc > 0 && peer->position < tail &&
+	         (state->limit == 0 || state->taken < state->limit));
+	if (peer->shown != peer->position)
+		advance(peer, peer->position);
+	return rc < 0 ? rc : 0;
 }
 
 /* The whole ----------------------------------------------------------------------------------- */

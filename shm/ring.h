@@ -147,6 +147,7 @@ struct blazei_peer_entry {
 	struct blazei_mapping map;
 	struct blazei_segment_header header; /* our validated copy */
 	uint64_t position;                   /* reader: next byte to read */
+	uint64_t shown;                      /* reader: the same as cursor has it */
 	struct blazei_cursor *cursor;        /* reader: where we publish it; NULL: a later lane of
 	                                      * the slot has it */
 	bool gone;                           /* its name is gone from the directory */
