@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define BLAZE_EXPORT __attribute__((visibility("default")))
 
 /* As a timeout: wait without a limit. */
@@ -55,5 +59,9 @@ typedef void (*blaze_log_hook)(void *arg, enum blaze_log_level level, const char
 
 /* Sets the process's log hook; NULL, the default, drops every line: the library never prints. */
 BLAZE_EXPORT void blaze_log_set(blaze_log_hook hook, void *arg);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

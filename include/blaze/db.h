@@ -14,6 +14,10 @@
 #include <blaze/base.h>
 #include <blaze/record.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct blaze_db;
 
 enum blaze_durability {
@@ -150,5 +154,9 @@ BLAZE_EXPORT int blaze_db_hash(struct blaze_db *db, uint8_t ret_digest[16]);
 BLAZE_EXPORT int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns);
 
 BLAZE_EXPORT int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

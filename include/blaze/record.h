@@ -18,6 +18,10 @@
 
 #include <blaze/base.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct blaze_record;
 
 enum blaze_type {
@@ -103,5 +107,9 @@ BLAZE_EXPORT int blaze_record_from_json(const char *json, size_t len,
  * free(). Reading it back gives an equal record. A mark of blaze_record_unset has no such form:
  * -EINVAL. */
 BLAZE_EXPORT int blaze_record_to_json(const struct blaze_record *record, char **ret_json);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

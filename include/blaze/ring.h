@@ -17,6 +17,10 @@
 
 #include <blaze/base.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct blaze_ring;
 
 /* flags */
@@ -146,5 +150,9 @@ BLAZE_EXPORT int blaze_ring_wait(struct blaze_ring *ring, uint64_t timeout_ns);
 
 /* Fills *ret_stats up to its struct_size. Returns 0, -EINVAL or -ECHILD. */
 BLAZE_EXPORT int blaze_ring_stats(struct blaze_ring *ring, struct blaze_ring_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

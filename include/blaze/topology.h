@@ -12,6 +12,10 @@
 #include <blaze/base.h>
 #include <blaze/db.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct blaze_topology;
 
 enum blaze_role {
@@ -64,5 +68,9 @@ BLAZE_EXPORT int blaze_topology_connect_local(struct blaze_topology *topology,
  * committed before the call. 0; -ETIMEDOUT; -ENOENT. */
 BLAZE_EXPORT int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *node,
                                      uint64_t timeout_ns);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
