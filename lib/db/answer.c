@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #define PIECES_PER_STEP 4u
-#define CHUNK_BYTES     (UINT64_C(2) << 20)
+/* A pass of up to 65,536 records that have changed little is one chunk, and so exact. */
+#define PASSES_MAX  16u
+#define CHUNK_BYTES (UINT64_C(2) << 20)
 
 static_assert(CHUNK_BYTES <= BLAZEI_BODY_MAX, "the peer accepts it");
 
@@ -39,12 +41,50 @@ void blazei_answers_stop(struct blaze_db *db)
 	}
 }
 
+/* Notes the own vector; what was noted before is what the peer will have. `lock` is held. */
+static int own_note(struct blaze_db *db, struct blazei_answer *answer)
+{
+	unsigned count = blazei_replica_vector_count(db->replica);
+	struct blazei_vector_entry *noted;
+
+	if (count > BLAZEI_BODY_MAX / sizeof(*noted))
+		count = BLAZEI_BODY_MAX / sizeof(*noted);
+	noted = calloc(count, sizeof(*noted));
+	if (noted == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++)
+		blazei_replica_vector_entry(db->replica, i, &noted[i]);
+	if (answer->noted != NULL) {
+		free(answer->known);
+		answer->known = answer->noted;
+		answer->known_count = answer->noted_count;
+	}
+	answer->noted = noted;
+	answer->noted_count = count;
+	return 0;
+}
+
+/* Whether nothing has come in or was written since. `lock` is held. */
+static bool own_unchanged(const struct blaze_db *db, const struct blazei_answer *answer)
+{
+	struct blazei_vector_entry entry;
+
+	if (blazei_replica_vector_count(db->replica) != answer->noted_count)
+		return false;
+	for (unsigned i = 0; i < answer->noted_count; i++) {
+		blazei_replica_vector_entry(db->replica, i, &entry);
+		if (entry.seq != answer->noted[i].seq)
+			return false;
+	}
+	return true;
+}
+
 /* Copies the peer's vector and notes the own one. */
 static int vectors_note(struct blaze_db *db, struct blazei_answer *answer,
                         const struct blazei_member *member)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
-	int error = 0;
+	int error;
 
 	answer->known = calloc(count + 1, sizeof(*answer->known));
 	if (answer->known == NULL)
@@ -53,15 +93,7 @@ static int vectors_note(struct blaze_db *db, struct blazei_answer *answer,
 		blazei_board_vector_load(member->board, i, &answer->known[i]);
 	answer->known_count = count;
 	pthread_mutex_lock(&db->lock);
-	count = blazei_replica_vector_count(db->replica);
-	if (count > BLAZEI_BODY_MAX / sizeof(*answer->noted))
-		count = BLAZEI_BODY_MAX / sizeof(*answer->noted);
-	answer->noted = calloc(count, sizeof(*answer->noted));
-	if (answer->noted == NULL)
-		error = -ENOMEM;
-	for (unsigned i = 0; i < count && error == 0; i++)
-		blazei_replica_vector_entry(db->replica, i, &answer->noted[i]);
-	answer->noted_count = count;
+	error = own_note(db, answer);
 	pthread_mutex_unlock(&db->lock);
 	return error;
 }
@@ -110,6 +142,27 @@ bool blazei_answer_start(struct blaze_db *db, struct blazei_member *member, uint
 	return error == 0;
 }
 
+/* Encodes the next chunk: its bytes, 0 at the end, -ENOMEM. A pass over the records during which the
+ * vector moved is followed by another one, of what has changed since it began (I1). `lock` is held.
+ */
+static int64_t chunk_fill(struct blaze_db *db, struct blazei_answer *answer)
+{
+	int64_t n;
+
+	if (answer->cursor.end) {
+		if (answer->exact || answer->passes == PASSES_MAX)
+			return 0;
+		if (own_note(db, answer) < 0)
+			return -ENOMEM;
+		answer->cursor = (struct blazei_state_cursor){ 0 };
+		answer->passes++;
+	}
+	n = blazei_replica_state_chunk(db->replica, answer->known, answer->known_count,
+	                               &answer->cursor, answer->body, CHUNK_BYTES);
+	answer->exact = answer->cursor.end && own_unchanged(db, answer);
+	return n;
+}
+
 /* Encodes the next body when the last one was sent. 0 or a negative error. */
 static int body_fill(struct blaze_db *db, struct blazei_answer *answer)
 {
@@ -124,8 +177,7 @@ static int body_fill(struct blaze_db *db, struct blazei_answer *answer)
 		return 0;
 	}
 	pthread_mutex_lock(&db->lock);
-	n = blazei_replica_state_chunk(db->replica, answer->known, answer->known_count,
-	                               &answer->cursor, answer->body, CHUNK_BYTES);
+	n = chunk_fill(db, answer);
 	pthread_mutex_unlock(&db->lock);
 	if (n < 0)
 		return (int)n;
@@ -203,6 +255,9 @@ unsigned blazei_answers_step(struct blaze_db *db, uint64_t now_ns)
 {
 	unsigned flags = 0;
 
+	/* Half of what is being merged is in no vector yet (pull.h, I1). */
+	if (db->pull.whole)
+		return 0;
 	for (unsigned i = 0; i < BLAZEI_ANSWERS_MAX; i++) {
 		if (db->answers[i].state != BLAZEI_ANSWER_FREE)
 			flags |= answer_step(db, &db->answers[i], now_ns);

@@ -9,8 +9,10 @@
  *   any -> free      it did, or it is gone, or took nothing for BLAZEI_PULL_PATIENCE_NS
  *
  * INVARIANTS
- *   I1  The own vector is noted before the first chunk is encoded, so state that is younger may be
- *       sent, but none that the vector covers is missed.
+ *   I1  The own vector is noted before the first chunk is encoded, so none that it covers is missed.
+ *       What was sent that is younger is covered by a later pass with a vector of its own, so that
+ *       the peer does not hold what its vector doesn't tell; after 16 passes that never ended
+ *       still, it may.
  *   I2  At most BLAZEI_ANSWERS_MAX at once; further requests stay on their boards until there is
  *       room.
  *   I3  A step never waits: a full lane ends it. */
@@ -37,6 +39,8 @@ struct blazei_answer {
 	struct blazei_link *link;
 	uint64_t progress_ns;
 	struct blazei_state_cursor cursor;
+	unsigned passes;
+	bool exact;                        /* what was sent and what is noted are one cut */
 	struct blazei_vector_entry *known; /* what the peer has */
 	unsigned known_count;
 	struct blazei_vector_entry *noted; /* what it will have */

@@ -91,6 +91,7 @@ uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
  * then raises its vector to the noted one. */
 struct blazei_state_cursor {
 	uint64_t next; /* start at 0 */
+	bool end;      /* the last chunk was that */
 };
 
 /* Encodes up to cap bytes (at least 2 MiB so that any record fits) of registers whose

@@ -145,6 +145,7 @@ static void rows_encode(struct encoder *encoder, struct blazei_state_cursor *cur
 		number++;
 	}
 	cursor->next = (uint64_t)number << 32 | ordinal;
+	cursor->end = number >= table->row_count;
 }
 
 /* What the requester knows, by this replica's origin index; the caller frees it. */
