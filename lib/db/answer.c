@@ -142,9 +142,9 @@ bool blazei_answer_start(struct blaze_db *db, struct blazei_member *member, uint
 	return error == 0;
 }
 
-/* Encodes the next chunk: its bytes, 0 at the end, -ENOMEM. A pass over the records during which the
- * vector moved is followed by another one, of what has changed since it began (I1). `lock` is held.
- */
+/* Encodes the next chunk: its bytes, 0 at the end, -ENOMEM. A pass over the records during which
+ * the vector moved is followed by another one, of what has changed since it began (I1). `lock` is
+ * held. */
 static int64_t chunk_fill(struct blaze_db *db, struct blazei_answer *answer)
 {
 	int64_t n;

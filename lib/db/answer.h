@@ -9,10 +9,10 @@
  *   any -> free      it did, or it is gone, or took nothing for BLAZEI_PULL_PATIENCE_NS
  *
  * INVARIANTS
- *   I1  The own vector is noted before the first chunk is encoded, so none that it covers is missed.
- *       What was sent that is younger is covered by a later pass with a vector of its own, so that
- *       the peer does not hold what its vector doesn't tell; after 16 passes that never ended
- *       still, it may.
+ *   I1  The own vector is noted before the first chunk is encoded, so nothing that it covers is
+ *       missed. What was sent that is younger is covered by a later pass with a vector of its own,
+ *       so that the peer does not hold what its vector doesn't tell; where the vector moves during
+ *       each of 16 passes, it may.
  *   I2  At most BLAZEI_ANSWERS_MAX at once; further requests stay on their boards until there is
  *       room.
  *   I3  A step never waits: a full lane ends it. */
