@@ -34,13 +34,19 @@ enum blaze_policy {
 };
 
 /* flags */
-#define BLAZE_DB_MANUAL (1u << 0) /* no service thread: the program calls blaze_db_pump */
+#define BLAZE_DB_NO_CREATE (1u << 0) /* not yet: -EOPNOTSUPP */
+#define BLAZE_DB_READ_ONLY (1u << 1) /* not yet: -EOPNOTSUPP */
+#define BLAZE_DB_AUTO_SYNC (1u << 2) /* not yet: -EOPNOTSUPP */
+#define BLAZE_DB_MANUAL    (1u << 3) /* no service thread: the program calls blaze_db_pump */
 
 struct blaze_db_options {
 	uint32_t struct_size;
 	uint32_t flags;
-	uint32_t durability; /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
-	uint32_t policy;     /* enum blaze_policy; nodes of different policy refuse each other */
+	uint32_t durability;   /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
+	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other */
+	uint64_t cache_bytes;  /* these three are for databases on a disk: not yet, so a value */
+	uint64_t retain_bytes; /* other than 0 is -EOPNOTSUPP */
+	uint64_t sync_interval_ns;
 	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
 	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
 	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */

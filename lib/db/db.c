@@ -46,6 +46,9 @@ void blazei_db_poll_unlock(struct blaze_db *db)
 	pthread_mutex_unlock(&db->poll_lock);
 }
 
+/* Known, but without a meaning as long as databases live in memory and are linked by hand. */
+#define FLAGS_LATER (BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY | BLAZE_DB_AUTO_SYNC)
+
 static int options_check(const char *name, const char *path, const struct blaze_db_options *options)
 {
 	uint64_t lane = options->lane_bytes;
@@ -60,8 +63,11 @@ static int options_check(const char *name, const char *path, const struct blaze_
 		return -EINVAL;
 	if (options->durability > BLAZE_DURABILITY_NONE)
 		return -EOPNOTSUPP;
-	if ((options->flags & ~BLAZE_DB_MANUAL) != 0)
+	if ((options->flags & ~(FLAGS_LATER | BLAZE_DB_MANUAL)) != 0)
 		return -EINVAL;
+	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
+	    options->retain_bytes != 0 || options->sync_interval_ns != 0)
+		return -EOPNOTSUPP;
 	if (lane != 0 &&
 	    ((lane & (lane - 1)) != 0 || lane < LANE_BYTES_MIN || lane > LANE_BYTES_MAX))
 		return -EINVAL;

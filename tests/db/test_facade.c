@@ -61,7 +61,20 @@ START_TEST(facade_open_invalid_arguments_are_refused)
 	options.lane_bytes = 0;
 	options.flags = 1u << 9;
 	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EINVAL);
+	for (unsigned bit = 0; bit < 3; bit++) {
+		options.flags = 1u << bit;
+		ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
+	}
 	options.flags = BLAZE_DB_MANUAL;
+	options.cache_bytes = 1;
+	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
+	options.cache_bytes = 0;
+	options.retain_bytes = 1;
+	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
+	options.retain_bytes = 0;
+	options.sync_interval_ns = 1;
+	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
+	options.sync_interval_ns = 0;
 	options.struct_size = 2;
 	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EINVAL);
 	ck_assert_ptr_null(db);
