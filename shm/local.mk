@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	shm/adopt.c \
 	shm/dir.c \
 	shm/layout.h \
 	shm/poll.c \

@@ -321,7 +321,7 @@ void blaze_ring_detach(struct blaze_ring *ring)
 	blaze_ring_abort(ring);
 	handles_remove(ring);
 	/* From here on our lane is a dead one; whoever still has to come to it keeps it. Release:
-	 * as in poll.c, we read no more. */
+	 * as in adopt.c, we read no more. */
 	atomic_store_explicit(&ring->own.head->reader.reading, 0, memory_order_release);
 	blazei_reap(ring, &ring->reader.reaper);
 	blazei_reap_own(ring);

@@ -3,8 +3,8 @@
  *
  * A write passes publish.c (room, copy, tail) and wake.c (whoever sleeps); a read passes poll.c
  * (tail, copy, validate, hand over). Everything else is the slow side: dir.c (names, creation,
- * removal), segment.c (a participant's file), slot.c (who lives), roster.c (who is there),
- * reap.c (what the dead leave), ring.c (attach and detach).
+ * removal), segment.c (a participant's file), slot.c (who lives), roster.c (who is there), adopt.c
+ * (whose lanes we read), reap.c (what the dead leave), ring.c (attach and detach).
  *
  * CONCURRENCY  The publishing side (struct blazei_writer) and the reading side (struct
  * blazei_reader) of a handle share nothing that changes but the control segment, so one thread
@@ -274,10 +274,12 @@ static inline int blazei_ring_check(const struct blaze_ring *ring)
 	return 0;
 }
 
-/* poll.c: become a reader, look for new lanes if the epoch moved; whether there is anything to hand
+/* adopt.c: become a reader, look for new lanes if the epoch moved; whether there is anything to hand
  * over (reader side). */
 int blazei_reader_start(struct blaze_ring *ring);
 int blazei_reader_refresh(struct blaze_ring *ring);
+/* Unmaps lanes whose owners and names are gone and that are read to the end. */
+void blazei_reader_drop_drained(struct blazei_reader *reader);
 bool blazei_reader_ready(const struct blaze_ring *ring);
 
 /* wake.c: wake whoever sleeps; called after every change of tail. */
