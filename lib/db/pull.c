@@ -211,6 +211,30 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 	return pull->have == pull->body->len ? body_take(db) : 0;
 }
 
+/* Whether these entries claim more of a node that lives than its own board does. Its board may be one
+ * transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who believed
+ * it would take that node's next writes for duplicates. Of nodes that are gone nobody can tell. */
+static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry *entries,
+                           unsigned count)
+{
+	struct blazei_vector_entry own;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct blazei_member *member =
+		        blazei_census_by_node(&db->census, &entries[i].origin.node);
+
+		if (member == NULL || member->board == NULL ||
+		    blazei_board_vector_count(member->board, member->board_bytes) == 0)
+			continue;
+		blazei_board_vector_load(member->board, 0, &own);
+		if (own.origin.incarnation == entries[i].origin.incarnation &&
+		    blazei_id_equal(&own.origin.node, &entries[i].origin.node) &&
+		    entries[i].seq > own.seq && entries[i].seq - own.seq > 1)
+			return true;
+	}
+	return false;
+}
+
 /* Merges the next body of what has come whole, the vector last. 0 or the replica's error. */
 static int body_merge(struct blaze_db *db)
 {
@@ -221,6 +245,8 @@ static int body_merge(struct blaze_db *db)
 	uint64_t raised = 0;
 	int result;
 
+	if (pull->first == NULL && vector_exceeds(db, entries, count))
+		return -EBADMSG;
 	pthread_mutex_lock(&db->lock);
 	if (pull->first != NULL) {
 		result = blazei_replica_state_merge(db->replica, now_ns, pull->first->words,
