@@ -211,9 +211,10 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 	return pull->have == pull->body->len ? body_take(db) : 0;
 }
 
-/* Whether these entries claim more of a node that lives than its own board does. Its board may be one
- * transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who believed
- * it would take that node's next writes for duplicates. Of nodes that are gone nobody can tell. */
+/* Whether these entries claim more of a node that lives than its own board does. Its board may be
+ * one transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who
+ * believed it would take that node's next writes for duplicates. Of nodes that are gone nobody can
+ * tell. */
 static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry *entries,
                            unsigned count)
 {
