@@ -164,7 +164,7 @@ int perf_checker_take(void *arg, const struct blaze_ring_record *records, unsign
 
 int perf_checker_poll(struct perf_checker *checker, struct blaze_ring *ring)
 {
-	int count = blaze_ring_poll(ring, perf_checker_take, checker, 0);
+	int count = blaze_ring_poll(ring, perf_checker_take, checker, checker->limit);
 
 	if (count == -EBADMSG) {
 		checker->seat->wrong++;

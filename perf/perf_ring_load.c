@@ -315,6 +315,8 @@ int perf_role_ring_both(struct perf_board *board, struct perf_seat *seat)
 	error = writer_init(&w, board, seat, ring);
 	if (error == 0)
 		error = perf_checker_poll(&checker, ring);
+	/* Whoever took all that is there while the other publishes would hardly publish. */
+	checker.limit = 2 * READER_TURN_POLLS * board->options.batch;
 	if (error >= 0)
 		perf_role_ready(board);
 	while (error >= 0 && ((phase = perf_phase(board)) != PERF_STOP || writer_owes(&w))) {
@@ -326,6 +328,7 @@ int perf_role_ring_both(struct perf_board *board, struct perf_seat *seat)
 	}
 	perf_window_turn(&window, seat, PERF_STOP, checker.records);
 	writer_finish(&w);
+	checker.limit = 0;
 	if (error >= 0)
 		error = reader_drain(&checker, ring);
 	perf_checker_finish(&checker, ring);

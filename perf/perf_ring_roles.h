@@ -15,6 +15,7 @@ struct perf_checker {
 	struct blaze_id last_publisher; /* of the last batch, */
 	int last_writer;                /* and its seat; -1 none yet */
 	uint64_t records;
+	unsigned limit; /* records taken by one poll; 0: all that are there */
 };
 
 enum perf_attach {

@@ -274,8 +274,8 @@ static inline int blazei_ring_check(const struct blaze_ring *ring)
 	return 0;
 }
 
-/* adopt.c: become a reader, look for new lanes if the epoch moved; whether there is anything to hand
- * over (reader side). */
+/* adopt.c: become a reader, look for new lanes if the epoch moved; whether there is anything to
+ * hand over (reader side). */
 int blazei_reader_start(struct blaze_ring *ring);
 int blazei_reader_refresh(struct blaze_ring *ring);
 /* Unmaps lanes whose owners and names are gone and that are read to the end. */
