@@ -143,6 +143,31 @@ static void state_pop(struct blazei_pull *pull)
 	free(body);
 }
 
+/* Whether these entries claim more of a node that lives than its own board does. Its board may be
+ * one transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who
+ * believed it would take that node's next writes for duplicates. Of nodes that are gone nobody can
+ * tell. The boards were read just now: later they may be mapped no more. */
+static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry *entries,
+                           unsigned count)
+{
+	struct blazei_vector_entry own;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct blazei_member *member =
+		        blazei_census_by_node(&db->census, &entries[i].origin.node);
+
+		if (member == NULL || member->board == NULL ||
+		    blazei_board_vector_count(member->board, member->board_bytes) == 0)
+			continue;
+		blazei_board_vector_load(member->board, 0, &own);
+		if (own.origin.incarnation == entries[i].origin.incarnation &&
+		    blazei_id_equal(&own.origin.node, &entries[i].origin.node) &&
+		    entries[i].seq > own.seq && entries[i].seq - own.seq > 1)
+			return true;
+	}
+	return false;
+}
+
 /* A whole body has come. State is checked now and merged later (I1). */
 static int body_take(struct blaze_db *db)
 {
@@ -152,6 +177,13 @@ static int body_take(struct blaze_db *db)
 
 	if (pull->kind == BLAZEI_PIECE_VECTOR) {
 		if (body->len % sizeof(struct blazei_vector_entry) != 0)
+			return -EBADMSG;
+		/* Now, as nothing is merged yet: a vector that is refused takes its state along. */
+		error = blazei_db_census(db, false);
+		if (error != 0)
+			return error;
+		if (vector_exceeds(db, (void *)body->words,
+		                   (unsigned)(body->len / sizeof(struct blazei_vector_entry))))
 			return -EBADMSG;
 		pull->whole = true;
 		return 0;
@@ -211,31 +243,6 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 	return pull->have == pull->body->len ? body_take(db) : 0;
 }
 
-/* Whether these entries claim more of a node that lives than its own board does. Its board may be
- * one transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who
- * believed it would take that node's next writes for duplicates. Of nodes that are gone nobody can
- * tell. */
-static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry *entries,
-                           unsigned count)
-{
-	struct blazei_vector_entry own;
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct blazei_member *member =
-		        blazei_census_by_node(&db->census, &entries[i].origin.node);
-
-		if (member == NULL || member->board == NULL ||
-		    blazei_board_vector_count(member->board, member->board_bytes) == 0)
-			continue;
-		blazei_board_vector_load(member->board, 0, &own);
-		if (own.origin.incarnation == entries[i].origin.incarnation &&
-		    blazei_id_equal(&own.origin.node, &entries[i].origin.node) &&
-		    entries[i].seq > own.seq && entries[i].seq - own.seq > 1)
-			return true;
-	}
-	return false;
-}
-
 /* Merges the next body of what has come whole, the vector last. 0 or the replica's error. */
 static int body_merge(struct blaze_db *db)
 {
@@ -246,8 +253,6 @@ static int body_merge(struct blaze_db *db)
 	uint64_t raised = 0;
 	int result;
 
-	if (pull->first == NULL && vector_exceeds(db, entries, count))
-		return -EBADMSG;
 	pthread_mutex_lock(&db->lock);
 	if (pull->first != NULL) {
 		result = blazei_replica_state_merge(db->replica, now_ns, pull->first->words,

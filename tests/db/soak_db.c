@@ -188,6 +188,7 @@ static struct {
 	char db_name[32];
 	unsigned seed;
 	unsigned kills, stops;
+	unsigned fallen; /* not by our hand */
 } soak;
 
 static void process_start(unsigned number)
@@ -229,8 +230,15 @@ static void torment(unsigned number)
 	if (process->stopped)
 		return;
 	if (rand_r(&soak.seed) % 3 == 0) {
+		int status = 0;
+
 		kill(process->pid, SIGKILL);
-		waitpid(process->pid, NULL, 0);
+		waitpid(process->pid, &status, 0);
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+			fprintf(stderr, "soak: worker %u fell by itself, status %x\n", number,
+			        status);
+			soak.fallen++;
+		}
 		process_forget(number);
 		process_start(number);
 		soak.kills++;
@@ -349,7 +357,7 @@ int main(int argc, char **argv)
 		well = status == 0 && well;
 		process_forget(i);
 	}
-	well = leftovers() == 0 && well;
+	well = leftovers() == 0 && well && soak.fallen == 0;
 	printf("soak: %u killed, %u stopped: %s\n", soak.kills, soak.stops, well ? "ok" : "FAILED");
 	return well ? 0 : 1;
 }
