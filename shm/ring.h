@@ -308,16 +308,6 @@ static inline void blazei_publish_wake(struct blaze_ring *ring)
 		blazei_wake_all(ring);
 }
 
-/* Tells the CPU that this is a spin loop. */
-static inline void blazei_cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ __volatile__("yield");
-#endif
-}
-
 /* Adds to a counter that only this thread writes. */
 static inline void blazei_count(_Atomic uint64_t *counter, uint64_t n)
 {

@@ -37,6 +37,16 @@ static inline uint64_t blazei_passed_ns(uint64_t now_ns, uint64_t since_ns)
 /* Sleeps for ns, or less when a signal handler ran. */
 void blazei_sleep_ns(uint64_t ns);
 
+/* Tells the CPU that this is a spin loop. */
+static inline void blazei_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("yield");
+#endif
+}
+
 /* Fills buf from getrandom(2). 0 or -EIO. */
 int blazei_random(void *buf, size_t len);
 

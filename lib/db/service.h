@@ -19,14 +19,4 @@ void blazei_service_kick(void);
 void blazei_service_sleep(struct blaze_db *const *dbs, unsigned count, unsigned flags,
                           uint64_t timeout_ns);
 
-/* Between two looks of a thread that spins. */
-static inline void blazei_cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ __volatile__("yield");
-#endif
-}
-
 #endif
