@@ -136,8 +136,8 @@ BLAZE_EXPORT void blaze_ring_abort(struct blaze_ring *ring);
 
 /* Hands up to limit records (0: as many as are there now) to handler. The first poll or wait makes
  * the participant a reader: it starts at the end of the lanes that exist, and at the beginning of
- * lanes that come later. Never blocks; while records trickle in it looks more rarely, pausing for at
- * most some microseconds first. Returns the number of records, 0 for none; -ESTALE: at
+ * lanes that come later. Never blocks; while records trickle in it looks more rarely, pausing for
+ * at most some microseconds first. Returns the number of records, 0 for none; -ESTALE: at
  * least one publisher overtook this reader, which the handler was told by a record with data NULL
  * (everything else that was handed over is consumed); -EBADMSG: a lane held something invalid and
  * is skipped to its end, once for each time; the handler's own negative result; -EIDRM: the ring
