@@ -92,6 +92,7 @@ static int scan_entry(struct blaze_ring *ring, struct blazei_roster *roster, con
 		known->listed = true;
 		return 0;
 	}
+	BLAZEI_TESTPOINT("ring_lane_listed");
 	rc = roster_add(ring, roster, file);
 	if (rc == -ENOENT) {
 		(*missed)++;

@@ -79,11 +79,50 @@ static int victim_publish(struct blaze_ring *ring)
 	return 0;
 }
 
+struct laps {
+	unsigned unknown;
+	unsigned others;
+};
+
+static int count_laps(void *arg, const struct blaze_ring_record *records, unsigned count)
+{
+	struct laps *laps = arg;
+
+	for (unsigned i = 0; i < count; i++) {
+		laps->unknown += records[i].data == NULL && records[i].len == SIZE_MAX;
+		laps->others += records[i].data != NULL || records[i].len != SIZE_MAX;
+	}
+	return 0;
+}
+
+/* Becomes a reader of an empty ring, stops, then meets a lane that is gone before it opens it. */
+static int missed_main(const char *name)
+{
+	struct laps laps = { 0 };
+	struct blaze_ring *ring;
+	unsigned stale = 0;
+
+	if (blaze_ring_attach(name, NULL, &ring) < 0 || blaze_ring_poll(ring, ignore, NULL, 0) < 0)
+		return 1;
+	kill(getpid(), SIGSTOP);
+	for (unsigned i = 0; i < 3; i++) {
+		const int rc = blaze_ring_poll(ring, count_laps, &laps, 0);
+
+		if (rc < 0 && rc != -ESTALE)
+			return 2;
+		stale += rc == -ESTALE;
+	}
+	blaze_ring_detach(ring);
+	return stale == 1 && laps.unknown == 1 && laps.others == 0 ? EXIT_REACHED : 3;
+}
+
 /* Comes, reads what is there, publishes, goes; with "join" it waits for something to read. */
 static int victim_main(const char *name, const char *script)
 {
 	struct blaze_ring *ring;
 
+	if (strcmp(script, "missed") == 0)
+		return missed_main(name);
 	if (strcmp(script, "unlink") == 0)
 		return blaze_ring_unlink(name) == 0 ? EXIT_REACHED : 1;
 	if (blaze_ring_attach(name, NULL, &ring) < 0)
@@ -281,6 +320,70 @@ START_TEST(point_stopped_nobody_waits)
 }
 END_TEST
 
+/* Removes the lane files of a ring that are not among `kept`; returns their number. */
+static unsigned lanes_remove(const char *name, const char *kept)
+{
+	const struct dirent *entry;
+	char path[512], file[1024];
+	unsigned count = 0;
+	DIR *listing;
+
+	rt_ring_path(name, path, sizeof(path));
+	listing = opendir(path);
+	ck_assert_ptr_nonnull(listing);
+	while ((entry = readdir(listing))) {
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, "control") == 0 ||
+		    strcmp(entry->d_name, kept) == 0)
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		ck_assert_int_eq(unlink(file), 0);
+		count++;
+	}
+	closedir(listing);
+	return count;
+}
+
+/* The only lane file of a ring. */
+static void lane_only(const char *name, char *ret_file, size_t cap)
+{
+	const struct dirent *entry;
+	char path[512];
+	DIR *listing;
+
+	rt_ring_path(name, path, sizeof(path));
+	listing = opendir(path);
+	ck_assert_ptr_nonnull(listing);
+	while ((entry = readdir(listing)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "control") != 0)
+			snprintf(ret_file, cap, "%s", entry->d_name);
+	closedir(listing);
+}
+
+START_TEST(lane_gone_between_listing_and_opening_lap_of_unknown_size)
+{
+	static const struct point point = { "ring_lane_listed", "missed" };
+	const char *name = rt_name("missed");
+	const pid_t victim = victim_start(name, &point, "stop");
+	struct blaze_ring *publisher;
+	char own[256] = "";
+	int status;
+
+	victim_await(victim, "stop", NULL); /* it reads */
+	lane_only(name, own, sizeof(own));
+	publisher = rt_attach(name, 0, 0, 0);
+	ck_assert_int_eq(blaze_ring_publish(publisher, "lost", 4), 0);
+	ck_assert_int_eq(kill(victim, SIGCONT), 0);
+	victim_await(victim, "stop", NULL); /* it has seen the lane's name */
+	ck_assert_uint_eq(lanes_remove(name, own), 1);
+	ck_assert_int_eq(kill(victim, SIGCONT), 0);
+	ck_assert_int_eq(waitpid(victim, &status, 0), victim);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REACHED,
+	              "the reader ended with status %x", status);
+	blaze_ring_detach(publisher);
+	ck_assert_uint_eq(rt_left_behind(name), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	Suite *suite;
@@ -293,6 +396,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(crash, 60);
 	tcase_add_loop_test(crash, point_killed_others_go_on, 0, POINTS);
 	tcase_add_loop_test(crash, point_stopped_nobody_waits, 0, POINTS);
+	tcase_add_test(crash, lane_gone_between_listing_and_opening_lap_of_unknown_size);
 	suite_add_tcase(suite, crash);
 	return rt_main(suite);
 }
