@@ -125,19 +125,20 @@ static void phase_end(struct bench *bench, const char *what, uint32_t count)
 
 static void insert_all(struct bench *bench)
 {
+	struct blazei_write write = { .kind = BLAZEI_WRITE_INSERT };
+	struct blazei_txn_view txn;
 	struct blaze_record *record;
-	const void *txn;
-	size_t len;
 
 	blaze_record_new(&record);
+	write.record = record;
 	phase_start(bench);
 	for (uint32_t i = 0; i < bench->records; i++) {
 		blaze_record_set_int(record, "count", i);
-		int rc = blazei_replica_write(bench->writer, NOW, BLAZEI_WRITE_INSERT,
-		                              &bench->ids[i], record, &txn, &len);
+		write.id = &bench->ids[i];
+		int rc = blazei_replica_write(bench->writer, NOW, &write, &txn);
 		if (rc < 0)
 			fail("insert", rc);
-		keep(bench, txn, len);
+		keep(bench, txn.data, txn.len);
 	}
 	phase_end(bench, "insert", bench->records);
 	blaze_record_free(record);
@@ -145,40 +146,45 @@ static void insert_all(struct bench *bench)
 
 static void update_all(struct bench *bench)
 {
+	struct blazei_write write = { .kind = BLAZEI_WRITE_UPDATE };
+	struct blazei_txn_view txn = { 0 };
 	struct blaze_record *record;
-	const void *txn;
-	size_t len = 0;
 
 	blaze_record_new(&record);
+	write.record = record;
 	phase_start(bench);
 	for (uint32_t i = 0; i < bench->operations; i++) {
 		blaze_record_set_int(record, "count", (int64_t)i + 10000000);
-		int rc = blazei_replica_write(bench->writer, NOW, BLAZEI_WRITE_UPDATE,
-		                              &bench->order[i], record, &txn, &len);
+		write.id = &bench->order[i];
+		int rc = blazei_replica_write(bench->writer, NOW, &write, &txn);
 		if (rc < 0)
 			fail("update", rc);
-		keep(bench, txn, len);
+		keep(bench, txn.data, txn.len);
 	}
 	phase_end(bench, "update", bench->operations);
-	printf("%-28s %8zu bytes\n", "update, encoded", len);
+	printf("%-28s %8zu bytes\n", "update, encoded", txn.len);
 	blaze_record_free(record);
 }
 
 static void put_all(struct bench *bench)
 {
 	uint8_t value[64] = { 0 };
-	const void *txn;
-	size_t len;
+	struct blazei_write write = {
+		.kind = BLAZEI_WRITE_PUT,
+		.value = value,
+		.len = sizeof(value),
+	};
+	struct blazei_txn_view txn;
 
 	for (unsigned round = 0; round < 2; round++) {
 		phase_start(bench);
 		for (uint32_t i = 0; i < bench->operations; i++) {
 			memcpy(value, &i, sizeof(i));
-			int rc = blazei_replica_put(bench->writer, NOW, &bench->order[i], value,
-			                            sizeof(value), &txn, &len);
+			write.id = &bench->order[i];
+			int rc = blazei_replica_write(bench->writer, NOW, &write, &txn);
 			if (rc < 0)
 				fail("put", rc);
-			keep(bench, txn, len);
+			keep(bench, txn.data, txn.len);
 		}
 		phase_end(bench, round ? "put again" : "put 64", bench->operations);
 	}

@@ -13,14 +13,6 @@
 
 #include <stdlib.h>
 
-struct change {
-	enum blazei_write_kind kind;
-	const struct blaze_id *id;
-	const struct blaze_record *record;
-	const void *value; /* of a put, then record is NULL */
-	size_t len;
-};
-
 /* Makes room for a transaction of len bytes; write_lock is held. */
 static bool out_reserve(struct blaze_db *db, size_t len)
 {
@@ -57,12 +49,11 @@ static void publish(struct blaze_db *db, size_t len, bool copied, uint64_t seq)
 	link->ops->wake(link);
 }
 
-/* Commits one change. */
-static int commit(struct blaze_db *db, const struct change *change)
+/* Commits one write. */
+static int commit(struct blaze_db *db, const struct blazei_write *write)
 {
 	struct blazei_vector_entry self = { .seq = 0 };
-	const void *txn = NULL;
-	size_t len = 0;
+	struct blazei_txn_view txn = { .len = 0 };
 	bool copied = false;
 	int error = blazei_db_writable(db);
 
@@ -70,30 +61,29 @@ static int commit(struct blaze_db *db, const struct change *change)
 		return error;
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
-	if (change->value != NULL)
-		error = blazei_replica_put(db->replica, blazei_realtime_ns(), change->id,
-		                           change->value, change->len, &txn, &len);
-	else
-		error = blazei_replica_write(db->replica, blazei_realtime_ns(), change->kind,
-		                             change->id, change->record, &txn, &len);
-	if (error == 0 && len > 0 && db->link != NULL) {
-		copied = out_reserve(db, len);
+	error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
+	if (error == 0 && txn.len > 0 && db->link != NULL) {
+		copied = out_reserve(db, txn.len);
 		if (copied)
-			memcpy(db->out, txn, len);
+			memcpy(db->out, txn.data, txn.len);
 		blazei_replica_vector_entry(db->replica, 0, &self);
 	}
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
 	if (self.seq != 0)
-		publish(db, len, copied, self.seq);
+		publish(db, txn.len, copied, self.seq);
 	pthread_mutex_unlock(&db->write_lock);
 	return error;
 }
 
 int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, struct blaze_id *ret_id)
 {
-	struct change change = { .kind = BLAZEI_WRITE_INSERT, .record = record };
 	struct blaze_id id;
+	const struct blazei_write write = {
+		.kind = BLAZEI_WRITE_INSERT,
+		.id = &id,
+		.record = record,
+	};
 	int error;
 
 	if (record == NULL)
@@ -103,8 +93,7 @@ int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, stru
 		error = blaze_id_new(&id);
 	if (error != 0)
 		return error;
-	change.id = &id;
-	error = commit(db, &change);
+	error = commit(db, &write);
 	if (error == 0 && ret_id != NULL)
 		*ret_id = id;
 	return error;
@@ -113,41 +102,48 @@ int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, stru
 int blaze_db_insert_with_id(struct blaze_db *db, const struct blaze_id *id,
                             const struct blaze_record *record)
 {
-	struct change change = { .kind = BLAZEI_WRITE_INSERT, .id = id, .record = record };
+	const struct blazei_write write = { .kind = BLAZEI_WRITE_INSERT,
+		                            .id = id,
+		                            .record = record };
 
-	return id == NULL || record == NULL ? -EINVAL : commit(db, &change);
+	return id == NULL || record == NULL ? -EINVAL : commit(db, &write);
 }
 
 int blaze_db_update(struct blaze_db *db, const struct blaze_id *id,
                     const struct blaze_record *patch)
 {
-	struct change change = { .kind = BLAZEI_WRITE_UPDATE, .id = id, .record = patch };
+	const struct blazei_write write = { .kind = BLAZEI_WRITE_UPDATE,
+		                            .id = id,
+		                            .record = patch };
 
-	return id == NULL || patch == NULL ? -EINVAL : commit(db, &change);
+	return id == NULL || patch == NULL ? -EINVAL : commit(db, &write);
 }
 
 int blaze_db_upsert(struct blaze_db *db, const struct blaze_id *id,
                     const struct blaze_record *record)
 {
-	struct change change = { .kind = BLAZEI_WRITE_UPSERT, .id = id, .record = record };
+	const struct blazei_write write = { .kind = BLAZEI_WRITE_UPSERT,
+		                            .id = id,
+		                            .record = record };
 
-	return id == NULL || record == NULL ? -EINVAL : commit(db, &change);
+	return id == NULL || record == NULL ? -EINVAL : commit(db, &write);
 }
 
 int blaze_db_delete(struct blaze_db *db, const struct blaze_id *id)
 {
-	struct change change = { .kind = BLAZEI_WRITE_DELETE, .id = id };
+	const struct blazei_write write = { .kind = BLAZEI_WRITE_DELETE, .id = id };
 
-	return id == NULL ? -EINVAL : commit(db, &change);
+	return id == NULL ? -EINVAL : commit(db, &write);
 }
 
 int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, const void *value, size_t len)
 {
-	struct change change = { .id = id, .value = value, .len = len };
+	const struct blazei_write write = {
+		.kind = BLAZEI_WRITE_PUT,
+		.id = id,
+		.value = value,
+		.len = len,
+	};
 
-	if (id == NULL || (value == NULL && len > 0))
-		return -EINVAL;
-	if (value == NULL)
-		change.value = "";
-	return commit(db, &change);
+	return id == NULL ? -EINVAL : commit(db, &write);
 }

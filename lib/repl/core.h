@@ -2,7 +2,8 @@
 /* The inside of the replica core, shared by its files:
  *
  *        replica.c  birth, death, counters, receive
- *        write.c    local writes: decide, encode, merge
+ *        write.c    local writes: decide
+ *        encode.c   the one encoder of local transactions, and their merge
  *        merge.c    a checked transaction into the table
  *        vector.c   origins and how far each has come
  *        park.c     transactions that came too early
@@ -85,6 +86,17 @@ struct blazei_write_op {
 	bool unset;
 };
 
+/* What a transaction writes of one life of one record. */
+struct blazei_write_group {
+	const struct blaze_id *id;
+	const struct blazei_row *row; /* as the transaction first saw it; NULL: there was none */
+	struct blazei_write_op *ops;  /* ascending by name */
+	uint32_t op_count;
+	uint32_t life;
+	uint16_t
+	uint16_t flags; /* BLAZEI_GROUP_EXISTENCE: existence is written; BLAZEI_GROUP_ALIVE: as alive */
+};
+
 struct blazei_replica {
 	struct blazei_table table;
 	struct blazei_names names;
@@ -120,6 +132,35 @@ uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct bla
 int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin);
 /* Notes that the next local write depends on this origin. */
 void blazei_vector_advanced(struct blazei_vector *vector, unsigned index);
+
+/* write.c ------------------------------------------------------------------------------------ */
+
+/* Whether a write makes sense in itself: 0, -EINVAL, -E2BIG. */
+int blazei_write_check(const struct blazei_write *write);
+/* Whether a write may be made to a record that is alive or is not: 0, -EEXIST, -ENOENT. */
+int blazei_write_applies(enum blazei_write_kind kind, bool alive);
+/* Whether the op sets other than what it saw. It has no head. */
+bool blazei_op_changes(const struct blazei_write_op *op);
+/* A life that no field of the row belongs to yet: a field of an insert that lost against a server's
+ * write must not come up again. 0: there is none left. */
+uint32_t blazei_next_life(const struct blazei_row *row);
+
+/* encode.c ----------------------------------------------------------------------------------- */
+
+static inline size_t blazei_op_bytes(const struct blazei_write_op *op)
+{
+	return sizeof(struct blazei_txn_register) +
+	       blazei_round_up((uint64_t)op->name_len + op->head_len + op->body_len, 8);
+}
+
+/* What a group takes in a transaction. */
+size_t blazei_group_bytes(const struct blazei_write_group *group);
+/* Encodes the groups, which ascend by (id, life), as one transaction, merges it and moves the own
+ * entry of the vector. No groups: no transaction. *ret_txn points into the replica, valid until its
+ * next call. 0; -EMSGSIZE it would be longer than 16 MiB; -ENOMEM. */
+int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,
+                  struct blazei_write_group *const *groups, uint32_t count,
+                  struct blazei_txn_view *ret_txn);
 
 /* merge.c ------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
 	lib/repl/core.h \
+	lib/repl/encode.c \
 	lib/repl/merge.c \
 	lib/repl/names.c \
 	lib/repl/order.c \

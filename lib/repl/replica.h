@@ -44,27 +44,32 @@ enum blazei_write_kind {
 	BLAZEI_WRITE_INSERT, /* -EEXIST where it is alive */
 	BLAZEI_WRITE_UPDATE, /* -ENOENT where it is not */
 	BLAZEI_WRITE_UPSERT,
-	BLAZEI_WRITE_DELETE, /* -ENOENT where it is not; record is NULL */
+	BLAZEI_WRITE_DELETE, /* -ENOENT where it is not */
+	BLAZEI_WRITE_PUT,    /* upserts the one field with the empty name, as bytes */
 };
 
-/* Commits one write as a transaction of its own at realtime now_ns and encodes it. *ret_txn points
- * into the replica, valid until its next call; *ret_len is 0 where nothing changed (an update to
- * values that the record has). Errors leave the replica as it was: -EEXIST, -ENOENT, -EINVAL (an
- * unset mark outside an update), -E2BIG (the record would pass a limit), -ENOMEM. */
-int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
-                         enum blazei_write_kind kind, const struct blaze_id *id,
-                         const struct blaze_record *record, const void **ret_txn, size_t *ret_len);
+struct blazei_write {
+	enum blazei_write_kind kind;
+	const struct blaze_id *id;
+	const struct blaze_record *record; /* NULL for delete and put */
+	const void *value;                 /* of a put */
+	size_t len;
+};
 
-/* The same for the one field with the empty name holding bytes: the hot path of blaze_db_put. */
-int blazei_replica_put(struct blazei_replica *replica, uint64_t now_ns, const struct blaze_id *id,
-                       const void *value, size_t len, const void **ret_txn, size_t *ret_len);
-
-/* What others wrote ------------------------------------------------------------------------- */
-
+/* A transaction's bytes. */
 struct blazei_txn_view {
 	const void *data; /* 8-byte aligned, private memory (copied out of the medium) */
 	size_t len;
 };
+
+/* Commits one write as a transaction of its own at realtime now_ns and encodes it. *ret_txn points
+ * into the replica, valid until its next call; its len is 0 where nothing changed (an update to
+ * values that the record has). Errors leave the replica as it was: -EEXIST, -ENOENT, -EINVAL (an
+ * unset mark outside an update), -E2BIG (the record would pass a limit), -ENOMEM. */
+int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
+                         const struct blazei_write *write, struct blazei_txn_view *ret_txn);
+
+/* What others wrote ------------------------------------------------------------------------- */
 
 /* Merges transactions in the order given: each is validated, then applied, dropped as a duplicate,
  * or parked (copied) until what it depends on has come; parked ones that become ready are applied

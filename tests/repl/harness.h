@@ -87,8 +87,7 @@ static inline int node_write(struct node *node, enum blazei_write_kind kind, uns
 {
 	struct blaze_id id = id_of(number);
 	struct blaze_record *record = NULL;
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 	int rc;
 
 	if (json)
@@ -96,11 +95,27 @@ static inline int node_write(struct node *node, enum blazei_write_kind kind, uns
 	if (unset)
 		ck_assert_int_eq(blaze_record_unset(record, unset), 0);
 	node->now_ns += 1000000;
-	rc = blazei_replica_write(node->replica, node->now_ns, kind, &id, record, &txn, &len);
+	rc = blazei_replica_write(
+	        node->replica, node->now_ns,
+	        &(struct blazei_write){ .kind = kind, .id = &id, .record = record }, &txn);
 	blaze_record_free(record);
-	if (rc == 0 && !node_keep(node, txn, len))
+	if (rc == 0 && !node_keep(node, txn.data, txn.len))
 		return 1;
 	return rc;
+}
+
+/* Puts bytes under an id, without a tick of the clock. */
+static inline int node_put(struct node *node, const struct blaze_id *id, const void *value,
+                           size_t len, struct blazei_txn_view *ret_txn)
+{
+	const struct blazei_write write = {
+		.kind = BLAZEI_WRITE_PUT,
+		.id = id,
+		.value = value,
+		.len = len,
+	};
+
+	return blazei_replica_write(node->replica, node->now_ns, &write, ret_txn);
 }
 
 static inline int node_insert(struct node *node, unsigned number, const char *json)

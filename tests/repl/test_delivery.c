@@ -226,12 +226,11 @@ START_TEST(state_of_a_record_larger_than_a_chunk_is_split)
 	struct blaze_id id = id_of(1);
 	size_t size = 900000;
 	char *big = malloc(size);
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
 	memset(big, 'x', size);
 	for (unsigned life = 0; life < 4; life++) {
-		ck_assert_int_eq(blazei_replica_put(a.replica, NOW, &id, big, size, &txn, &len), 0);
+		ck_assert_int_eq(node_put(&a, &id, big, size, &txn), 0);
 		node_delete(&a, 1);
 	}
 	node_insert(&a, 1, "{\"x\":1}");

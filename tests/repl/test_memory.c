@@ -59,22 +59,21 @@ static struct blaze_record *wide;
 static int insert_wide(struct node *node, const struct node *from)
 {
 	struct blaze_id id = id_of(1);
-	const void *txn;
-	size_t len;
+	const struct blazei_write write = { BLAZEI_WRITE_INSERT, &id, .record = wide };
+	struct blazei_txn_view txn;
 
 	(void)from;
-	return blazei_replica_write(node->replica, NOW, BLAZEI_WRITE_INSERT, &id, wide, &txn, &len);
+	return blazei_replica_write(node->replica, NOW, &write, &txn);
 }
 
 static int put_long(struct node *node, const struct node *from)
 {
 	static const char value[5000];
 	struct blaze_id id = id_of(2);
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
 	(void)from;
-	return blazei_replica_put(node->replica, NOW, &id, value, sizeof(value), &txn, &len);
+	return node_put(node, &id, value, sizeof(value), &txn);
 }
 
 static int receive_all(struct node *node, const struct node *from)
@@ -121,12 +120,11 @@ static int update_grown_as_server(struct node *node, const struct node *from)
 {
 	static char value[3000];
 	struct blaze_id id = id_of(7);
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
 	(void)from;
 	blazei_replica_set_server(node->replica, true);
-	return blazei_replica_put(node->replica, NOW, &id, value, sizeof(value), &txn, &len);
+	return node_put(node, &id, value, sizeof(value), &txn);
 }
 
 /* Lets the n-th allocation fail, for every n: nothing shows of the attempt, and the next one does

@@ -130,9 +130,9 @@ END_TEST
 START_TEST(write_beyond_limits_is_e2big_and_changes_nothing)
 {
 	struct blaze_id id = id_of(1);
+	struct blazei_write write = { .kind = BLAZEI_WRITE_INSERT, .id = &id };
+	struct blazei_txn_view txn;
 	struct blaze_record *record;
-	const void *txn;
-	size_t len;
 	char name[16];
 
 	ck_assert_int_eq(blaze_record_new(&record), 0);
@@ -140,9 +140,8 @@ START_TEST(write_beyond_limits_is_e2big_and_changes_nothing)
 		sprintf(name, "f%u", i);
 		ck_assert_int_eq(blaze_record_set_int(record, name, i), 0);
 	}
-	ck_assert_int_eq(
-	        blazei_replica_write(a.replica, NOW, BLAZEI_WRITE_INSERT, &id, record, &txn, &len),
-	        0);
+	write.record = record;
+	ck_assert_int_eq(blazei_replica_write(a.replica, NOW, &write, &txn), 0);
 	blaze_record_free(record);
 	ck_assert_int_eq(node_update(&a, 1, "{\"more\":1}"), -E2BIG);
 	ck_assert_int_eq(node_update(&a, 1, "{\"f7\":true}"), 0);
@@ -156,25 +155,21 @@ START_TEST(put_and_fetch_round_trip_and_grow)
 	static uint8_t value[1 << 20];
 	static uint8_t back[1 << 20];
 	const size_t sizes[] = { 8, 0, 100, 8, 70000, 9, 200, (1 << 20) - 4096 };
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
 	for (size_t i = 0; i < sizeof(value); i++)
 		value[i] = (uint8_t)(i * 7);
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		value[0] = (uint8_t)i;
-		ck_assert_int_eq(
-		        blazei_replica_put(a.replica, NOW, &id, value, sizes[i], &txn, &len), 0);
-		ck_assert(node_keep(&a, txn, len));
+		ck_assert_int_eq(node_put(&a, &id, value, sizes[i], &txn), 0);
+		ck_assert(node_keep(&a, txn.data, txn.len));
 		node_give(&a, &b, a.count);
 		ck_assert_int_eq(blazei_replica_fetch(b.replica, &id, back, sizeof(back)),
 		                 (int)sizes[i]);
 		ck_assert_mem_eq(value, back, sizes[i]);
 	}
-	ck_assert_int_eq(
-	        blazei_replica_put(a.replica, NOW, &id, value, (1 << 20) - 4095, &txn, &len),
-	        -E2BIG);
-	ck_assert_int_eq(blazei_replica_put(a.replica, NOW, &id, NULL, 1, &txn, &len), -EINVAL);
+	ck_assert_int_eq(node_put(&a, &id, value, (1 << 20) - 4095, &txn), -E2BIG);
+	ck_assert_int_eq(node_put(&a, &id, NULL, 1, &txn), -EINVAL);
 	nodes_expect_equal(&a, &b);
 	ck_assert_int_eq(node_update(&a, 1, "{\"\":1}"), 0);
 	ck_assert_int_eq(blazei_replica_fetch(a.replica, &id, back, 1), -EINVAL);
