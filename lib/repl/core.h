@@ -93,8 +93,7 @@ struct blazei_write_group {
 	struct blazei_write_op *ops;  /* ascending by name */
 	uint32_t op_count;
 	uint32_t life;
-	uint16_t
-	uint16_t flags; /* BLAZEI_GROUP_EXISTENCE: existence is written; BLAZEI_GROUP_ALIVE: as alive */
+	uint16_t flags; /* BLAZEI_GROUP_..., 0: existence is not written */
 };
 
 struct blazei_replica {
