@@ -5,9 +5,11 @@
  *        write.c    local writes: decide
  *        encode.c   the one encoder of local transactions, and their merge
  *        merge.c    a checked transaction into the table
+ *        conflict.c what of it met a write that it did not know
  *        vector.c   origins and how far each has come
  *        park.c     transactions that came too early
  *        state.c    catch-up by state
+ *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
  *        table.c, names.c  memory
  *
@@ -25,6 +27,7 @@
 #include "lib/op/buffer.h"
 #include "lib/op/hlc.h"
 #include "lib/op/txn.h"
+#include "lib/repl/effects.h"
 #include "lib/repl/replica.h"
 #include "lib/repl/table.h"
 
@@ -48,6 +51,7 @@ struct blazei_writer {
 	bool advanced; /* since the last local write: its next one depends on it */
 	uint16_t wire; /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
+	uint64_t heard; /* of the own transactions, those up to here it is known to have seen */
 	struct blazei_parked *first; /* ascending by seq */
 	struct blazei_parked *last;
 	uint32_t parked;
@@ -96,6 +100,13 @@ struct blazei_write_group {
 	uint16_t flags; /* BLAZEI_GROUP_..., 0: existence is not written */
 };
 
+/* The change that is being told; see effects.c. */
+struct blazei_changes {
+	struct blaze_record *before;
+	bool open;
+	bool told; /* one or more since the last end */
+};
+
 struct blazei_replica {
 	struct blazei_table table;
 	struct blazei_names names;
@@ -117,6 +128,8 @@ struct blazei_replica {
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
 	struct blazei_order order;
+	struct blazei_sink sink;
+	struct blazei_changes changes;
 	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
 };
 
@@ -211,6 +224,50 @@ enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t 
 /* Merges one that is ready and moves the vector. 0 or -ENOMEM. */
 int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header *header,
                  unsigned writer);
+
+/* conflict.c --------------------------------------------------------------------------------- */
+
+/* Two writes met that did not know each other: count and tell. Before the merge. */
+
+/* A field, where what the writer saw of it is not entry (NULL: there is none). */
+void blazei_conflict_field(struct blazei_replica *replica, const struct blazei_row *row,
+                           const struct blazei_entry *entry,
+                           const struct blazei_merge_value *value);
+/* A field of a life that is over, or not the row's. */
+void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_row *row,
+                            const struct blazei_merge_value *value);
+/* An existence, where what the writer saw of it is not the row's. */
+void blazei_conflict_existence(struct blazei_replica *replica, const struct blazei_row *row,
+                               const struct blazei_stamp *stamp, uint32_t life, bool alive);
+/* An existence that would hide the row's visible fields. */
+void blazei_conflict_hiding(struct blazei_replica *replica, const struct blazei_row *row,
+                            const struct blazei_stamp *stamp, uint32_t life, bool alive);
+
+/* effects.c ---------------------------------------------------------------------------------- */
+
+/* Tells an event; origin is an index or BLAZEI_ORIGIN_NONE. */
+void blazei_effect_event(const struct blazei_replica *replica, enum blazei_effect_event_kind kind,
+                         unsigned origin, uint64_t seq);
+
+/* Whether anybody wants changes. Only then the three below are called. */
+static inline bool blazei_watched(const struct blazei_replica *replica)
+{
+	return blazei_unlikely(replica->sink.wants != NULL);
+}
+
+/* Before the first and after the last thing that a transaction does to a row; stamp is the
+ * transaction's, NULL for a state. */
+void blazei_change_open(struct blazei_replica *replica, const struct blazei_row *row);
+void blazei_change_close(struct blazei_replica *replica, const struct blazei_row *row,
+                         const struct blazei_stamp *stamp);
+/* After the last row of a transaction or state. */
+void blazei_changes_end(struct blazei_replica *replica);
+
+/* read.c ------------------------------------------------------------------------------------- */
+
+/* A copy of the row's visible fields. 0, -E2BIG, -ENOMEM. */
+int blazei_row_record(const struct blazei_replica *replica, const struct blazei_row *row,
+                      struct blaze_record **ret_record);
 
 /* order.c ------------------------------------------------------------------------------------ */
 

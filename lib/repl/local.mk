@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	lib/repl/conflict.c \
 	lib/repl/core.h \
+	lib/repl/effects.c \
+	lib/repl/effects.h \
 	lib/repl/encode.c \
 	lib/repl/merge.c \
 	lib/repl/names.c \

@@ -3,8 +3,8 @@
  *
  * WHY    Two walks. The first finds or adds each record and makes room for every value, and is all
  *        that can fail. The second writes, and cannot: so a transaction is there whole or not at
- *        all (core.h, I1). Where there is but one register, both walks are one. A loser's room is
- * made too; it is used by the next field that grows.
+ *        all (core.h, I1). Where there is but one register, both walks are one, unless
+ *        changes are told. A loser's room is made too; it is used by the next field that grows.
  *
  * The greater stamp stays, never the later arrival: that is what makes replicas converge. */
 #include "lib/repl/core.h"
@@ -14,6 +14,7 @@ struct merge {
 	struct blazei_replica *replica;
 	struct blazei_stamp stamp; /* of all its registers, but for the priority */
 	int64_t updates;
+	const struct blazei_row *row; /* whose change is being told */
 };
 
 uint32_t blazei_merge_need(const struct blazei_entry *entry, uint32_t value_len)
@@ -124,7 +125,7 @@ static struct blazei_row *group_prepare(struct blazei_replica *replica,
 
 /* Merging ------------------------------------------------------------------------------------ */
 
-/* Whether what the writer saw is not what is here: two writes that did not know each other. */
+/* Whether what the writer saw is not what is here. */
 static bool conflicts(const struct merge *merge, uint64_t seen_hlc, uint16_t seen_origin,
                       const struct blazei_stamp *here)
 {
@@ -138,11 +139,16 @@ static void existence_merge(struct merge *merge, struct blazei_row *row,
 {
 	const struct blazei_txn_existence *op = group->existence;
 	const struct blazei_stamp here = { .hlc = row->hlc, .origin = row->origin };
+	bool alive = group->head->flags & BLAZEI_GROUP_ALIVE;
 
-	merge->replica->conflicts += conflicts(merge, op->seen_hlc, op->seen_origin, &here);
 	merge->stamp.priority = op->priority;
-	blazei_merge_existence(merge->replica, row, &merge->stamp, group->head->life,
-	                       group->head->flags & BLAZEI_GROUP_ALIVE);
+	if (blazei_unlikely(conflicts(merge, op->seen_hlc, op->seen_origin, &here)))
+		blazei_conflict_existence(merge->replica, row, &merge->stamp, group->head->life,
+		                          alive);
+	if (blazei_row_alive(row) && (!alive || group->head->life != row->life))
+		blazei_conflict_hiding(merge->replica, row, &merge->stamp, group->head->life,
+		                       alive);
+	blazei_merge_existence(merge->replica, row, &merge->stamp, group->head->life, alive);
 }
 
 /* Where a register goes. */
@@ -171,7 +177,10 @@ static void register_merge(struct merge *merge, const struct place *place,
 		here.origin = place->entry->origin;
 	}
 	value.stamp.priority = reg->priority;
-	merge->replica->conflicts += conflicts(merge, reg->seen_hlc, reg->seen_origin, &here);
+	if (blazei_unlikely(!blazei_row_alive(place->row) || place->row->life != place->life))
+		blazei_conflict_hidden(merge->replica, place->row, &value);
+	else if (blazei_unlikely(conflicts(merge, reg->seen_hlc, reg->seen_origin, &here)))
+		blazei_conflict_field(merge->replica, place->row, place->entry, &value);
 	blazei_merge_field(merge->replica, place->row, place->entry, &value);
 }
 
@@ -207,6 +216,18 @@ static const uint8_t *group_end(const struct blazei_group_view *group)
 	return at;
 }
 
+/* Tells the change of the row at hand and begins with the next; NULL: there is none. */
+static void row_turn(struct merge *merge, const struct blazei_row *row)
+{
+	if (row == merge->row)
+		return;
+	if (merge->row)
+		blazei_change_close(merge->replica, merge->row, &merge->stamp);
+	if (row)
+		blazei_change_open(merge->replica, row);
+	merge->row = row;
+}
+
 /* Several groups: all of them get their room before the first is merged. */
 static int64_t groups_merge(struct merge *merge, const uint8_t *at, uint32_t count)
 {
@@ -227,12 +248,18 @@ static int64_t groups_merge(struct merge *merge, const uint8_t *at, uint32_t cou
 		next = group_end(&group);
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t hash;
+		struct blazei_row *row;
 
 		blazei_group_read(at, &group);
-		hash = blazei_table_hash(&replica->table, &group.head->id);
-		at = group_merge(merge, blazei_table_find(&replica->table, &group.head->id, hash),
-		                 &group);
+		row = blazei_table_find(&replica->table, &group.head->id,
+		                        blazei_table_hash(&replica->table, &group.head->id));
+		if (blazei_watched(replica))
+			row_turn(merge, row);
+		at = group_merge(merge, row, &group);
+	}
+	if (blazei_watched(replica)) {
+		row_turn(merge, NULL);
+		blazei_changes_end(replica);
 	}
 	return merge->updates;
 }
@@ -275,6 +302,7 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
                          unsigned writer)
 {
 	const struct blazei_origin *origins = blazei_txn_origins(header);
+	const struct blazei_txn_dep *deps = blazei_txn_deps(header);
 	struct merge merge = {
 		.replica = replica,
 		.stamp = { .hlc = header->hlc, .seq = header->seq, .origin = (uint16_t)writer },
@@ -286,7 +314,10 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 	replica->map[0] = (uint16_t)writer;
 	for (unsigned i = 1; i < header->origin_count; i++)
 		replica->map[i] = blazei_vector_find(&replica->vector, &origins[i]);
-	if (header->record_count > 1)
+	for (unsigned i = 0; i < header->dep_count; i++)
+		if (replica->map[deps[i].origin] == 0)
+			replica->vector.writers[writer].heard = deps[i].seq;
+	if (header->record_count > 1 || blazei_watched(replica))
 		return groups_merge(&merge, blazei_txn_groups(header), header->record_count);
 	blazei_group_read(blazei_txn_groups(header), &group);
 	if (group.head->register_count == 1)

@@ -20,16 +20,13 @@ static const struct blazei_row *row_find(const struct blazei_replica *replica,
 	return row && blazei_row_alive(row) ? row : NULL;
 }
 
-int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_id *id,
-                       struct blaze_record **ret_record)
+int blazei_row_record(const struct blazei_replica *replica, const struct blazei_row *row,
+                      struct blaze_record **ret_record)
 {
-	const struct blazei_row *row = row_find(replica, id);
 	const struct blazei_entry *entry;
 	struct blaze_record *record;
 	int rc;
 
-	if (!row)
-		return -ENOENT;
 	rc = blazei_record_sized(row->entry_count, row->used, &record);
 	if (rc == -E2BIG) /* what hidden entries take is no reason to fail */
 		rc = blazei_record_sized(0, 0, &record);
@@ -51,6 +48,14 @@ int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_
 	}
 	*ret_record = record;
 	return 0;
+}
+
+int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_id *id,
+                       struct blaze_record **ret_record)
+{
+	const struct blazei_row *row = row_find(replica, id);
+
+	return row ? blazei_row_record(replica, row, ret_record) : -ENOENT;
 }
 
 int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaze_id *id,

@@ -280,42 +280,58 @@ static size_t group_room(const uint8_t *at, unsigned count)
 	return room;
 }
 
+/* Merges the existence, where the group has it, and the registers; *at becomes the group's end. */
+static int registers_merge(const struct decoder *decoder, struct blazei_row **row, uint64_t hash,
+                           const uint8_t **at)
+{
+	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
+	struct blazei_stamp stamp;
+	int rc;
+
+	*at = (const uint8_t *)(group + 1);
+	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
+		rc = stamp_read(decoder, (const struct blazei_state_existence *)*at, &stamp);
+		if (rc < 0)
+			return rc;
+		blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
+		                       group->flags & BLAZEI_GROUP_ALIVE);
+		*at += sizeof(struct blazei_state_existence);
+	}
+	for (unsigned i = 0; i < group->register_count; i++) {
+		const struct blazei_state_register *reg = (const struct blazei_state_register *)*at;
+
+		rc = register_merge(decoder, row, hash, reg);
+		if (rc < 0)
+			return rc;
+		*at += blazei_state_register_bytes(reg);
+	}
+	return 0;
+}
+
 static int group_merge(const struct decoder *decoder, const uint8_t **at)
 {
 	struct blazei_replica *replica = decoder->replica;
 	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
-	const struct blazei_state_existence *op =
-	        (const struct blazei_state_existence *)(group + 1);
-	bool existence = group->flags & BLAZEI_GROUP_EXISTENCE;
-	const uint8_t *reg = existence ? (const uint8_t *)(op + 1) : (const uint8_t *)op;
+	size_t head = sizeof(*group);
 	uint64_t hash = blazei_table_hash(&replica->table, &group->id);
 	struct blazei_row *row = blazei_table_find(&replica->table, &group->id, hash);
-	struct blazei_stamp stamp;
 	int rc;
 
+	if (group->flags & BLAZEI_GROUP_EXISTENCE)
+		head += sizeof(struct blazei_state_existence);
 	if (!row)
 		row = blazei_table_add(&replica->table, &group->id, hash,
-		                       group_room(reg, group->register_count));
+		                       group_room(*at + head, group->register_count));
 	if (!row)
 		return -ENOMEM;
-	if (existence) {
-		rc = stamp_read(decoder, op, &stamp);
-		if (rc < 0)
-			return rc;
-		blazei_merge_existence(replica, row, &stamp, group->life,
-		                       group->flags & BLAZEI_GROUP_ALIVE);
+	if (blazei_watched(replica))
+		blazei_change_open(replica, row);
+	rc = registers_merge(decoder, &row, hash, at);
+	if (blazei_watched(replica)) {
+		blazei_change_close(replica, row, NULL);
+		blazei_changes_end(replica);
 	}
-	for (unsigned i = 0; i < group->register_count; i++) {
-		const struct blazei_state_register *next =
-		        (const struct blazei_state_register *)reg;
-
-		rc = register_merge(decoder, &row, hash, next);
-		if (rc < 0)
-			return rc;
-		reg += blazei_state_register_bytes(next);
-	}
-	*at = reg;
-	return 0;
+	return rc;
 }
 
 /* Whether a group's clocks are near enough; moves *at to its end. */

@@ -165,6 +165,8 @@ int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
 			continue;
 		writer->seq = entries[i].seq;
 		writer->chain_known = false;
+		/* What it saw in what was not read here: everything, as far as anyone knows. */
+		writer->heard = replica->vector.writers[0].seq;
 		blazei_vector_advanced(&replica->vector, (unsigned)index);
 		blazei_park_drop(replica, (unsigned)index, writer->seq);
 	}

@@ -12,3 +12,6 @@ TESTS += tests/repl/test_memory
 tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+check_PROGRAMS += tests/repl/test_effects
+TESTS += tests/repl/test_effects
+tests_repl_test_effects_SOURCES = tests/repl/harness.h tests/repl/test_effects.c

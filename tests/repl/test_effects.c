@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a replica tells its sink: which conflicts, with whom on which side, and which changes. */
+#include <stdarg.h>
+
+#include "lib/repl/effects.h"
+#include "tests/repl/harness.h"
+
+#define TOLD_MAX 64u
+
+/* All that was told, as lines of text. */
+struct told {
+	char lines[TOLD_MAX][256];
+	unsigned count;
+	bool want;
+};
+
+static void __attribute__((format(printf, 2, 3))) say(struct told *told, const char *format, ...)
+{
+	va_list args;
+
+	ck_assert_uint_lt(told->count, TOLD_MAX);
+	va_start(args, format);
+	vsnprintf(told->lines[told->count++], sizeof(told->lines[0]), format, args);
+	va_end(args);
+}
+
+static const char *side_text(const struct blazei_effect_side *side, char text[64])
+{
+	unsigned rank = side->origin->node.bytes[0];
+
+	if (side->existence)
+		snprintf(text, 64, "%u#%u:%s%u", rank, (unsigned)side->seq,
+		         side->alive ? "alive" : "dead", side->life);
+	else if (side->unset)
+		snprintf(text, 64, "%u#%u:unset", rank, (unsigned)side->seq);
+	else
+		snprintf(text, 64, "%u#%u:%02x", rank, (unsigned)side->seq,
+		         ((const uint8_t *)side->value)[side->value_len - 1]);
+	return text;
+}
+
+static void on_conflict(void *arg, const struct blazei_effect_conflict *conflict)
+{
+	char loser[64], winner[64];
+
+	say(arg, "%u.%.*s %s < %s%s", conflict->id->bytes[15], (int)conflict->name_len,
+	    conflict->name ? conflict->name : "", side_text(&conflict->loser, loser),
+	    side_text(&conflict->winner, winner), conflict->incoming_won ? " *" : "");
+}
+
+static void on_event(void *arg, const struct blazei_effect_event *event)
+{
+	say(arg, "event %d", (int)event->kind);
+}
+
+static bool on_wants(void *arg, const struct blaze_id *id)
+{
+	const struct told *told = arg;
+
+	return told->want && id->bytes[15] != 99;
+}
+
+static void on_changed(void *arg, const struct blazei_effect_change *change)
+{
+	char *before = NULL, *after = NULL;
+
+	if (change->before)
+		ck_assert_int_eq(blaze_record_to_json(change->before, &before), 0);
+	if (change->after)
+		ck_assert_int_eq(blaze_record_to_json(change->after, &after), 0);
+	say(arg, "%u %s -> %s by %d#%u%s", change->id->bytes[15], before ? before : "-",
+	    after ? after : "-", change->origin ? change->origin->node.bytes[0] : -1,
+	    (unsigned)change->seq, change->local ? " local" : "");
+	free(before);
+	free(after);
+	blaze_record_free(change->before);
+	blaze_record_free(change->after);
+}
+
+static void on_committed(void *arg)
+{
+	say(arg, "end");
+}
+
+static void listen(struct node *node, struct told *told, bool want)
+{
+	const struct blazei_sink sink = {
+		.arg = told,
+		.event = on_event,
+		.conflict = on_conflict,
+		.wants = want ? on_wants : NULL,
+		.changed = want ? on_changed : NULL,
+		.committed = want ? on_committed : NULL,
+	};
+
+	*told = (struct told){ .want = want };
+	blazei_replica_set_sink(node->replica, &sink);
+}
+
+/* Whether exactly these lines were told, given as one text with line ends; forgets them. */
+static void expect(struct told *told, const char *lines)
+{
+	char all[TOLD_MAX * 256] = "";
+
+	for (unsigned i = 0; i < told->count; i++) {
+		strcat(all, told->lines[i]);
+		strcat(all, "\n");
+	}
+	ck_assert_str_eq(all, lines);
+	told->count = 0;
+}
+
+/* Two nodes that have the same record 1, and listen. */
+static struct node a, b;
+static struct told told_a, told_b;
+
+static void pair_open(bool want)
+{
+	node_open(&a, 1);
+	node_open(&b, 2);
+	ck_assert_int_eq(node_insert(&a, 1, "{\"x\":0,\"y\":0}"), 0);
+	node_give_all(&a, &b);
+	b.now_ns = a.now_ns;
+	listen(&a, &told_a, want);
+	listen(&b, &told_b, want);
+}
+
+static void pair_close(void)
+{
+	nodes_expect_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+}
+
+static void pair_exchange(void)
+{
+	node_give_all(&a, &b);
+	node_give_all(&b, &a);
+}
+
+START_TEST(writes_that_saw_each_other_tell_no_conflict)
+{
+	pair_open(false);
+	for (unsigned i = 1; i < 4; i++) {
+		char json[64];
+
+		snprintf(json, sizeof(json), "{\"x\":%u}", i * 2);
+		ck_assert_int_eq(node_update(&a, 1, json), 0);
+		node_give(&a, &b, a.count);
+		snprintf(json, sizeof(json), "{\"x\":%u}", i * 2 + 1);
+		ck_assert_int_eq(node_update(&b, 1, json), 0);
+		node_give(&b, &a, b.count);
+	}
+	ck_assert_int_eq(node_delete(&b, 1), 0);
+	node_give(&b, &a, b.count);
+	expect(&told_a, "");
+	expect(&told_b, "");
+	pair_close();
+}
+END_TEST
+
+START_TEST(field_conflict_told_in_both_directions)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
+	b.now_ns = a.now_ns;
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	pair_exchange();
+	expect(&told_a, "1.x 1#2:01 < 2#1:02 *\n");
+	expect(&told_b, "1.x 1#2:01 < 2#1:02\n");
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+	pair_close();
+}
+END_TEST
+
+START_TEST(field_unset_against_set_is_told_as_unset)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPDATE, 1, "{}", "x"), 0);
+	b.now_ns = a.now_ns;
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	pair_exchange();
+	expect(&told_a, "1.x 1#2:unset < 2#1:02 *\n");
+	expect(&told_b, "1.x 1#2:unset < 2#1:02\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(other_fields_of_a_record_do_not_conflict)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
+	ck_assert_int_eq(node_update(&b, 1, "{\"y\":2}"), 0);
+	pair_exchange();
+	expect(&told_a, "");
+	expect(&told_b, "");
+	pair_close();
+}
+END_TEST
+
+/* A row of writes of one side against one of the other: each of the row's that arrives meets it. */
+START_TEST(own_later_writes_do_not_conflict_with_own_earlier_ones)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":3}"), 0);
+	b.now_ns = a.now_ns;
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	pair_exchange();
+	expect(&told_a, "1.x 1#3:03 < 2#1:02 *\n");
+	expect(&told_b, "1.x 1#2:01 < 2#1:02\n1.x 1#3:03 < 2#1:02\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(update_that_arrives_after_a_delete_is_told_against_it)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	node_give_all(&b, &a);
+	expect(&told_a, "1.x 2#1:02 < 1#2:dead1\n");
+	node_give_all(&a, &b);
+	pair_close();
+}
+END_TEST
+
+/* The deleting side lists what it saw of this replica's transactions. */
+START_TEST(delete_that_arrives_tells_own_updates_that_it_had_not_seen)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_update(&b, 1, "{\"y\":1}"), 0);
+	node_give_all(&b, &a);
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	a.now_ns = b.now_ns + 1000000000;
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	node_give_all(&a, &b);
+	expect(&told_b, "1.x 2#2:02 < 1#2:dead1 *\n");
+	node_give_all(&b, &a);
+	expect(&told_a, "1.x 2#2:02 < 1#2:dead1\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(delete_that_arrives_tells_foreign_updates_of_a_later_clock)
+{
+	struct node c;
+
+	pair_open(false);
+	node_open(&c, 3);
+	node_give_all(&a, &c);
+	c.now_ns = a.now_ns + 5000000000;
+	ck_assert_int_eq(node_update(&c, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	node_give_all(&c, &b);
+	node_give_all(&a, &b);
+	expect(&told_b, "1.x 3#1:02 < 1#2:dead1 *\n");
+	node_give_all(&c, &a);
+	node_close(&c);
+	pair_close();
+}
+END_TEST
+
+START_TEST(what_came_as_state_is_not_told_against_its_successors)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	node_give_all(&b, &a);
+	ck_assert_int_eq(node_update(&a, 1, "{\"y\":3}"), 0);
+	node_catch_up(&a, &b);
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	expect(&told_a, "");
+	expect(&told_b, "");
+	pair_close();
+}
+END_TEST
+
+START_TEST(existence_conflicts_are_told)
+{
+	pair_open(false);
+	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
+	b.now_ns = a.now_ns;
+	ck_assert_int_eq(node_insert(&b, 2, "{\"q\":2}"), 0);
+	pair_exchange();
+	expect(&told_a, "2. 1#2:alive1 < 2#1:alive1 *\n");
+	expect(&told_b, "2. 1#2:alive1 < 2#1:alive1\n");
+	/* A server's update writes existence too, and beats a delete of a later clock. */
+	blazei_replica_set_server(a.replica, true);
+	ck_assert_int_eq(node_update(&a, 2, "{\"p\":3}"), 0);
+	b.now_ns = a.now_ns + 1000000;
+	ck_assert_int_eq(node_delete(&b, 2), 0);
+	pair_exchange();
+	expect(&told_a, "2. 2#2:dead1 < 1#3:alive1\n");
+	expect(&told_b, "2. 2#2:dead1 < 1#3:alive1 *\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(changes_tell_before_and_after)
+{
+	pair_open(true);
+	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
+	ck_assert_int_eq(node_update(&a, 2, "{\"q\":2}"), 0);
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPDATE, 2, "{}", "p"), 0);
+	ck_assert_int_eq(node_delete(&a, 2), 0);
+	expect(&told_a, "2 - -> {\"p\":1} by 1#2 local\nend\n"
+	                "2 {\"p\":1} -> {\"p\":1,\"q\":2} by 1#3 local\nend\n"
+	                "2 {\"p\":1,\"q\":2} -> {\"q\":2} by 1#4 local\nend\n"
+	                "2 {\"q\":2} -> - by 1#5 local\nend\n");
+	pair_exchange();
+	expect(&told_b, "2 - -> {\"p\":1} by 1#2\nend\n"
+	                "2 {\"p\":1} -> {\"p\":1,\"q\":2} by 1#3\nend\n"
+	                "2 {\"p\":1,\"q\":2} -> {\"q\":2} by 1#4\nend\n"
+	                "2 {\"q\":2} -> - by 1#5\nend\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(what_no_reader_sees_is_no_change)
+{
+	pair_open(true);
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 1, "{\"x\":0}", NULL), 0);
+	expect(&told_a, "");
+	/* What loses changes nothing; that it lost is told. */
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
+	b.now_ns = a.now_ns;
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+	told_b.count = 0;
+	node_give_all(&a, &b);
+	expect(&told_b, "1.x 1#2:00 < 2#1:02\n1.x 1#3:01 < 2#1:02\n");
+	node_give_all(&b, &a);
+	pair_close();
+}
+END_TEST
+
+START_TEST(unwanted_records_are_not_told)
+{
+	pair_open(true);
+	ck_assert_int_eq(node_insert(&a, 99, "{\"p\":1}"), 0);
+	expect(&told_a, "");
+	blazei_replica_set_sink(a.replica, NULL);
+	ck_assert_int_eq(node_insert(&a, 3, "{\"p\":1}"), 0);
+	expect(&told_a, "");
+	pair_exchange();
+	expect(&told_b, "3 - -> {\"p\":1} by 1#3\nend\n");
+	pair_close();
+}
+END_TEST
+
+START_TEST(changes_that_come_as_state_are_told_without_origin)
+{
+	pair_open(true);
+	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	node_catch_up(&a, &b);
+	expect(&told_b, "1 {\"x\":0,\"y\":0} -> - by -1#0\nend\n"
+	                "2 - -> {\"p\":1} by -1#0\nend\n");
+	pair_close();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("effects");
+	TCase *conflicts = tcase_create("conflicts");
+	TCase *changes = tcase_create("changes");
+
+	tcase_add_test(conflicts, writes_that_saw_each_other_tell_no_conflict);
+	tcase_add_test(conflicts, field_conflict_told_in_both_directions);
+	tcase_add_test(conflicts, field_unset_against_set_is_told_as_unset);
+	tcase_add_test(conflicts, other_fields_of_a_record_do_not_conflict);
+	tcase_add_test(conflicts, own_later_writes_do_not_conflict_with_own_earlier_ones);
+	tcase_add_test(conflicts, update_that_arrives_after_a_delete_is_told_against_it);
+	tcase_add_test(conflicts, delete_that_arrives_tells_own_updates_that_it_had_not_seen);
+	tcase_add_test(conflicts, delete_that_arrives_tells_foreign_updates_of_a_later_clock);
+	tcase_add_test(conflicts, what_came_as_state_is_not_told_against_its_successors);
+	tcase_add_test(conflicts, existence_conflicts_are_told);
+	tcase_add_test(changes, changes_tell_before_and_after);
+	tcase_add_test(changes, what_no_reader_sees_is_no_change);
+	tcase_add_test(changes, unwanted_records_are_not_told);
+	tcase_add_test(changes, changes_that_come_as_state_are_told_without_origin);
+	suite_add_tcase(suite, conflicts);
+	suite_add_tcase(suite, changes);
+	return suite;
+}
+
+int main(void)
+{
+	return suite_run(suite());
+}
