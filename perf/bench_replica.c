@@ -2,13 +2,15 @@
 /* Times the replica core alone, without a ring: ns per operation of local writes, of merging what
  * another replica wrote, and of reads, over a million records in random order.
  *
- * bench_replica [RECORDS [OPERATIONS]] prints one line per measurement. It checks that both
- * replicas end equal, and exits non-zero otherwise. Not a test: figures depend on the machine. */
+ * bench_replica [RECORDS [OPERATIONS [HISTORY_BYTES]]] prints one line per measurement. It checks
+ * that both replicas end equal, and exits non-zero otherwise. Not a test: figures depend on the
+ * machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "lib/base/base.h"
+#include "lib/repl/history.h"
 #include "lib/repl/replica.h"
 
 #define BATCH 256u
@@ -62,12 +64,13 @@ static void report(const char *what, uint64_t ns, uint32_t count)
 	printf("%-28s %8.1f ns  %7.2f M/s\n", what, each, 1000 / each);
 }
 
-static struct blazei_replica *replica_new(uint64_t rank)
+static struct blazei_replica *replica_new(uint64_t rank, uint64_t history_bytes)
 {
 	struct blazei_replica_options options = {
 		.self.incarnation = rank,
 		.policy = BLAZE_POLICY_SERVER_PRIORITY,
 		.hash_seed = rank * 12345,
+		.history_bytes = history_bytes,
 	};
 	struct blazei_replica *replica;
 	int rc = blazei_replica_new(&options, &replica);
@@ -236,12 +239,15 @@ static void compare(struct bench *bench)
 
 int main(int argc, char **argv)
 {
+	uint64_t history_bytes = BLAZEI_HISTORY_BYTES_DEFAULT;
 	static struct bench bench;
 
 	bench.records = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1000000;
 	bench.operations = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 2000000;
-	bench.writer = replica_new(1);
-	bench.reader = replica_new(2);
+	if (argc > 3)
+		history_bytes = strtoull(argv[3], NULL, 10);
+	bench.writer = replica_new(1, history_bytes);
+	bench.reader = replica_new(2, history_bytes);
 	bench.ids = malloc(bench.records * sizeof(*bench.ids));
 	bench.order = malloc(bench.operations * sizeof(*bench.order));
 	if (!bench.ids || !bench.order || bench.records == 0)

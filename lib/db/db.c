@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "lib/db/service.h"
+#include "lib/repl/history.h"
 
 #define SPIN_DEFAULT_NS (20 * 1000)
 #define LANE_BYTES_MIN  (UINT64_C(64) << 10)
@@ -89,7 +90,10 @@ static int lock_init(pthread_mutex_t *lock)
 
 static int replica_open(struct blaze_db *db)
 {
-	struct blazei_replica_options options = { .policy = db->policy };
+	struct blazei_replica_options options = {
+		.policy = db->policy,
+		.history_bytes = BLAZEI_HISTORY_BYTES_DEFAULT,
+	};
 	int error = blaze_id_new(&db->self.node);
 
 	if (error == 0)

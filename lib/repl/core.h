@@ -8,6 +8,7 @@
  *        conflict.c what of it met a write that it did not know
  *        vector.c   origins and how far each has come
  *        park.c     transactions that came too early
+ *        history.c  the transactions merged last
  *        state.c    catch-up by state
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
@@ -28,6 +29,7 @@
 #include "lib/op/hlc.h"
 #include "lib/op/txn.h"
 #include "lib/repl/effects.h"
+#include "lib/repl/history.h"
 #include "lib/repl/replica.h"
 #include "lib/repl/table.h"
 
@@ -112,6 +114,7 @@ struct blazei_replica {
 	struct blazei_names names;
 	struct blazei_vector vector;
 	struct blazei_hlc clock;
+	struct blazei_history history;
 	enum blaze_policy policy;
 	bool server;
 	uint16_t recent_writer; /* whom receive heard last */

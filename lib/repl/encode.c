@@ -211,6 +211,7 @@ int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,
 	header = (const struct blazei_txn_header *)replica->txn.data;
 	if (blazei_merge_txn(replica, header, 0) < 0)
 		return -ENOMEM;
+	blazei_history_append(&replica->history, vector, header);
 	vector->writers[0].seq = header->seq;
 	vector->writers[0].chain = header->chain;
 	for (unsigned i = 0; i < vector->advanced_count; i++)

@@ -5,6 +5,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/effects.c \
 	lib/repl/effects.h \
 	lib/repl/encode.c \
+	lib/repl/history.c \
+	lib/repl/history.h \
 	lib/repl/merge.c \
 	lib/repl/names.c \
 	lib/repl/order.c \

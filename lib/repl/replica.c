@@ -31,6 +31,7 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 		return -ENOMEM;
 	replica->policy = options->policy;
 	replica->txn.max = BLAZEI_TXN_BYTES_MAX;
+	blazei_history_init(&replica->history, options->history_bytes);
 	replica->ops = calloc(OPS_MIN, sizeof(*replica->ops));
 	replica->ops_max = OPS_MIN;
 	if (!replica->ops)
@@ -59,6 +60,7 @@ void blazei_replica_free(struct blazei_replica *replica)
 	blazei_names_fini(&replica->names);
 	blazei_vector_fini(&replica->vector);
 	blazei_order_fini(&replica->order);
+	blazei_history_fini(&replica->history);
 	blazei_buffer_free(&replica->txn);
 	free(replica->ops);
 	free(replica);
@@ -81,6 +83,7 @@ void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_
 	stats->parked += replica->parked;
 	stats->refused += replica->refused;
 	stats->memory_bytes += blazei_table_memory(&replica->table) + replica->names.bytes;
+	stats->memory_bytes += blazei_history_memory(&replica->history);
 	for (unsigned i = 0; i < 2; i++)
 		stats->memory_bytes += replica->order.maxes[i] * sizeof(*replica->order.runs[i]);
 }
@@ -134,6 +137,7 @@ int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header 
 
 	if (updates < 0)
 		return -ENOMEM;
+	blazei_history_append(&replica->history, &replica->vector, header);
 	known->seq = header->seq;
 	known->chain = header->chain;
 	known->chain_known = true;

@@ -29,6 +29,7 @@ struct blazei_replica_options {
 	enum blaze_policy policy; /* not DEFAULT */
 	uint64_t hash_seed;       /* secret and random, so that no peer can aim ids at one place of
 	                           * the index; any value will do in tests */
+	uint64_t history_bytes;   /* of transactions kept for those who missed them; 0: none */
 };
 
 int blazei_replica_new(const struct blazei_replica_options *options,

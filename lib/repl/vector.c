@@ -163,6 +163,7 @@ int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
 		writer = &replica->vector.writers[index];
 		if (entries[i].seq <= writer->seq)
 			continue;
+		blazei_history_clear(&replica->history);
 		writer->seq = entries[i].seq;
 		writer->chain_known = false;
 		/* What it saw in what was not read here: everything, as far as anyone knows. */
