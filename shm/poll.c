@@ -21,8 +21,9 @@
 
 #include <stdlib.h>
 
-#define REAP_POLLS 65536u /* empty polls between looks at the clock, to bury the dead */
-#define FEW_BYTES  512u   /* copied for each record where the caller limits their number */
+#define REAP_POLLS  65536u /* empty polls between looks at the clock, to bury the dead */
+#define AHEAD_BYTES 832u   /* fetched before a batch is split, the rest after */
+#define FEW_BYTES   512u   /* copied for each record where the caller limits their number */
 
 #define LULL_BATCH   64u /* records at a look that are a batch, not a trickle */
 #define LULL_MAX     31u /* pauses between looks */
@@ -143,15 +144,31 @@ static inline bool chunk_take(struct blazei_reader *reader, const struct blazei_
 	return true;
 }
 
-/* Asks for the lines of the next chunk, as far as they are published, while this one is looked at:
- * lines come from the publisher's cache one by one, and a copy that has to wait for each of them
- * takes 1.6 times as long. Nothing is read: whatever was there, copying and validating follow. */
-static inline void chunk_prefetch(const struct chunk *chunk, uint64_t offset, uint64_t span)
+/* Asks for the lines of the next chunk that lie where [from, to) does in this one, as far as they
+ * are published: lines come from the publisher's cache one by one, and a copy that has to wait for
+ * each of them takes 1.6 times as long. A CPU has some 16 such requests under way and stops at the
+ * next one, so half of a batch's are made before it is split and half before it is handed over, and
+ * the batch is short: what comes then comes while somebody works. (All in one go, in batches of 64:
+ * a tenth slower.) Nothing is read: whatever was there, copying and validating follow. */
+static inline void chunk_prefetch(const struct chunk *chunk, uint64_t from, uint64_t to)
 {
-	if (blazei_unlikely(offset + span > chunk->ahead_len))
-		return;
-	for (uint64_t i = 0; i < span; i += BLAZEI_CACHE_LINE)
-		__builtin_prefetch(chunk->ahead + offset + i);
+	if (to > chunk->ahead_len)
+		to = chunk->ahead_len;
+	for (uint64_t i = from; i < to; i += BLAZEI_CACHE_LINE)
+		__builtin_prefetch(chunk->ahead + i);
+}
+
+/* Names the publisher in the first count entries, where that was not done for a batch before. */
+static inline void publishers_fill(struct blazei_reader *reader,
+                                   const struct blazei_peer_entry *peer, unsigned count)
+{
+	if (reader->batch_generation != peer->header.generation) {
+		reader->batch_generation = peer->header.generation;
+		reader->batch_filled = 0;
+	}
+	for (; reader->batch_filled < count; reader->batch_filled++)
+		memcpy(reader->batch[reader->batch_filled].publisher.bytes, peer->header.publisher,
+		       sizeof(peer->header.publisher));
 }
 
 /* Splits the chunk into at most max records. Returns their number and the bytes that they take in
@@ -161,19 +178,19 @@ static inline unsigned parse(struct blazei_reader *reader, const struct blazei_p
                              const struct chunk *chunk, unsigned max, uint64_t *ret_taken)
 {
 	const uint64_t span_max = blazei_publication_max(peer->header.lane_bytes);
+	const uint64_t position = peer->position, generation = peer->header.generation;
+	const uint8_t *const data = chunk->data;
+	const uint64_t len = chunk->len;
 	struct blaze_ring_record *batch = reader->batch;
 	uint64_t offset = 0, bytes = 0, span = 0, span_len = UINT64_MAX;
 	unsigned count = 0;
 
 	*ret_taken = 0;
-	if (reader->batch_generation != peer->header.generation) {
-		reader->batch_generation = peer->header.generation;
-		reader->batch_filled = 0;
-	}
-	while (count < max && offset + BLAZEI_RECORD_HEADER <= chunk->len) {
+	chunk_prefetch(chunk, 0, AHEAD_BYTES);
+	while (count < max && offset + BLAZEI_RECORD_HEADER <= len) {
 		struct blazei_record_header header;
 
-		memcpy(&header, chunk->data + offset, sizeof(header));
+		memcpy(&header, data + offset, sizeof(header));
 		/* Records in a row are mostly of one length: a branch, which is predicted, takes
 		 * the place of a chain of loads, each of which would wait for the one before. The
 		 * empty statement keeps the compiler from making it a chain again. */
@@ -181,32 +198,31 @@ static inline unsigned parse(struct blazei_reader *reader, const struct blazei_p
 			span_len = header.len;
 			span = blazei_record_span(header.len);
 			__asm__ __volatile__("" : "+r"(span));
+			if (blazei_unlikely(span > span_max)) {
+				*ret_taken = UINT64_MAX;
+				break;
+			}
 		}
-		if (blazei_unlikely(header.tag != blazei_record_tag(peer->position + offset,
-		                                                    peer->header.generation) ||
-		                    span > span_max)) {
+		if (blazei_unlikely(header.tag !=
+		                    blazei_record_tag(position + offset, generation))) {
 			*ret_taken = UINT64_MAX;
 			break;
 		}
-		if (blazei_unlikely(offset + span > chunk->len)) {
+		if (blazei_unlikely(offset + span > len)) {
 			*ret_taken = span;
 			break;
 		}
-		chunk_prefetch(chunk, offset, span);
-		batch[count].data = chunk->data + offset + BLAZEI_RECORD_HEADER;
-		batch[count].len = header.len;
-		batch[count].position = peer->position + offset;
-		if (blazei_unlikely(count >= reader->batch_filled)) {
-			memcpy(batch[count].publisher.bytes, peer->header.publisher,
-			       sizeof(batch[count].publisher.bytes));
-			reader->batch_filled = count + 1;
-		}
-		bytes += header.len;
+		batch[count].data = data + offset + BLAZEI_RECORD_HEADER;
+		batch[count].len = span_len;
+		batch[count].position = position + offset;
+		bytes += span_len;
 		count++;
 		offset += span;
 	}
 	if (count > 0)
 		*ret_taken = offset;
+	chunk_prefetch(chunk, AHEAD_BYTES, offset);
+	publishers_fill(reader, peer, count);
 	reader->batch_bytes = bytes;
 	return count;
 }
@@ -231,7 +247,7 @@ static inline int chunk_hand_over(struct blaze_ring *ring, struct blazei_peer_en
 	uint64_t taken;
 
 	for (;;) {
-		unsigned max = BLAZEI_BATCH_MAX, count;
+		unsigned max = reader->batch_max, count;
 		int rc;
 
 		if (state->limit > 0 && state->limit - state->taken < max)

@@ -204,7 +204,7 @@ static inline void writer_intend(struct blazei_writer *writer, uint64_t end)
 	atomic_thread_fence(memory_order_release);
 }
 
-/* Claims [writer->end, end) of the lane: after this its bytes may be written. */
+/* Claims the lane up to end: after this its bytes may be written. */
 static inline int writer_claim(struct blaze_ring *ring, uint64_t end)
 {
 	struct blazei_writer *writer = &ring->writer;
@@ -279,7 +279,6 @@ static inline void writer_advance(struct blazei_writer *writer, uint64_t end, un
                                   uint64_t bytes)
 {
 	writer->tail = end;
-	writer->end = end;
 	BLAZEI_TESTPOINT("ring_publish_before_tail");
 	/* Release: pairs with the acquire load of tail in poll.c: the records are whole. */
 	atomic_store_explicit(&writer->flow->tail, end, memory_order_release);
@@ -412,7 +411,7 @@ int blaze_ring_publishv(struct blaze_ring *ring, const struct iovec *records, un
 int blaze_ring_reserve(struct blaze_ring *ring, size_t len, void **ret_data)
 {
 	struct blazei_writer *writer;
-	uint64_t end;
+	uint64_t start, end;
 	int rc = writer_check(ring);
 
 	if (rc < 0)
@@ -422,15 +421,16 @@ int blaze_ring_reserve(struct blaze_ring *ring, size_t len, void **ret_data)
 	writer = &ring->writer;
 	if (len > blazei_publication_max(writer->lane_bytes))
 		return -EMSGSIZE;
-	end = writer->end + blazei_record_span(len);
+	start = writer->reserved > 0 ? writer->end : writer->tail;
+	end = start + blazei_record_span(len);
 	if (end - writer->tail > blazei_publication_max(writer->lane_bytes))
 		return -EMSGSIZE;
 	rc = writer_claim(ring, end);
 	if (rc < 0)
 		return rc;
-	claim_ahead(writer, writer->end);
-	write_header(writer, writer->end, len);
-	*ret_data = lane_at(writer, writer->end) + BLAZEI_RECORD_HEADER;
+	claim_ahead(writer, start);
+	write_header(writer, start, len);
+	*ret_data = lane_at(writer, start) + BLAZEI_RECORD_HEADER;
 	writer->end = end;
 	writer->reserved++;
 	writer->reserved_bytes += len;
@@ -463,7 +463,6 @@ void blaze_ring_abort(struct blaze_ring *ring)
 	if (blazei_ring_check(ring) < 0)
 		return;
 	/* intent stays: readers may already have seen it. */
-	ring->writer.end = ring->writer.tail;
 	ring->writer.reserved = 0;
 	ring->writer.reserved_bytes = 0;
 }

@@ -263,6 +263,7 @@ int blazei_ring_attach(const char *name, const struct blazei_ring_plan *plan,
 	ring = ring_new(name, &plan->options);
 	if (!ring)
 		return -ENOMEM;
+	ring->reader.batch_max = plan->batch_max ? plan->batch_max : BLAZEI_BATCH_FAST;
 	ring->fence_needed = !blazei_membarrier_register();
 	rc = attach_retry(ring, plan);
 	if (rc < 0) {

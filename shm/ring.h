@@ -21,7 +21,8 @@
 #include "shm/layout.h"
 
 #define BLAZEI_CHUNK_BYTES 16384u
-#define BLAZEI_BATCH_MAX   64u
+#define BLAZEI_BATCH_MAX   64u /* records that a handler gets at once, at most */
+#define BLAZEI_BATCH_FAST  24u /* and where records are cheap: poll.c tells why */
 
 /* dir.c ------------------------------------------------------------------------------------- */
 
@@ -202,7 +203,7 @@ struct blazei_writer {
 	uint64_t lane_bytes;
 	uint64_t generation;
 	uint64_t tail;      /* what flow->tail holds */
-	uint64_t end;       /* of what is reserved, or tail */
+	uint64_t end;       /* of what is reserved, where anything is */
 	uint64_t intent;    /* what flow->intent holds */
 	uint64_t limit;     /* write up to here without looking at cursors */
 	uint64_t probed_ns; /* nonblocking: when the reader that holds us back was probed */
@@ -228,6 +229,7 @@ struct blazei_reader {
 	uint8_t *chunk; /* BLAZEI_CHUNK_BYTES, grown in address space to the largest record */
 	uint64_t chunk_bytes;
 	struct blaze_ring_record *batch; /* BLAZEI_BATCH_MAX */
+	unsigned batch_max;              /* that are used of it */
 	uint64_t batch_bytes;            /* payload in it */
 	uint64_t batch_generation;       /* whose id the first batch_filled entries hold */
 	unsigned batch_filled;
@@ -260,6 +262,7 @@ struct blaze_ring {
 struct blazei_ring_plan {
 	struct blaze_ring_options options;
 	uint64_t board_bytes;
+	unsigned batch_max; /* 1 to BLAZEI_BATCH_MAX; 0: BLAZEI_BATCH_FAST */
 };
 int blazei_ring_attach(const char *name, const struct blazei_ring_plan *plan,
                        struct blaze_ring **ret_ring);

@@ -164,6 +164,8 @@ int blazei_link_open_ring(const char *name, const struct blazei_link_options *op
 	if (!self)
 		return -ENOMEM;
 	plan.board_bytes = options->board_bytes;
+	/* A database takes long over each record, and finds more to do at once in many. */
+	plan.batch_max = BLAZEI_BATCH_MAX;
 	plan.options.lane_bytes = options->lane_bytes;
 	if (options->lossless)
 		plan.options.stall_budget_ns = BLAZE_FOREVER;
