@@ -25,6 +25,8 @@ struct writer {
 	uint64_t publications;
 	uint64_t from_ns; /* for pacing */
 	uint32_t block;   /* records made at once: a batch, or BLOCK_RECORDS where batch is 1 */
+	uint32_t used;    /* of the block */
+	uint32_t round;   /* publications between looks at the clock and the phase of the run */
 	unsigned char *buffer;
 	struct iovec *records;
 	size_t stride;
@@ -42,6 +44,8 @@ static int writer_init(struct writer *w, struct perf_board *board, struct perf_s
 	w->number = (unsigned)(seat - board->seats);
 	w->stride = (o->size + 7) & ~(size_t)7;
 	w->block = o->batch == 1 ? BLOCK_RECORDS : o->batch;
+	w->used = w->block;
+	w->round = 1;
 	w->buffer = calloc(w->block, w->stride);
 	w->records = calloc(o->batch, sizeof(*w->records));
 	if (w->buffer == NULL || w->records == NULL)
@@ -102,10 +106,12 @@ static int writer_publish_reserved(struct writer *w, uint32_t count)
 {
 	const struct perf_options *o = &w->board->options;
 
+	int error;
+
 	for (uint32_t i = 0; i < count; i++) {
 		void *data;
-		int error = blaze_ring_reserve(w->ring, o->size, &data);
 
+		error = blaze_ring_reserve(w->ring, o->size, &data);
 		if (error != 0) {
 			blaze_ring_abort(w->ring);
 			return error;
@@ -115,25 +121,56 @@ static int writer_publish_reserved(struct writer *w, uint32_t count)
 		else
 			pattern_fill(data, o->size, w->number, w->seq + i);
 	}
-	return blaze_ring_commit(w->ring);
+	error = blaze_ring_commit(w->ring);
+	if (error == 0)
+		w->seq += count;
+	return error;
 }
 
+/* Publishes count records of the block one by one; those that were not are next. */
+static int writer_publish_singly(struct writer *w, uint32_t count)
+{
+	const unsigned char *record = w->buffer + w->used * w->stride;
+	const size_t size = w->board->options.size;
+	uint32_t done = 0;
+	int error = 0;
+
+	for (; done < count; done++, record += w->stride) {
+		error = blaze_ring_publish(w->ring, record, size);
+		if (error != 0)
+			break;
+	}
+	w->used += done;
+	w->seq += done;
+	return error;
+}
+
+/* The next batch of those that are made ahead; one by one: a round of them. */
 static int writer_publish_made(struct writer *w)
 {
 	const struct perf_options *o = &w->board->options;
-	unsigned char *first = w->buffer + w->seq % w->block * w->stride;
 	uint32_t count = o->batch;
+	int error = 0;
 
-	if (first == w->buffer)
+	if (w->used == w->block) {
 		writer_fill(w);
+		w->used = 0;
+	}
 	if (o->sabotage != PERF_SABOTAGE_NONE && w->seat->part == 0 && w->seq <= SABOTAGE_AT &&
 	    SABOTAGE_AT < w->seq + o->batch)
-		count = writer_spoil(w, first);
-	if (count == 0)
-		return 0;
-	if (count == 1)
-		return blaze_ring_publish(w->ring, first, o->size);
-	return blaze_ring_publishv(w->ring, w->records, count);
+		count = writer_spoil(w, w->buffer + w->used * w->stride);
+	else if (o->batch == 1)
+		return writer_publish_singly(w, w->round < w->block - w->used ? w->round
+		                                                              : w->block - w->used);
+	if (count > 1)
+		error = blaze_ring_publishv(w->ring, w->records, count);
+	else if (count == 1)
+		error = blaze_ring_publish(w->ring, w->buffer + w->used * w->stride, o->size);
+	if (error != 0)
+		return error;
+	w->used += o->batch;
+	w->seq += o->batch;
+	return 0;
 }
 
 /* Publishes the next batch: 0, -EAGAIN where the lane is full and does not wait, or an error. */
@@ -149,7 +186,6 @@ static int writer_publish(struct writer *w)
 	error = o->reserve ? writer_publish_reserved(w, o->batch) : writer_publish_made(w);
 	if (error != 0)
 		return error;
-	w->seq += o->batch;
 	w->publications++;
 	return 0;
 }
@@ -219,6 +255,10 @@ int perf_role_ring_writer(struct perf_board *board, struct perf_seat *seat)
 		return error;
 	error = writer_init(&w, board, seat, ring);
 	if (error == 0) {
+		/* Where each publication has a time of its own, the harness looks each time. */
+		if (board->options.rate <= 0 && board->options.latency != PERF_LATENCY_LOAD &&
+		    board->options.sabotage == PERF_SABOTAGE_NONE)
+			w.round = BLOCK_RECORDS;
 		perf_role_ready(board);
 		while (error == 0 && (writer_pace(&w) || writer_owes(&w)))
 			error = writer_publish(&w);
