@@ -66,15 +66,17 @@ static uint64_t now_of(unsigned node)
 
 /* Does one event; gives what was written, if anything. */
 static void event_do(struct blazei_replica *replica, const struct state *from, uint32_t event,
-                     const void **ret_txn, size_t *ret_len)
+                     struct blazei_txn_view *ret_txn)
 {
 	const struct blaze_id id = { { 1 } };
 	struct blaze_record *record = NULL;
-	enum blazei_write_kind kind = event == OP_INSERT   ? BLAZEI_WRITE_INSERT
-	                              : event == OP_DELETE ? BLAZEI_WRITE_DELETE
-	                                                   : BLAZEI_WRITE_UPDATE;
+	struct blazei_write write = { .id = &id };
 
-	*ret_len = 0;
+	write.kind = event == OP_INSERT   ? BLAZEI_WRITE_INSERT
+	             : event == OP_DELETE ? BLAZEI_WRITE_DELETE
+	                                  : BLAZEI_WRITE_UPDATE;
+
+	ret_txn->len = 0;
 	if (event >= OP_KINDS) {
 		const struct txn *txn = &world.txns[event - OP_KINDS];
 		const struct blazei_txn_view view = { txn->data, txn->len };
@@ -89,9 +91,9 @@ static void event_do(struct blazei_replica *replica, const struct state *from, u
 			blaze_record_set_int(record, "b", 1000 + from->node * 10 + from->ops);
 	}
 	blazei_replica_set_server(replica, event == OP_SERVER_UPDATE);
-	if (blazei_replica_write(replica, now_of(from->node), kind, &id, record, ret_txn, ret_len) <
-	    0)
-		*ret_len = 0;
+	write.record = record;
+	if (blazei_replica_write(replica, now_of(from->node), &write, ret_txn) < 0)
+		ret_txn->len = 0;
 	blaze_record_free(record);
 }
 
@@ -102,8 +104,7 @@ struct blazei_replica *state_replay(uint32_t number)
 	struct blazei_replica *replica;
 	uint32_t path[DELIVERIES];
 	unsigned depth = 0;
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
 	options.self = origin_of(world.states[number].node);
 	if (blazei_replica_new(&options, &replica) < 0)
@@ -120,7 +121,7 @@ struct blazei_replica *state_replay(uint32_t number)
 	}
 	while (depth-- > 0)
 		event_do(replica, &world.states[world.states[path[depth]].parent],
-		         world.states[path[depth]].event, &txn, &len);
+		         world.states[path[depth]].event, &txn);
 	return replica;
 }
 
@@ -233,7 +234,7 @@ static uint32_t *key_place(const uint64_t key[2])
 	return &world.by_key[i];
 }
 
-static uint32_t txn_add(const struct state *state, const void *data, size_t len, bool server)
+static uint32_t txn_add(const struct state *state, const struct blazei_txn_view *view, bool server)
 {
 	struct txn *txn;
 
@@ -242,10 +243,10 @@ static uint32_t txn_add(const struct state *state, const void *data, size_t len,
 		world.txns = realloc(world.txns, world.txn_max * sizeof(*txn));
 	}
 	txn = &world.txns[world.txn_count];
-	*txn = (struct txn){ .len = len, .writer = state->node, .server = server };
-	txn->data = malloc(len);
-	memcpy(txn->data, data, len);
-	if (!reference_decode(txn->data, len, &txn->content))
+	*txn = (struct txn){ .len = view->len, .writer = state->node, .server = server };
+	txn->data = malloc(view->len);
+	memcpy(txn->data, view->data, view->len);
+	if (!reference_decode(txn->data, txn->len, &txn->content))
 		violation("wrote what cannot be decoded", &state->parent, 1);
 	for (unsigned i = 0; i < NODES; i++)
 		txn->seen[i] = state->counts[i];
@@ -275,10 +276,9 @@ static uint32_t state_step(uint32_t from, uint32_t event)
 	struct state state = world.states[from];
 	uint32_t number = world.state_count;
 	uint32_t *place;
-	const void *txn;
-	size_t len;
+	struct blazei_txn_view txn;
 
-	event_do(replica, &world.states[from], event, &txn, &len);
+	event_do(replica, &world.states[from], event, &txn);
 	state.parent = from;
 	state.event = event;
 	state.ops += event < OP_KINDS;
@@ -292,11 +292,11 @@ static uint32_t state_step(uint32_t from, uint32_t event)
 	*place = number + 1;
 	world.states[number] = state;
 	world.state_count++;
-	if (len > 0) {
+	if (txn.len > 0) {
 		struct state *made = &world.states[number];
 
 		made->has[state.node][state.counts[state.node]] =
-		        txn_add(&state, txn, len, event == OP_SERVER_UPDATE);
+		        txn_add(&state, &txn, event == OP_SERVER_UPDATE);
 		made->counts[state.node]++;
 	} else {
 		state_advance(&world.states[number], number, replica);
@@ -350,16 +350,16 @@ static void first_make(void)
 	const struct state nobody = { .node = NODES };
 	struct blazei_replica_options options = { .policy = BLAZE_POLICY_SERVER_PRIORITY };
 	struct blazei_replica *replica;
-	const void *data;
-	size_t len;
+	struct blazei_txn_view view;
 
 	options.self = origin_of(NODES);
 	if (blazei_replica_new(&options, &replica) < 0)
 		abort();
-	event_do(replica, &nobody, OP_INSERT, &data, &len);
-	world.first = (struct txn){ .len = len, .writer = NODES, .data = malloc(len) };
-	memcpy(world.first.data, data, len);
-	if (!reference_decode(world.first.data, len, &world.first.content))
+	event_do(replica, &nobody, OP_INSERT, &view);
+	world.first = (struct txn){ .len = view.len, .writer = NODES };
+	world.first.data = malloc(view.len);
+	memcpy(world.first.data, view.data, view.len);
+	if (!reference_decode(world.first.data, view.len, &world.first.content))
 		abort();
 	blazei_replica_free(replica);
 }
