@@ -71,6 +71,8 @@ struct blaze_db_stats {
 	uint64_t catch_ups;    /* times a state was fetched from another node */
 	uint64_t laps;         /* times the ring overtook this database */
 	uint64_t memory_bytes; /* held by records, tombstones included */
+	uint32_t quarantined;  /* origins with two histories: nothing more of them is merged */
+	uint32_t stalled;      /* origins whose clock is ahead or that wait for a halted one */
 };
 #define BLAZE_DB_STATS_INIT                                                                        \
 	{                                                                                          \

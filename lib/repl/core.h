@@ -9,6 +9,7 @@
  *        vector.c   origins and how far each has come
  *        park.c     transactions that came too early
  *        history.c  the transactions merged last
+ *        halt.c     origins of which nothing is merged at present
  *        state.c    catch-up by state
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
@@ -38,6 +39,12 @@
 #define BLAZEI_PARKED_TXNS_MAX  4096u       /* per origin */
 #define BLAZEI_PARKED_BYTES_MAX (4u << 20)  /* per origin */
 #define BLAZEI_PARKED_TOTAL_MAX (64u << 20) /* bytes in all */
+#define BLAZEI_HALTED_TXNS_MAX  64u         /* per origin that is halted */
+#define BLAZEI_HALTED_BYTES_MAX (64u << 10) /* per origin that is halted */
+
+#define BLAZEI_HALTED_QUARANTINED 1u /* for good */
+#define BLAZEI_HALTED_CLOCK       2u /* until the time has come */
+#define BLAZEI_HALTED_CAUSE       4u /* until what it depends on has come, of one that is halted */
 
 struct blazei_parked {
 	struct blazei_parked *next;
@@ -49,9 +56,11 @@ struct blazei_parked {
 struct blazei_writer {
 	uint64_t seq;   /* all up to this one are merged */
 	uint64_t chain; /* of number seq, where known */
+	uint64_t hlc;   /* the same; 0: none merged yet */
 	bool chain_known;
-	bool advanced; /* since the last local write: its next one depends on it */
-	uint16_t wire; /* in a transaction being encoded: its number there, while mark fits */
+	bool advanced;  /* since the last local write: its next one depends on it */
+	uint8_t halted; /* BLAZEI_HALTED_... */
+	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
 	uint64_t heard; /* of the own transactions, those up to here it is known to have seen */
 	struct blazei_parked *first; /* ascending by seq */
@@ -127,6 +136,10 @@ struct blazei_replica {
 	uint64_t conflicts;
 	uint64_t duplicates;
 	uint64_t refused;
+	unsigned halted;          /* origins */
+	unsigned quarantined;     /* of these */
+	unsigned clock_halted;    /* likewise */
+	bool clock_behind;        /* and most of them are: told */
 	struct blazei_buffer txn; /* the last one encoded */
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
@@ -212,13 +225,28 @@ void blazei_park_drop(struct blazei_replica *replica, unsigned writer, uint64_t 
 /* Applies what has become ready. The number of transactions, or -ENOMEM. */
 int blazei_park_drain(struct blazei_replica *replica, uint64_t now_ns);
 
+/* halt.c ------------------------------------------------------------------------------------- */
+
+/* Nothing more of this origin is merged: seq is where its histories part. */
+void blazei_quarantine(struct blazei_replica *replica, unsigned writer, uint64_t seq);
+/* Its clock is ahead: seq is what waits. */
+void blazei_halt_clock(struct blazei_replica *replica, uint64_t now_ns, unsigned writer,
+                       uint64_t seq);
+/* Where this early transaction is its next and waits for a halted origin, so does its own. */
+void blazei_halt_cause(struct blazei_replica *replica, unsigned writer,
+                       const struct blazei_txn_header *header);
+/* One that was halted, and is not quarantined, goes on: its seq is merged. */
+void blazei_resume(struct blazei_replica *replica, unsigned writer);
+
 /* replica.c ---------------------------------------------------------------------------------- */
 
 enum blazei_verdict {
 	BLAZEI_READY,
 	BLAZEI_EARLY,   /* wait */
+	BLAZEI_AHEAD,   /* wait: its clock is ahead */
 	BLAZEI_COVERED, /* merged already */
 	BLAZEI_FORKED,  /* does not follow from what is merged */
+	BLAZEI_BARRED,  /* of a quarantined origin */
 };
 
 /* What to do with a checked transaction; writer may be BLAZEI_ORIGIN_NONE. */

@@ -33,6 +33,8 @@
 	  "origin: what came from it contradicts what came before; seq: where")                    \
 	X(CLOCK_AHEAD, "origin: its clock is too far ahead of this node's; seq: what waits")       \
 	X(CLOCK_BEHIND, "this node's clock is behind: most origins look ahead")                    \
+	X(ORIGIN_STALLED, "origin: waits for one that is quarantined or stalled; seq: what waits") \
+	X(ORIGIN_RESUMED, "origin: goes on after a stall; seq: with what")                         \
 	X(MEMBER_JOINED, "origin: became a member")                                                \
 	X(MEMBER_EXPELLED, "origin: was silent for too long and is a member no more")              \
 	X(CHANGES_LOST, "changes were not told: what is kept from them must be read anew")

@@ -7,6 +7,7 @@ libblazeshm_la_SOURCES += \
 	lib/repl/encode.c \
 	lib/repl/history.c \
 	lib/repl/history.h \
+	lib/repl/halt.c \
 	lib/repl/merge.c \
 	lib/repl/names.c \
 	lib/repl/order.c \

@@ -7,7 +7,9 @@
  * INVARIANTS
  *   I1   A queue holds each seq once, all above the origin's merged seq after each public call.
  *   I2   At most 4,096 transactions and 4 MiB per origin, and 64 MiB in all, wait: what passes that
- *        empties the queue of its origin. Nothing is lost by it: the vector shows the gap.
+ *        empties the queue of its origin. Nothing is lost by it: the vector shows the gap. The
+ *        queue of an origin that is halted is shorter and is not emptied (halt.c, I2).
+ *   I3   Two transactions of one seq, of which neither is merged, are a fork like any other.
  *
  * FAILURE -ENOMEM leaves the queue as it was. */
 #include <stdlib.h>
@@ -54,8 +56,9 @@ void blazei_park_drop(struct blazei_replica *replica, unsigned writer, uint64_t 
 		pop(replica, writer);
 }
 
-/* Links a transaction in by its seq; false where that seq waits already. Most come last. */
-static bool queue_insert(struct blazei_writer *writer, struct blazei_parked *parked)
+/* Links a transaction in by its seq; the one that waits there already, or NULL. Most come last. */
+static const struct blazei_parked *queue_insert(struct blazei_writer *writer,
+                                                struct blazei_parked *parked)
 {
 	uint64_t seq = parked_header(parked)->seq;
 	struct blazei_parked **at = &writer->first;
@@ -65,34 +68,55 @@ static bool queue_insert(struct blazei_writer *writer, struct blazei_parked *par
 	while (*at && parked_header(*at)->seq < seq)
 		at = &(*at)->next;
 	if (*at && parked_header(*at)->seq == seq)
-		return false;
+		return *at;
 	parked->next = *at;
 	*at = parked;
 	if (!parked->next)
 		writer->last = parked;
-	return true;
+	return NULL;
+}
+
+/* Whether a transaction may wait; makes way for later ones where that passes a bound. */
+static bool may_wait(struct blazei_replica *replica, unsigned writer, uint32_t bytes)
+{
+	const struct blazei_writer *known = &replica->vector.writers[writer];
+	uint64_t total = replica->parked_bytes + bytes;
+
+	if (known->halted)
+		return known->parked < BLAZEI_HALTED_TXNS_MAX &&
+		       known->parked_bytes + bytes <= BLAZEI_HALTED_BYTES_MAX &&
+		       total <= BLAZEI_PARKED_TOTAL_MAX / 2;
+	if (known->parked < BLAZEI_PARKED_TXNS_MAX &&
+	    known->parked_bytes + bytes <= BLAZEI_PARKED_BYTES_MAX &&
+	    total <= BLAZEI_PARKED_TOTAL_MAX)
+		return true;
+	blazei_park_drop(replica, writer, UINT64_MAX);
+	return false;
 }
 
 int blazei_park(struct blazei_replica *replica, unsigned writer,
                 const struct blazei_txn_header *header)
 {
 	struct blazei_writer *known = &replica->vector.writers[writer];
+	const struct blazei_parked *there;
 	struct blazei_parked *parked;
 
-	if (known->parked == BLAZEI_PARKED_TXNS_MAX ||
-	    known->parked_bytes + header->bytes > BLAZEI_PARKED_BYTES_MAX ||
-	    replica->parked_bytes + header->bytes > BLAZEI_PARKED_TOTAL_MAX) {
-		blazei_park_drop(replica, writer, UINT64_MAX);
+	if (!may_wait(replica, writer, header->bytes))
 		return 0;
-	}
 	parked = malloc(sizeof(*parked) + header->bytes);
 	if (!parked)
 		return -ENOMEM;
 	parked->len = header->bytes;
 	memcpy(parked->words, header, header->bytes);
-	if (!queue_insert(known, parked)) {
-		replica->duplicates++;
+	there = queue_insert(known, parked);
+	if (there) {
+		bool same = parked_header(there)->chain == header->chain;
+
 		free(parked);
+		replica->duplicates += same;
+		replica->refused += !same;
+		if (!same)
+			blazei_quarantine(replica, writer, header->seq);
 		return 0;
 	}
 	if (known->parked++ == 0)
@@ -113,16 +137,23 @@ static int drain_one(struct blazei_replica *replica, uint64_t now_ns, unsigned i
 		const struct blazei_txn_header *header = parked_header(writer->first);
 		enum blazei_verdict verdict = blazei_judge(replica, now_ns, header, index);
 
-		if (verdict == BLAZEI_EARLY)
+		if (verdict == BLAZEI_EARLY && replica->halted > 0)
+			blazei_halt_cause(replica, index, header);
+		if (verdict == BLAZEI_AHEAD)
+			blazei_halt_clock(replica, now_ns, index, header->seq);
+		if (verdict == BLAZEI_EARLY || verdict == BLAZEI_AHEAD)
 			break;
+		if (verdict == BLAZEI_FORKED || verdict == BLAZEI_BARRED) {
+			replica->refused++;
+			blazei_quarantine(replica, index, header->seq);
+			break;
+		}
 		if (verdict == BLAZEI_READY) {
 			if (blazei_apply(replica, header, index) < 0)
 				return -ENOMEM;
 			applied++;
-		} else if (verdict == BLAZEI_COVERED) {
-			replica->duplicates++;
 		} else {
-			replica->refused++;
+			replica->duplicates++;
 		}
 		pop(replica, index);
 	}

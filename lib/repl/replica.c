@@ -82,6 +82,8 @@ void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_
 	stats->duplicates += replica->duplicates;
 	stats->parked += replica->parked;
 	stats->refused += replica->refused;
+	stats->quarantined += replica->quarantined;
+	stats->stalled += replica->halted - replica->quarantined;
 	stats->memory_bytes += blazei_table_memory(&replica->table) + replica->names.bytes;
 	stats->memory_bytes += blazei_history_memory(&replica->history);
 	for (unsigned i = 0; i < 2; i++)
@@ -120,12 +122,14 @@ enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t 
 			return BLAZEI_FORKED;
 		return BLAZEI_COVERED;
 	}
+	if (blazei_unlikely(known->halted & BLAZEI_HALTED_QUARANTINED))
+		return BLAZEI_BARRED;
 	if (header->seq != known->seq + 1)
 		return BLAZEI_EARLY;
 	if (known->chain_known && header->prev != known->chain)
 		return BLAZEI_FORKED;
 	if (blazei_hlc_ahead(header->hlc, now_ns))
-		return BLAZEI_EARLY;
+		return BLAZEI_AHEAD;
 	return deps_hold(&replica->vector, header) ? BLAZEI_READY : BLAZEI_EARLY;
 }
 
@@ -140,7 +144,10 @@ int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header 
 	blazei_history_append(&replica->history, &replica->vector, header);
 	known->seq = header->seq;
 	known->chain = header->chain;
+	known->hlc = header->hlc;
 	known->chain_known = true;
+	if (blazei_unlikely(known->halted))
+		blazei_resume(replica, writer);
 	blazei_vector_advanced(&replica->vector, writer);
 	blazei_hlc_observe(&replica->clock, header->hlc);
 	replica->applied++;
@@ -159,6 +166,25 @@ static uint16_t writer_find(struct blazei_replica *replica, const struct blazei_
 	if (index != BLAZEI_ORIGIN_NONE)
 		replica->recent_writer = index;
 	return index;
+}
+
+/* What becomes of a transaction that is not to be merged now. 0 or -ENOMEM. */
+static int set_aside(struct blazei_replica *replica, uint64_t now_ns,
+                     const struct blazei_txn_header *header, unsigned writer,
+                     enum blazei_verdict verdict)
+{
+	if (verdict == BLAZEI_FORKED || verdict == BLAZEI_BARRED) {
+		replica->refused++;
+		/* Without a transaction before it there is no history to contradict. */
+		if (writer != BLAZEI_ORIGIN_NONE && replica->vector.writers[writer].seq > 0)
+			blazei_quarantine(replica, writer, header->seq);
+		return 0;
+	}
+	if (verdict == BLAZEI_AHEAD)
+		blazei_halt_clock(replica, now_ns, writer, header->seq);
+	else if (replica->halted > 0)
+		blazei_halt_cause(replica, writer, header);
+	return blazei_park(replica, writer, header);
 }
 
 /* Takes one transaction: the number applied, 0 or 1, or -ENOMEM. */
@@ -183,12 +209,12 @@ static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
 		writer = blazei_vector_intern(&replica->vector, blazei_txn_origins(header));
 	if (writer == -ENOMEM)
 		return writer;
-	if (writer < 0 || verdict == BLAZEI_FORKED) {
+	if (writer < 0) {
 		replica->refused++;
 		return 0;
 	}
-	if (verdict == BLAZEI_EARLY)
-		return blazei_park(replica, (unsigned)writer, header);
+	if (verdict != BLAZEI_READY)
+		return set_aside(replica, now_ns, header, (unsigned)writer, verdict);
 	return blazei_apply(replica, header, (unsigned)writer) < 0 ? -ENOMEM : 1;
 }
 

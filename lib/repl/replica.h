@@ -74,9 +74,11 @@ int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
 
 /* Merges transactions in the order given: each is validated, then applied, dropped as a duplicate,
  * or parked (copied) until what it depends on has come; parked ones that become ready are applied
- * too. Invalid ones are counted and skipped. Returns the number of transactions applied; -ENOMEM
- * (the rest of the batch was not looked at). A queue of parked transactions that passes its bound
- * is dropped: what is missing then shows in the vectors and comes by catch-up. */
+ * too. Invalid ones are counted and skipped, and so is what comes of an origin under whose name two
+ * histories were seen: it is quarantined (halt.c). Transactions more than two minutes ahead of
+ * now_ns wait until the time has come. Returns the number of transactions applied; -ENOMEM (the
+ * rest of the batch was not looked at). A queue of parked transactions that passes its bound is
+ * dropped: what is missing then shows in the vectors and comes by catch-up. */
 int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
                            const struct blazei_txn_view *txns, unsigned count);
 
@@ -105,13 +107,15 @@ struct blazei_state_cursor {
 int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
                                    const struct blazei_vector_entry *known, unsigned known_count,
                                    struct blazei_state_cursor *cursor, void *buf, size_t cap);
-/* Whether a chunk is one that merge takes at this time: 0, -EBADMSG. */
+/* Whether a chunk is one that merge takes at this time: 0; -EBADMSG; -EAGAIN: it holds something of
+ * an origin whose clock is too far ahead, and is good when the time has come. */
 int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len);
-/* Validates and merges one chunk; 0, -EBADMSG, -ENOMEM. len is a multiple of 8, data aligned. */
+/* Validates and merges one chunk, but for what is of a quarantined origin and has not been merged;
+ * 0, -EBADMSG, -EAGAIN, -ENOMEM. len is a multiple of 8, data aligned. */
 int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
                                size_t len);
-/* Raises the vector to at least these entries, then applies parked transactions that became
- * ready. Returns their number or -ENOMEM. */
+/* Raises the vector to at least these entries, save those of quarantined origins, then applies
+ * parked transactions that became ready. Returns their number or -ENOMEM. */
 int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
                                 const struct blazei_vector_entry *entries, unsigned count);
 
@@ -132,7 +136,7 @@ int blazei_replica_hash(struct blazei_replica *replica, uint8_t ret_digest[16]);
 int blazei_replica_hash_stamps(struct blazei_replica *replica, uint8_t ret_digest[16]);
 
 /* Adds this replica's part to the public counters: origins, records, writes, applied,
- * applied_updates, conflicts, duplicates, parked, refused, memory_bytes. */
+ * applied_updates, conflicts, duplicates, parked, refused, quarantined, stalled, memory_bytes. */
 void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_stats *stats);
 
 #endif

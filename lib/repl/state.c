@@ -12,6 +12,8 @@
  *   I2   A chunk is self-contained: it carries its own table of origins.
  *   I3   What a transaction wrote in a record that a chunk holds is in one chunk, so a reader
  *        between two chunks sees the record whole.
+ *   I4   Nothing of a quarantined origin beyond what was merged before comes in this way either,
+ *        and nothing that is ahead of the clock: such a chunk has to come again later.
  *
  * FAILURE A chunk that fails with -ENOMEM may be merged in part; merging it again completes it. */
 #include <stdlib.h>
@@ -206,11 +208,13 @@ struct decoder {
 	const struct blazei_origin *origins;
 };
 
-/* A stamp from outside; interns its origin. -EBADMSG: too many origins; -ENOMEM. */
+/* A stamp from outside; interns its origin. 1: nothing more of that origin is merged; -EBADMSG: too
+ * many origins; -ENOMEM. */
 static int stamp_read(const struct decoder *decoder, const struct blazei_state_existence *from,
                       struct blazei_stamp *ret_stamp)
 {
 	uint16_t *index = &decoder->replica->map[from->origin];
+	const struct blazei_writer *writer;
 
 	if (*index == BLAZEI_ORIGIN_NONE) {
 		int rc = blazei_vector_intern(&decoder->replica->vector,
@@ -220,6 +224,9 @@ static int stamp_read(const struct decoder *decoder, const struct blazei_state_e
 			return rc == -ENOMEM ? rc : -EBADMSG;
 		*index = (uint16_t)rc;
 	}
+	writer = &decoder->replica->vector.writers[*index];
+	if (blazei_unlikely(writer->halted & BLAZEI_HALTED_QUARANTINED) && from->seq > writer->seq)
+		return 1;
 	*ret_stamp = (struct blazei_stamp){
 		.priority = from->priority,
 		.hlc = from->hlc,
@@ -254,8 +261,8 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 	if (value.name == BLAZEI_NAME_NONE)
 		return -ENOMEM;
 	rc = stamp_read(decoder, &head, &value.stamp);
-	if (rc < 0)
-		return rc;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	roomy = blazei_table_room(
 	        &replica->table, *row, hash,
 	        blazei_merge_need(blazei_row_find(*row, value.name, value.life), value.value_len));
@@ -293,8 +300,9 @@ static int registers_merge(const struct decoder *decoder, struct blazei_row **ro
 		rc = stamp_read(decoder, (const struct blazei_state_existence *)*at, &stamp);
 		if (rc < 0)
 			return rc;
-		blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
-		                       group->flags & BLAZEI_GROUP_ALIVE);
+		if (rc == 0)
+			blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
+			                       group->flags & BLAZEI_GROUP_ALIVE);
 		*at += sizeof(struct blazei_state_existence);
 	}
 	for (unsigned i = 0; i < group->register_count; i++) {
@@ -334,42 +342,63 @@ static int group_merge(const struct decoder *decoder, const uint8_t **at)
 	return rc;
 }
 
-/* Whether a group's clocks are near enough; moves *at to its end. */
-static bool group_timely(const uint8_t **at, uint64_t now_ns)
+/* The number of an origin whose clock is too far ahead in a group, or BLAZEI_ORIGIN_NONE; moves *at
+ * to its end. */
+static uint16_t group_ahead(const uint8_t **at, uint64_t now_ns)
 {
 	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
-	bool timely = true;
+	uint16_t ahead = BLAZEI_ORIGIN_NONE;
 
 	*at = (const uint8_t *)(group + 1);
 	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
 		const struct blazei_state_existence *op =
 		        (const struct blazei_state_existence *)*at;
 
-		timely = !blazei_hlc_ahead(op->hlc, now_ns);
+		if (blazei_hlc_ahead(op->hlc, now_ns))
+			ahead = op->origin;
 		*at += sizeof(*op);
 	}
 	for (unsigned i = 0; i < group->register_count; i++) {
 		const struct blazei_state_register *reg = (const struct blazei_state_register *)*at;
 
-		timely = timely && !blazei_hlc_ahead(reg->hlc, now_ns);
+		if (blazei_hlc_ahead(reg->hlc, now_ns))
+			ahead = reg->origin;
 		*at += blazei_state_register_bytes(reg);
 	}
-	return timely;
+	return ahead;
+}
+
+/* The same for a checked chunk. */
+static uint16_t chunk_ahead(const struct blazei_txn_header *header, uint64_t now_ns)
+{
+	const uint8_t *at = blazei_txn_groups(header);
+	uint16_t ahead = BLAZEI_ORIGIN_NONE;
+
+	for (uint32_t i = 0; i < header->record_count && ahead == BLAZEI_ORIGIN_NONE; i++)
+		ahead = group_ahead(&at, now_ns);
+	return ahead;
 }
 
 int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len)
 {
-	const struct blazei_txn_header *header = data;
-	const uint8_t *at;
 	int rc = blazei_state_check(data, len);
 
 	if (rc < 0)
 		return rc;
-	at = blazei_txn_groups(header);
-	for (uint32_t i = 0; i < header->record_count; i++)
-		if (!group_timely(&at, now_ns))
-			return -EBADMSG;
-	return 0;
+	return chunk_ahead(data, now_ns) == BLAZEI_ORIGIN_NONE ? 0 : -EAGAIN;
+}
+
+/* Notes whose clock is ahead in a chunk that is refused for that. */
+static void ahead_note(struct blazei_replica *replica, uint64_t now_ns,
+                       const struct blazei_txn_header *header)
+{
+	const struct blazei_origin *origin =
+	        &blazei_txn_origins(header)[chunk_ahead(header, now_ns)];
+	int index = blazei_vector_intern(&replica->vector, origin);
+
+	if (index > 0)
+		blazei_halt_clock(replica, now_ns, (unsigned)index,
+		                  replica->vector.writers[index].seq + 1);
 }
 
 int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
@@ -388,6 +417,8 @@ int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, 
 		for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
 			rc = group_merge(&decoder, &at);
 	}
+	if (rc == -EAGAIN)
+		ahead_note(replica, now_ns, header);
 	if (rc == -EBADMSG)
 		replica->refused++;
 	return rc;

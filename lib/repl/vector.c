@@ -161,10 +161,12 @@ int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
 		if (index <= 0)
 			continue;
 		writer = &replica->vector.writers[index];
-		if (entries[i].seq <= writer->seq)
+		if (entries[i].seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
 			continue;
 		blazei_history_clear(&replica->history);
 		writer->seq = entries[i].seq;
+		if (writer->halted)
+			blazei_resume(replica, (unsigned)index);
 		writer->chain_known = false;
 		/* What it saw in what was not read here: everything, as far as anyone knows. */
 		writer->heard = replica->vector.writers[0].seq;

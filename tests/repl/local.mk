@@ -4,6 +4,12 @@ TESTS += tests/repl/test_delivery tests/repl/test_laws tests/repl/test_replica
 tests_repl_test_delivery_SOURCES = tests/repl/harness.h tests/repl/test_delivery.c
 tests_repl_test_laws_SOURCES = tests/repl/harness.h tests/repl/test_laws.c
 tests_repl_test_replica_SOURCES = tests/repl/harness.h tests/repl/test_replica.c
+check_PROGRAMS += tests/repl/test_quarantine tests/repl/test_clock
+TESTS += tests/repl/test_quarantine tests/repl/test_clock
+tests_repl_test_quarantine_SOURCES = tests/repl/events.h tests/repl/harness.h \
+	tests/repl/test_quarantine.c
+tests_repl_test_clock_SOURCES = tests/repl/events.h tests/repl/harness.h \
+	tests/repl/test_clock.c
 check_PROGRAMS += tests/repl/test_hostile
 TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c

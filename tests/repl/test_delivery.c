@@ -140,40 +140,7 @@ START_TEST(parked_beyond_bound_are_dropped_and_come_by_state)
 }
 END_TEST
 
-START_TEST(clock_far_ahead_stalls_until_time_has_come)
-{
-	a.now_ns += 125 * BLAZEI_NS_PER_S;
-	node_insert(&a, 1, "{\"x\":1}");
-	node_insert(&a, 2, "{\"x\":1}");
-	ck_assert_int_eq(node_give(&a, &b, 1), 0);
-	ck_assert_int_eq(node_give(&a, &b, 2), 0);
-	ck_assert_uint_eq(node_stats(&b).parked, 2);
-	b.now_ns += 10 * BLAZEI_NS_PER_S;
-	ck_assert_int_eq(blazei_replica_receive(b.replica, b.now_ns, NULL, 0), 2);
-	node_expect(&b, 2, "{\"x\":1}");
-}
-END_TEST
-
 /* What is refused ---------------------------------------------------------------------------- */
-
-START_TEST(fork_of_an_origin_is_refused)
-{
-	struct node twin;
-
-	node_open(&twin, 1); /* the same identity as a */
-	node_insert(&a, 1, "{\"x\":1}");
-	node_insert(&a, 2, "{\"x\":1}");
-	node_insert(&twin, 1, "{\"x\":2}");
-	node_insert(&twin, 2, "{\"x\":2}");
-	ck_assert_int_eq(node_give(&a, &b, 1), 1);
-	ck_assert_int_eq(node_give(&twin, &b, 1), 0);
-	ck_assert_int_eq(node_give(&twin, &b, 2), 0);
-	ck_assert_uint_eq(node_stats(&b).refused, 2);
-	ck_assert_int_eq(node_give(&a, &b, 2), 1);
-	nodes_expect_equal(&a, &b);
-	node_close(&twin);
-}
-END_TEST
 
 START_TEST(first_transaction_must_start_its_chain)
 {
@@ -382,8 +349,6 @@ static const TTest *const *const tests[] = {
 	&write_after_catch_up_depends_on_what_came_by_it,
 	&vector_raise_applies_what_waited_for_it,
 	&parked_beyond_bound_are_dropped_and_come_by_state,
-	&clock_far_ahead_stalls_until_time_has_come,
-	&fork_of_an_origin_is_refused,
 	&first_transaction_must_start_its_chain,
 	&origins_beyond_bound_are_refused,
 	&state_brings_hidden_registers_and_unsets,
