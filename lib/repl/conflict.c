@@ -15,7 +15,8 @@
  *        and is not told; the other replica, which has the end first, always notices.
  *
  * INVARIANTS
- *   I1   Writes of one origin never conflict.
+ *   I1   Two writes of one origin conflict only where the later one belongs to a transaction that
+ *        had touched the record before the earlier one came: it names something else as seen.
  *   I2   What is told is known to be a conflict; what is not may be one only where said above, or
  *        where one side came as state. */
 #include "lib/repl/core.h"
@@ -118,7 +119,7 @@ void blazei_conflict_field(struct blazei_replica *replica, const struct blazei_r
 {
 	struct blazei_stamp here;
 
-	if (!entry || entry->origin == value->stamp.origin)
+	if (!entry || (entry->origin == value->stamp.origin && entry->seq >= value->stamp.seq))
 		return;
 	here = entry_stamp(entry);
 	tell_met(replica, &row->id, value->name,
@@ -132,7 +133,8 @@ void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_
 {
 	struct blazei_stamp here;
 
-	if (!(row->flags & BLAZEI_ROW_EXISTS) || row->origin == value->stamp.origin)
+	if (!(row->flags & BLAZEI_ROW_EXISTS) ||
+	    (row->origin == value->stamp.origin && row->seq >= value->stamp.seq))
 		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, value->name,
@@ -147,7 +149,11 @@ void blazei_conflict_existence(struct blazei_replica *replica, const struct blaz
 {
 	struct blazei_stamp here;
 
-	if (!(row->flags & BLAZEI_ROW_EXISTS) || row->origin == stamp->origin)
+	if (!(row->flags & BLAZEI_ROW_EXISTS))
+		return;
+	/* A server affirms what it had affirmed meanwhile: nothing is lost. */
+	if (row->origin == stamp->origin &&
+	    (row->seq >= stamp->seq || (alive == blazei_row_alive(row) && life == row->life)))
 		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, BLAZEI_NAME_NONE,

@@ -3,6 +3,7 @@
  *
  *        replica.c  birth, death, counters, receive
  *        write.c    local writes: decide
+ *        stage.c    transactions of several writes; stage_write.c: one of these
  *        encode.c   the one encoder of local transactions, and their merge
  *        merge.c    a checked transaction into the table
  *        conflict.c what of it met a write that it did not know
@@ -99,6 +100,7 @@ struct blazei_write_op {
 	uint32_t body_len;
 	uint8_t name_len;
 	bool unset;
+	bool forced; /* in a stage: written even if it is what was seen */
 };
 
 /* What a transaction writes of one life of one record. */
@@ -295,6 +297,9 @@ void blazei_change_close(struct blazei_replica *replica, const struct blazei_row
 void blazei_changes_end(struct blazei_replica *replica);
 
 /* read.c ------------------------------------------------------------------------------------- */
+
+/* Copies at most cap bytes of a field that holds bytes; their number, or -EINVAL. */
+int blazei_value_fetch(const void *value, size_t value_len, void *ret_value, size_t cap);
 
 /* A copy of the row's visible fields. 0, -E2BIG, -ENOMEM. */
 int blazei_row_record(const struct blazei_replica *replica, const struct blazei_row *row,

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	lib/repl/arena.c \
+	lib/repl/arena.h \
 	lib/repl/conflict.c \
 	lib/repl/core.h \
 	lib/repl/effects.c \
@@ -17,6 +19,10 @@ libblazeshm_la_SOURCES += \
 	lib/repl/replica.h \
 	lib/repl/slab.c \
 	lib/repl/slab.h \
+	lib/repl/stage.c \
+	lib/repl/stage.h \
+	lib/repl/stage_write.c \
+	lib/repl/staged.h \
 	lib/repl/state.c \
 	lib/repl/table.c \
 	lib/repl/table.h \

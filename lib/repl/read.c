@@ -58,27 +58,33 @@ int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_
 	return row ? blazei_row_record(replica, row, ret_record) : -ENOENT;
 }
 
+int blazei_value_fetch(const void *value, size_t value_len, void *ret_value, size_t cap)
+{
+	const void *content;
+	size_t len;
+
+	if (blazei_value_type(value) != BLAZE_TYPE_BYTES)
+		return -EINVAL;
+	content = blazei_decode_content(value, value_len, &len);
+	if (cap > len)
+		cap = len;
+	if (cap > 0)
+		memcpy(ret_value, content, cap);
+	return (int)len;
+}
+
 int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
                          void *ret_value, size_t cap)
 {
 	const struct blazei_row *row = row_find(replica, id);
 	const struct blazei_entry *entry;
-	const void *content;
-	size_t len;
 
 	if (!row)
 		return -ENOENT;
 	entry = blazei_row_find(row, 0, row->life);
 	if (!entry || (entry->flags & BLAZEI_ENTRY_UNSET))
 		return -ENOENT;
-	if (blazei_value_type(entry->value) != BLAZE_TYPE_BYTES)
-		return -EINVAL;
-	content = blazei_decode_content(entry->value, entry->value_len, &len);
-	if (cap > len)
-		cap = len;
-	if (cap > 0)
-		memcpy(ret_value, content, cap);
-	return (int)len;
+	return blazei_value_fetch(entry->value, entry->value_len, ret_value, cap);
 }
 
 uint64_t blazei_replica_count(const struct blazei_replica *replica)

@@ -3,7 +3,7 @@
  * and goes through when it is tried again. malloc and its kin are wrapped by the linker. */
 #include <limits.h>
 
-#include "tests/repl/harness.h"
+#include "tests/repl/stage_help.h"
 
 #define NEVER UINT_MAX
 
@@ -127,6 +127,52 @@ static int update_grown_as_server(struct node *node, const struct node *from)
 	return node_put(node, &id, value, sizeof(value), &txn);
 }
 
+/* The writes of a transaction: records enough for its index to grow, long values, a record that is
+ * read, deleted and inserted again. */
+static int txn_fill(struct blazei_replica *replica, struct blazei_stage *stage)
+{
+	static const char value[40000];
+	struct blaze_id id = id_of(7);
+	struct blazei_write write = { .kind = BLAZEI_WRITE_DELETE, .id = &id };
+	struct blaze_record *record;
+	int rc = blazei_stage_get(replica, stage, &id, &record);
+
+	if (rc == 0) {
+		blaze_record_free(record);
+		rc = blazei_stage_write(replica, stage, &write);
+	}
+	write.kind = BLAZEI_WRITE_INSERT;
+	write.record = wide;
+	if (rc == 0)
+		rc = blazei_stage_write(replica, stage, &write);
+	write.kind = BLAZEI_WRITE_PUT;
+	write.record = NULL;
+	write.value = value;
+	write.len = 20;
+	for (unsigned i = 0; i < 40 && rc == 0; i++) {
+		id = id_of(100 + i);
+		rc = blazei_stage_write(replica, stage, &write);
+	}
+	write.len = sizeof(value);
+	return rc < 0 ? rc : blazei_stage_write(replica, stage, &write);
+}
+
+static int txn_whole(struct node *node, const struct node *from)
+{
+	struct blazei_txn_view txn;
+	struct blazei_stage *stage;
+	int rc = blazei_stage_new(&stage);
+
+	(void)from;
+	if (rc < 0)
+		return rc;
+	rc = txn_fill(node->replica, stage);
+	if (rc == 0)
+		rc = blazei_replica_commit(node->replica, NOW, stage, &txn);
+	blazei_stage_free(stage);
+	return rc;
+}
+
 /* Lets the n-th allocation fail, for every n: nothing shows of the attempt, and the next one does
  * what the first would have. `partly`: transactions before the failing one count as done. */
 static void every_allocation_fails(attempt try, unsigned records, bool partly)
@@ -186,6 +232,42 @@ END_TEST
 START_TEST(update_of_existence_and_field_without_memory_leaves_nothing)
 {
 	every_allocation_fails(update_grown_as_server, 0, false);
+}
+END_TEST
+
+START_TEST(transaction_without_memory_leaves_nothing)
+{
+	every_allocation_fails(txn_whole, 0, false);
+}
+END_TEST
+
+/* A write that fails leaves the transaction as it was: the others of it are committed. */
+START_TEST(staged_write_without_memory_leaves_the_transaction)
+{
+	struct blaze_id id = id_of(1);
+	const struct blazei_write write = { BLAZEI_WRITE_UPSERT, .id = &id, .record = wide };
+	struct node node;
+	unsigned failures = 0;
+	int rc = -ENOMEM;
+
+	node_open(&node, 1);
+	for (unsigned n = 0; rc < 0; n++) {
+		struct txn txn = txn_begin(&node);
+
+		for (unsigned i = 0; i < 31; i++)
+			ck_assert_int_eq(txn_upsert(&txn, 10 + i, "{\"x\":1}"), 0);
+		ck_assert_int_eq(txn_put(&txn, 50, (char[31000]){ 0 }, 31000), 0);
+		allocations_left = n;
+		rc = blazei_stage_write(node.replica, txn.stage, &write);
+		allocations_left = NEVER;
+		failures += rc < 0;
+		if (rc < 0)
+			txn_expect(&txn, 1, NULL);
+		ck_assert_int_eq(txn_commit(&txn), 0);
+		ck_assert_uint_eq(blazei_replica_count(node.replica), rc < 0 ? 32 : 33);
+	}
+	ck_assert_uint_gt(failures, 1);
+	node_close(&node);
 }
 END_TEST
 
@@ -282,6 +364,8 @@ int main(void)
 	tcase_add_test(tcase, insert_without_memory_leaves_nothing);
 	tcase_add_test(tcase, put_without_memory_leaves_nothing);
 	tcase_add_test(tcase, update_of_existence_and_field_without_memory_leaves_nothing);
+	tcase_add_test(tcase, transaction_without_memory_leaves_nothing);
+	tcase_add_test(tcase, staged_write_without_memory_leaves_the_transaction);
 	tcase_add_test(tcase, receive_without_memory_goes_through_later);
 	tcase_add_test(tcase, park_without_memory_goes_through_later);
 	tcase_add_test(tcase, receive_one_without_memory_leaves_nothing);

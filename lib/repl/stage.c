@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The records of a transaction in the making: touching, reading, committing; see stage.h.
+ *
+ * FAILURE A touch that fails leaves no trace but memory in the arena. The rest is up to
+ *        blazei_commit, which is all or nothing. */
+#include "lib/repl/stage.h"
+
+#include <stdlib.h>
+
+#include "lib/op/record.h"
+#include "lib/op/value.h"
+#include "lib/repl/staged.h"
+
+#define SLOTS_MIN 64u
+#define SORT_FEW  32u
+
+/* Birth and death ---------------------------------------------------------------------------- */
+
+static void slot_put(struct blazei_stage *stage, uint32_t index)
+{
+	uint32_t at = (uint32_t)stage->list[index]->hash & stage->mask;
+
+	while (stage->slots[at] != 0)
+		at = (at + 1) & stage->mask;
+	stage->slots[at] = index + 1;
+}
+
+/* Sets the size of the index, and of the list to half of that. */
+static int slots_resize(struct blazei_stage *stage, uint32_t count)
+{
+	uint32_t *slots = calloc(count, sizeof(*slots));
+	struct blazei_staged **list = NULL;
+
+	if (slots)
+		list = realloc(stage->list, count / 2 * sizeof(struct blazei_staged *));
+	if (!list) {
+		free(slots);
+		return -ENOMEM;
+	}
+	free(stage->slots);
+	stage->list = list;
+	stage->slots = slots;
+	stage->mask = count - 1;
+	for (uint32_t i = 0; i < stage->count; i++)
+		slot_put(stage, i);
+	return 0;
+}
+
+int blazei_stage_new(struct blazei_stage **ret_stage)
+{
+	struct blazei_stage *stage = calloc(1, sizeof(*stage));
+
+	if (!stage)
+		return -ENOMEM;
+	stage->arena.max = BLAZEI_STAGE_BYTES_MAX;
+	if (slots_resize(stage, SLOTS_MIN) < 0) {
+		blazei_stage_free(stage);
+		return -ENOMEM;
+	}
+	*ret_stage = stage;
+	return 0;
+}
+
+void blazei_stage_free(struct blazei_stage *stage)
+{
+	if (!stage)
+		return;
+	blazei_arena_free(&stage->arena);
+	free(stage->list);
+	free(stage->slots);
+	free(stage->groups);
+	free(stage);
+}
+
+void blazei_stage_clear(struct blazei_stage *stage)
+{
+	uint32_t count = stage->mask + 1;
+
+	blazei_arena_clear(&stage->arena);
+	stage->encoded = 0;
+	stage->count = 0;
+	if (stage->groups_max > SLOTS_MIN) {
+		free(stage->groups);
+		stage->groups = NULL;
+		stage->groups_max = 0;
+	}
+	if (count == SLOTS_MIN || slots_resize(stage, SLOTS_MIN) < 0)
+		memset(stage->slots, 0, count * sizeof(*stage->slots));
+}
+
+/* Touching ----------------------------------------------------------------------------------- */
+
+/* What of a row a reader sees, with the stamps; all that the transaction will ever ask of it. */
+static int row_copy(struct blazei_stage *stage, const struct blazei_row *row,
+                    const struct blazei_row **ret_copy)
+{
+	const struct blazei_entry *entry = blazei_row_first(row);
+	bool alive = blazei_row_alive(row);
+	struct blazei_row *copy;
+	void *memory;
+	int rc = blazei_arena_take(&stage->arena, sizeof(*row) + (alive ? row->used : 0), &memory);
+
+	if (rc < 0)
+		return rc;
+	copy = memory;
+	*copy = *row;
+	copy->used = 0;
+	copy->entry_count = 0;
+	for (uint32_t i = 0; i < row->entry_count && alive; i++) {
+		const struct blazei_entry *next = blazei_entry_next(entry);
+		size_t bytes = (size_t)((const uint8_t *)next - (const uint8_t *)entry);
+
+		if (entry->life == row->life) {
+			memcpy(copy->entries + copy->used, entry, bytes);
+			copy->used += (uint32_t)bytes;
+			copy->entry_count++;
+		}
+		entry = next;
+	}
+	*ret_copy = copy;
+	return 0;
+}
+
+static int record_add(struct blazei_replica *replica, struct blazei_stage *stage,
+                      const struct blaze_id *id, uint64_t hash)
+{
+	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
+	const struct blazei_row *base = NULL;
+	struct blazei_staged *staged;
+	void *memory;
+	int rc = 0;
+
+	if (stage->count == (stage->mask + 1) / 2)
+		rc = slots_resize(stage, (stage->mask + 1) * 2);
+	if (rc == 0 && row)
+		rc = row_copy(stage, row, &base);
+	if (rc == 0)
+		rc = blazei_arena_take(&stage->arena, sizeof(*staged), &memory);
+	if (rc < 0)
+		return rc;
+	staged = memory;
+	staged->id = *id;
+	staged->hash = hash;
+	staged->base = base;
+	staged->next_life = blazei_next_life(row);
+	staged->now = (struct blazei_draft){ .alive = row && blazei_row_alive(row) };
+	memset(staged->spares, 0, sizeof(staged->spares));
+	stage->list[stage->count] = staged;
+	slot_put(stage, stage->count++);
+	return 0;
+}
+
+int blazei_stage_touch(struct blazei_replica *replica, struct blazei_stage *stage,
+                       const struct blaze_id *id, struct blazei_staged **ret_staged)
+{
+	uint64_t hash = blazei_table_hash(&replica->table, id);
+	int rc;
+
+	for (uint32_t at = (uint32_t)hash & stage->mask; stage->slots[at] != 0;
+	     at = (at + 1) & stage->mask) {
+		struct blazei_staged *staged = stage->list[stage->slots[at] - 1];
+
+		if (blazei_id_equal(&staged->id, id)) {
+			*ret_staged = staged;
+			return 0;
+		}
+	}
+	rc = record_add(replica, stage, id, hash);
+	if (rc == 0)
+		*ret_staged = stage->list[stage->count - 1];
+	return rc;
+}
+
+/* Reading ------------------------------------------------------------------------------------ */
+
+/* What is visible of the first touch's fields and not written since. */
+static int base_read(const struct blazei_replica *replica, const struct blazei_staged *staged,
+                     struct blaze_record *record)
+{
+	const struct blazei_entry *entry = blazei_row_first(staged->base);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < staged->base->entry_count && rc == 0; i++) {
+		const struct blazei_name *name = replica->names.names[entry->name];
+
+		if (!(entry->flags & BLAZEI_ENTRY_UNSET) &&
+		    !blazei_staged_op(staged, name->text, name->len))
+			rc = blazei_record_append(record, name->text, name->len, entry->value,
+			                          entry->value_len);
+		entry = blazei_entry_next(entry);
+	}
+	return rc;
+}
+
+static int ops_read(const struct blazei_op_list *list, struct blaze_record *record)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < list->count && rc == 0; i++) {
+		const struct blazei_write_op *op = &list->ops[i];
+
+		if (!op->unset)
+			rc = blazei_record_append(record, op->name, op->name_len, op->body,
+			                          op->body_len);
+	}
+	return rc;
+}
+
+int blazei_stage_get(struct blazei_replica *replica, struct blazei_stage *stage,
+                     const struct blaze_id *id, struct blaze_record **ret_record)
+{
+	struct blazei_staged *staged;
+	struct blaze_record *record;
+	int rc = blazei_stage_touch(replica, stage, id, &staged);
+
+	if (rc < 0)
+		return rc;
+	if (!staged->now.alive)
+		return -ENOENT;
+	rc = blazei_record_sized(0, 0, &record);
+	if (rc < 0)
+		return rc;
+	if (staged->now.life == BLAZEI_FIRST)
+		rc = base_read(replica, staged, record);
+	if (rc == 0)
+		rc = ops_read(&staged->now.lists[staged->now.life], record);
+	if (rc < 0)
+		blaze_record_free(record);
+	else
+		*ret_record = record;
+	return rc;
+}
+
+int blazei_stage_fetch(struct blazei_replica *replica, struct blazei_stage *stage,
+                       const struct blaze_id *id, void *ret_value, size_t cap)
+{
+	const struct blazei_entry *entry = NULL;
+	const struct blazei_write_op *op;
+	struct blazei_staged *staged;
+	const void *value = NULL;
+	size_t len = 0;
+	int rc = blazei_stage_touch(replica, stage, id, &staged);
+
+	if (rc < 0)
+		return rc;
+	op = staged->now.alive ? blazei_staged_op(staged, "", 0) : NULL;
+	if (op && !op->unset) {
+		value = op->body;
+		len = op->body_len;
+	} else if (!op && staged->now.alive && staged->now.life == BLAZEI_FIRST) {
+		entry = blazei_staged_seen(replica, staged, "", 0);
+	}
+	if (entry && !(entry->flags & BLAZEI_ENTRY_UNSET)) {
+		value = entry->value;
+		len = entry->value_len;
+	}
+	if (!value)
+		return -ENOENT;
+	return blazei_value_fetch(value, len, ret_value, cap);
+}
+
+/* Committing --------------------------------------------------------------------------------- */
+
+static int staged_compare(const void *a, const void *b)
+{
+	const struct blazei_staged *left = *(const struct blazei_staged *const *)a;
+	const struct blazei_staged *right = *(const struct blazei_staged *const *)b;
+
+	return memcmp(left->id.bytes, right->id.bytes, sizeof(left->id.bytes));
+}
+
+/* Sorts the records by id; a few by insertion, which costs less. */
+static void list_sort(struct blazei_staged **list, uint32_t count)
+{
+	if (count > SORT_FEW) {
+		qsort(list, count, sizeof(struct blazei_staged *), staged_compare);
+		return;
+	}
+	for (uint32_t i = 1; i < count; i++) {
+		struct blazei_staged *staged = list[i];
+		uint32_t at = i;
+
+		while (at > 0 && staged_compare(&list[at - 1], &staged) > 0) {
+			list[at] = list[at - 1];
+			at--;
+		}
+		list[at] = staged;
+	}
+}
+
+int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
+                          struct blazei_stage *stage, struct blazei_txn_view *ret_txn)
+{
+	uint32_t max = stage->count * BLAZEI_LIVES;
+	uint32_t count = 0;
+
+	if (max > stage->groups_max) {
+		struct blazei_write_group **groups =
+		        realloc(stage->groups, max * sizeof(struct blazei_write_group *));
+
+		if (!groups)
+			return -ENOMEM;
+		stage->groups = groups;
+		stage->groups_max = max;
+	}
+	list_sort(stage->list, stage->count);
+	for (uint32_t i = 0; i < stage->count; i++) {
+		struct blazei_staged *staged = stage->list[i];
+		unsigned n = blazei_staged_groups(replica, staged, &staged->now, staged->groups);
+
+		for (unsigned j = 0; j < n; j++)
+			stage->groups[count++] = &staged->groups[j];
+	}
+	return blazei_commit(replica, now_ns, stage->groups, count, ret_txn);
+}

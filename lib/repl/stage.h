@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A transaction in the making: what it has seen, and what it will write.
+ *
+ * WHY    A transaction takes time, and meanwhile others write. So the first time that it touches a
+ *        record, to read or to write, it copies what a reader sees of it, with the stamps. From
+ *        then on it decides and reads against this copy and its own writes alone: E and the value
+ *        named as seen are those of the first touch, reads repeat, and what came in between is a
+ *        concurrent write, which merging settles like any other. Therefore a commit cannot fail
+ *        because of others. (Rejected: to validate at commit and fail. On a replica a write of
+ *        another node may arrive a moment before the commit or after it; only the first would
+ *        fail.)
+ *
+ * STATES of a record: as at first touch (alive in its life, or dead), then
+ *            alive in the first life -> dead -> alive in the next life -> dead -> ...
+ *        The next life is the same one however often this happens, and what was written to it is
+ *        forgotten with a delete: nobody else ever sees it. Writes to the first life stay: should a
+ *        server keep the record alive in it, they hold.
+ *
+ * INVARIANTS
+ *   I1   Each register has at most one op: its final value. One that a plain update brought back to
+ *        what it was at first touch has none.
+ *   I2   The existence of a record is written at most once, as it is in the end: not at all where
+ *        a record that was not there is not there again.
+ *   I3   A write that fails leaves the transaction as it was, but for the first touch.
+ *   I4   What is staged takes at most BLAZEI_STAGE_BYTES_MAX of memory, and is never longer than a
+ *        transaction may be, as far as can be told before its commit.
+ *
+ * CONCURRENCY None of its own: the caller holds the replica's lock. */
+#ifndef BLAZEI_STAGE_H
+#define BLAZEI_STAGE_H
+
+#include "lib/repl/replica.h"
+
+#define BLAZEI_STAGE_BYTES_MAX (UINT64_C(256) << 20)
+
+struct blazei_stage;
+
+int blazei_stage_new(struct blazei_stage **ret_stage);
+void blazei_stage_free(struct blazei_stage *stage);
+/* Forgets everything, and keeps a little memory for the next transaction. */
+void blazei_stage_clear(struct blazei_stage *stage);
+
+/* Stages one write: the errors of blazei_replica_write, and -EMSGSIZE the transaction would be
+ * longer than 16 MiB, or take too much memory. */
+int blazei_stage_write(struct blazei_replica *replica, struct blazei_stage *stage,
+                       const struct blazei_write *write);
+
+/* As blazei_replica_get and _fetch, with the staged writes; also -EMSGSIZE. */
+int blazei_stage_get(struct blazei_replica *replica, struct blazei_stage *stage,
+                     const struct blaze_id *id, struct blaze_record **ret_record);
+int blazei_stage_fetch(struct blazei_replica *replica, struct blazei_stage *stage,
+                       const struct blaze_id *id, void *ret_value, size_t cap);
+
+/* Commits what is staged as one transaction at realtime now_ns; the caller clears or frees the
+ * stage. *ret_txn as in blazei_replica_write. -EMSGSIZE; -ENOMEM; both leave the replica as it was.
+ */
+int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
+                          struct blazei_stage *stage, struct blazei_txn_view *ret_txn);
+
+#endif

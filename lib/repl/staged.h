@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a transaction in the making, shared by stage.c, which keeps the records, and
+ * stage_write.c, which decides and lists what is written of one of them.
+ *
+ * LAYOUT Everything lies in an arena that is freed as a whole. A record has two lists of ops, one
+ *        for the life in which it was found and one for the next; each has a spare of its own, in
+ *        which the list that a write makes of it is built. */
+#ifndef BLAZEI_STAGED_H
+#define BLAZEI_STAGED_H
+
+#include "lib/repl/arena.h"
+#include "lib/repl/core.h"
+#include "lib/repl/stage.h"
+
+/* The two lives. */
+enum {
+	BLAZEI_FIRST,
+	BLAZEI_NEXT,
+	BLAZEI_LIVES
+};
+
+/* The ops on one life. */
+struct blazei_op_list {
+	struct blazei_write_op *ops; /* ascending by name */
+	uint32_t count;
+	uint32_t max;
+};
+
+/* What writes change of a record. */
+struct blazei_draft {
+	struct blazei_op_list lists[BLAZEI_LIVES];
+	uint8_t life; /* BLAZEI_FIRST or BLAZEI_NEXT; of a dead one of no meaning */
+	bool alive;
+	bool affirmed; /* was written in its first life: a server says so */
+	bool measured; /* the two that follow are known */
+	int64_t fields;
+	int64_t bytes; /* of names and values */
+	size_t encoded;
+};
+
+struct blazei_staged {
+	struct blaze_id id;
+	uint64_t hash;
+	const struct blazei_row *base; /* a copy of what can be seen; NULL: there was no row */
+	uint32_t next_life;            /* 0: there is none left */
+	struct blazei_draft now;
+	struct blazei_op_list spares[BLAZEI_LIVES];
+	struct blazei_write_group groups[BLAZEI_LIVES]; /* made from the draft where it counts */
+};
+
+struct blazei_stage {
+	struct blazei_arena arena;
+	struct blazei_staged **list; /* in the order of first touch, after the commit by id */
+	uint32_t *slots;             /* index in the list + 1; 0 is free */
+	struct blazei_write_group **groups;
+	uint32_t mask;
+	uint32_t count;
+	uint32_t groups_max;
+	size_t encoded; /* the groups of all records */
+};
+
+/* stage.c: the record, which is copied from the replica where the transaction did not touch it
+ * before. 0, -EMSGSIZE, -ENOMEM. */
+int blazei_stage_touch(struct blazei_replica *replica, struct blazei_stage *stage,
+                       const struct blaze_id *id, struct blazei_staged **ret_staged);
+
+/* stage_write.c: the entry of the first life that an op of this name sees, or NULL. */
+const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
+                                              const struct blazei_staged *staged, const void *name,
+                                              size_t name_len);
+/* The op on a name in the record's present life, or NULL. */
+const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *staged, const void *name,
+                                               size_t name_len);
+/* Describes what is to be encoded of a record in its present state in ret_groups, which ascend by
+ * life. Returns how many. */
+unsigned blazei_staged_groups(const struct blazei_replica *replica,
+                              const struct blazei_staged *staged, const struct blazei_draft *draft,
+                              struct blazei_write_group ret_groups[BLAZEI_LIVES]);
+
+#endif
