@@ -4,6 +4,7 @@
 #define BLAZE_BLAZE_H
 
 #include <blaze/base.h>
+#include <blaze/conflicts.h>
 #include <blaze/db.h>
 #include <blaze/record.h>
 #include <blaze/ring.h>

@@ -73,6 +73,7 @@ struct blaze_db_stats {
 	uint64_t memory_bytes; /* held by records, tombstones included */
 	uint32_t quarantined;  /* origins with two histories: nothing more of them is merged */
 	uint32_t stalled;      /* origins whose clock is ahead or that wait for a halted one */
+	uint64_t conflicts_dropped; /* that the conflict log no longer has: blaze_db_conflicts(3) */
 };
 #define BLAZE_DB_STATS_INIT                                                                        \
 	{                                                                                          \

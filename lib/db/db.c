@@ -103,7 +103,10 @@ static int replica_open(struct blaze_db *db)
 	if (error != 0)
 		return error;
 	options.self = db->self;
-	return blazei_replica_new(&options, &db->replica);
+	error = blazei_replica_new(&options, &db->replica);
+	if (error == 0)
+		blazei_db_listen(db);
+	return error;
 }
 
 static void db_free(struct blaze_db *db)
@@ -113,6 +116,7 @@ static void db_free(struct blaze_db *db)
 	pthread_mutex_destroy(&db->poll_lock);
 	if (db->replica != NULL)
 		blazei_replica_free(db->replica);
+	blazei_conflict_log_fini(&db->conflicts);
 	free(db->out);
 	free(db);
 }
@@ -220,6 +224,7 @@ int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats)
 		return -EINVAL;
 	pthread_mutex_lock(&db->lock);
 	blazei_replica_stats(db->replica, &stats);
+	stats.conflicts_dropped = db->conflicts.last - db->conflicts.count;
 	pthread_mutex_unlock(&db->lock);
 	/* Relaxed: counters of their own. */
 	stats.catch_ups = atomic_load_explicit(&db->catch_ups, memory_order_relaxed);

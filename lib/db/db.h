@@ -32,6 +32,7 @@
 
 #include "lib/db/answer.h"
 #include "lib/db/census.h"
+#include "lib/db/conflicts.h"
 #include "lib/db/pull.h"
 
 #define BLAZEI_DB_NAME_MAX 61u
@@ -56,6 +57,7 @@ struct blaze_db {
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
 	struct blazei_replica *replica;
+	struct blazei_conflict_log conflicts;
 	struct blazei_board_description text;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
@@ -76,6 +78,17 @@ int blazei_db_usable(const struct blaze_db *db);
 /* The same, and -EDEADLK inside a visitor of this database. */
 int blazei_db_writable(const struct blaze_db *db);
 bool blazei_db_visiting(const struct blaze_db *db);
+
+/* read.c: around each call of a visitor. The struct lives on the stack of the caller. */
+struct blazei_visit {
+	const struct blaze_db *db;
+	struct blazei_visit *outer;
+};
+void blazei_visit_begin(struct blazei_visit *visit, const struct blaze_db *db);
+void blazei_visit_end(const struct blazei_visit *visit);
+
+/* sink.c: has the replica tell of what happens in it. */
+void blazei_db_listen(struct blaze_db *db);
 
 /* The polling side's lock, ahead of the service thread. */
 void blazei_db_poll_lock(struct blaze_db *db);

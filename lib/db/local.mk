@@ -7,6 +7,9 @@ libblazeshm_la_SOURCES += \
 	lib/db/board.h \
 	lib/db/census.c \
 	lib/db/census.h \
+	lib/db/conflict_log.c \
+	lib/db/conflicts.c \
+	lib/db/conflicts.h \
 	lib/db/db.c \
 	lib/db/db.h \
 	lib/db/lag.c \
@@ -15,5 +18,6 @@ libblazeshm_la_SOURCES += \
 	lib/db/read.c \
 	lib/db/service.c \
 	lib/db/service.h \
+	lib/db/sink.c \
 	lib/db/turn.c \
 	lib/db/write.c

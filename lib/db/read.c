@@ -13,12 +13,7 @@
 
 #define BATCH_MAX 128u
 
-struct visit {
-	const struct blaze_db *db;
-	struct visit *outer;
-};
-
-static __thread struct visit *visits;
+static __thread struct blazei_visit *visits;
 
 struct scan {
 	struct blaze_db *db;
@@ -33,11 +28,22 @@ struct scan {
 
 bool blazei_db_visiting(const struct blaze_db *db)
 {
-	for (const struct visit *visit = visits; visit != NULL; visit = visit->outer) {
+	for (const struct blazei_visit *visit = visits; visit != NULL; visit = visit->outer) {
 		if (visit->db == db)
 			return true;
 	}
 	return false;
+}
+
+void blazei_visit_begin(struct blazei_visit *visit, const struct blaze_db *db)
+{
+	*visit = (struct blazei_visit){ .db = db, .outer = visits };
+	visits = visit;
+}
+
+void blazei_visit_end(const struct blazei_visit *visit)
+{
+	visits = visit->outer;
 }
 
 int blaze_db_get(struct blaze_db *db, const struct blaze_id *id, struct blaze_record **ret_record)
@@ -138,10 +144,10 @@ static int scan_fill(struct scan *scan, uint64_t limit)
 /* Visits and frees the batch. Returns what the last visitor returned. */
 static int scan_visit(struct scan *scan, blaze_scan_visitor visitor, void *arg, int *visited)
 {
-	struct visit visit = { .db = scan->db, .outer = visits };
+	struct blazei_visit visit;
 	int result = 0;
 
-	visits = &visit;
+	blazei_visit_begin(&visit, scan->db);
 	for (unsigned i = 0; i < scan->count; i++) {
 		if (result == 0) {
 			result = visitor(arg, &scan->ids[i], scan->records[i]);
@@ -150,7 +156,7 @@ static int scan_visit(struct scan *scan, blaze_scan_visitor visitor, void *arg, 
 		}
 		blaze_record_free(scan->records[i]);
 	}
-	visits = visit.outer;
+	blazei_visit_end(&visit);
 	scan->count = 0;
 	return result;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The examples of the manual: what a page shows is the text of one of these (tests/tools), and each
 # is a test that must end with 0. They are linked with the library as programs are.
-manual_examples = man/examples/db man/examples/first man/examples/id \
+manual_examples = man/examples/conflicts man/examples/db man/examples/first man/examples/id \
 	man/examples/record man/examples/ring man/examples/topology
 check_PROGRAMS += $(manual_examples)
 TESTS += $(manual_examples)
@@ -17,3 +17,5 @@ man_examples_db_SOURCES = man/examples/db.c
 man_examples_db_LDADD = libblazeshm.la
 man_examples_topology_SOURCES = man/examples/topology.c
 man_examples_topology_LDADD = libblazeshm.la
+man_examples_conflicts_SOURCES = man/examples/conflicts.c
+man_examples_conflicts_LDADD = libblazeshm.la

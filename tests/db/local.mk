@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-db_tests = tests/db/soak_db tests/db/test_board tests/db/test_crash tests/db/test_facade \
+db_tests = tests/db/soak_db tests/db/test_board tests/db/test_conflicts tests/db/test_crash tests/db/test_facade \
 	tests/db/test_hostile tests/db/test_step
 check_PROGRAMS += $(db_tests)
 TESTS += $(db_tests)
@@ -9,3 +9,4 @@ tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
 tests_db_test_facade_SOURCES = tests/db/test_facade.c tests/db/node.h
 tests_db_test_hostile_SOURCES = tests/db/test_hostile.c tests/db/node.h
 tests_db_test_step_SOURCES = tests/db/test_step.c tests/db/node.h
+tests_db_test_conflicts_SOURCES = tests/db/test_conflicts.c tests/db/node.h
