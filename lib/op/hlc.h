@@ -17,6 +17,7 @@
 
 #define BLAZEI_HLC_COUNTER_MASK UINT64_C(0xffff)
 #define BLAZEI_HLC_AHEAD_NS     (120 * BLAZEI_NS_PER_S)
+#define BLAZEI_HLC_FLOOR_MAX    (UINT64_MAX / 2) /* the year 2262: more is no clock's doing */
 
 struct blazei_hlc {
 	uint64_t last; /* the highest H issued or seen */

@@ -11,6 +11,7 @@
  *        park.c     transactions that came too early
  *        history.c  the transactions merged last
  *        halt.c     origins of which nothing is merged at present
+ *        restart.c  back from a store, and under another name; identity.c: which
  *        state.c    catch-up by state
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
@@ -142,6 +143,9 @@ struct blazei_replica {
 	unsigned quarantined;     /* of these */
 	unsigned clock_halted;    /* likewise */
 	bool clock_behind;        /* and most of them are: told */
+	bool replaying;           /* own transactions are merged too */
+	bool displaced;           /* the own origin was written to elsewhere: told */
+	uint64_t began_hlc;       /* what this incarnation writes is above */
 	struct blazei_buffer txn; /* the last one encoded */
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
@@ -162,6 +166,15 @@ uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct bla
 int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin);
 /* Notes that the next local write depends on this origin. */
 void blazei_vector_advanced(struct blazei_vector *vector, unsigned index);
+/* A local write has told all that: the next one depends on nothing more. */
+static inline void blazei_vector_told(struct blazei_vector *vector)
+{
+	for (unsigned i = 0; i < vector->advanced_count; i++)
+		vector->writers[vector->advanced[i]].advanced = false;
+	vector->advanced_count = 0;
+}
+/* A new origin that has that index becomes self, and self gets the index. */
+void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index);
 
 /* write.c ------------------------------------------------------------------------------------ */
 
@@ -240,6 +253,14 @@ void blazei_halt_cause(struct blazei_replica *replica, unsigned writer,
 /* One that was halted, and is not quarantined, goes on: its seq is merged. */
 void blazei_resume(struct blazei_replica *replica, unsigned writer);
 
+/* restart.c ---------------------------------------------------------------------------------- */
+
+/* Something came under the own origin that was not written here. */
+void blazei_displace(struct blazei_replica *replica, uint64_t seq);
+/* An origin is heard for the first time: tells where somebody else writes as this node, now. */
+void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, uint64_t seq,
+                       uint64_t hlc);
+
 /* replica.c ---------------------------------------------------------------------------------- */
 
 enum blazei_verdict {
@@ -249,6 +270,7 @@ enum blazei_verdict {
 	BLAZEI_COVERED, /* merged already */
 	BLAZEI_FORKED,  /* does not follow from what is merged */
 	BLAZEI_BARRED,  /* of a quarantined origin */
+	BLAZEI_STRANGE, /* of the own origin, and not written here */
 };
 
 /* What to do with a checked transaction; writer may be BLAZEI_ORIGIN_NONE. */

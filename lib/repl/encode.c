@@ -214,9 +214,8 @@ int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,
 	blazei_history_append(&replica->history, vector, header);
 	vector->writers[0].seq = header->seq;
 	vector->writers[0].chain = header->chain;
-	for (unsigned i = 0; i < vector->advanced_count; i++)
-		vector->writers[vector->advanced[i]].advanced = false;
-	vector->advanced_count = 0;
+	vector->writers[0].hlc = header->hlc;
+	blazei_vector_told(vector);
 	blazei_hlc_observe(&replica->clock, header->hlc);
 	*ret_txn = (struct blazei_txn_view){ header, header->bytes };
 	return 0;

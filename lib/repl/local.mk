@@ -10,6 +10,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/history.c \
 	lib/repl/history.h \
 	lib/repl/halt.c \
+	lib/repl/identity.c \
+	lib/repl/identity.h \
 	lib/repl/merge.c \
 	lib/repl/names.c \
 	lib/repl/order.c \
@@ -17,6 +19,7 @@ libblazeshm_la_SOURCES += \
 	lib/repl/read.c \
 	lib/repl/replica.c \
 	lib/repl/replica.h \
+	lib/repl/restart.c \
 	lib/repl/slab.c \
 	lib/repl/slab.h \
 	lib/repl/stage.c \

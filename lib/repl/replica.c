@@ -24,12 +24,15 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	struct blazei_replica *replica;
 	int rc = -ENOMEM;
 
-	if (!options || options->policy == BLAZE_POLICY_DEFAULT)
+	if (!options || options->policy == BLAZE_POLICY_DEFAULT ||
+	    options->hlc_floor > BLAZEI_HLC_FLOOR_MAX)
 		return -EINVAL;
 	replica = calloc(1, sizeof(*replica));
 	if (!replica)
 		return -ENOMEM;
 	replica->policy = options->policy;
+	replica->clock.last = options->hlc_floor;
+	replica->began_hlc = options->hlc_floor;
 	replica->txn.max = BLAZEI_TXN_BYTES_MAX;
 	blazei_history_init(&replica->history, options->history_bytes);
 	replica->ops = calloc(OPS_MIN, sizeof(*replica->ops));
@@ -114,8 +117,11 @@ enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t 
 
 	if (writer != BLAZEI_ORIGIN_NONE)
 		known = &replica->vector.writers[writer];
-	if (writer == 0)
-		return BLAZEI_COVERED;
+	if (writer == 0 && !replica->replaying)
+		return header->seq < known->seq ||
+		                       (header->seq == known->seq && header->chain == known->chain)
+		               ? BLAZEI_COVERED
+		               : BLAZEI_STRANGE;
 	if (header->seq <= known->seq) {
 		if (header->seq == known->seq && known->chain_known &&
 		    header->chain != known->chain)
@@ -148,7 +154,10 @@ int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header 
 	known->chain_known = true;
 	if (blazei_unlikely(known->halted))
 		blazei_resume(replica, writer);
-	blazei_vector_advanced(&replica->vector, writer);
+	if (blazei_unlikely(writer == 0))
+		blazei_vector_told(&replica->vector);
+	else
+		blazei_vector_advanced(&replica->vector, writer);
 	blazei_hlc_observe(&replica->clock, header->hlc);
 	replica->applied++;
 	replica->applied_updates += (uint64_t)updates;
@@ -180,6 +189,11 @@ static int set_aside(struct blazei_replica *replica, uint64_t now_ns,
 			blazei_quarantine(replica, writer, header->seq);
 		return 0;
 	}
+	if (verdict == BLAZEI_STRANGE) {
+		replica->refused++;
+		blazei_displace(replica, header->seq);
+		return 0;
+	}
 	if (verdict == BLAZEI_AHEAD)
 		blazei_halt_clock(replica, now_ns, writer, header->seq);
 	else if (replica->halted > 0)
@@ -205,8 +219,11 @@ static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
 		replica->duplicates++;
 		return 0;
 	}
-	if (writer == BLAZEI_ORIGIN_NONE && verdict != BLAZEI_FORKED)
+	if (writer == BLAZEI_ORIGIN_NONE && verdict != BLAZEI_FORKED) {
 		writer = blazei_vector_intern(&replica->vector, blazei_txn_origins(header));
+		if (writer >= 0)
+			blazei_node_twice(replica, (unsigned)writer, header->seq, header->hlc);
+	}
 	if (writer == -ENOMEM)
 		return writer;
 	if (writer < 0) {

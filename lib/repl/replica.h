@@ -24,12 +24,21 @@ struct blazei_vector_entry {
 	uint64_t seq;
 };
 
+/* The same with what a store keeps of it. */
+struct blazei_vector_detail {
+	struct blazei_vector_entry entry;
+	uint64_t chain; /* of number seq; 0: not known */
+	uint64_t hlc;   /* likewise */
+};
+
 struct blazei_replica_options {
 	struct blazei_origin self;
 	enum blaze_policy policy; /* not DEFAULT */
 	uint64_t hash_seed;       /* secret and random, so that no peer can aim ids at one place of
 	                           * the index; any value will do in tests */
-	uint64_t history_bytes;   /* of transactions kept for those who missed them; 0: none */
+	uint64_t hlc_floor;     /* the high water that a store kept: nothing is written at or below
+	                           * it; for a new incarnation the present, where that is more */
+	uint64_t history_bytes; /* of transactions kept for those who missed them; 0: none */
 };
 
 int blazei_replica_new(const struct blazei_replica_options *options,
@@ -82,9 +91,35 @@ int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
 int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
                            const struct blazei_txn_view *txns, unsigned count);
 
+/* Back from a store (restart.c) ----------------------------------------------------------------
+ *
+ * A new replica first gets a vector by restore, then state by blazei_replica_state_merge at now_ns
+ * UINT64_MAX, then the log of what was merged after that by replay; each may be left out. */
+
+/* Takes a vector, the own origin's entry among it. 0, -ENOMEM, -E2BIG too many origins. */
+int blazei_replica_restore(struct blazei_replica *replica,
+                           const struct blazei_vector_detail *details, unsigned count);
+/* As receive, for what was merged or written here before: own transactions too, whatever the clock.
+ * They are not counted as applied. */
+int blazei_replica_replay(struct blazei_replica *replica, const struct blazei_txn_view *txns,
+                          unsigned count);
+/* What a store keeps: an entry of the vector, and the highest H written or seen. */
+void blazei_replica_vector_detail(const struct blazei_replica *replica, unsigned index,
+                                  struct blazei_vector_detail *ret_detail);
+uint64_t blazei_replica_hlc(const struct blazei_replica *replica);
+
+/* Whether something came under the own origin that was not written here (event ORIGIN_DISPLACED).
+ * What is written on is refused by whoever holds the other: renew before the next write. */
+bool blazei_replica_displaced(const struct blazei_replica *replica);
+/* Goes on under another origin, never used before; what was written stays under the old one, whose
+ * index changes from 0 to another. Takes time in proportion to the records. 0; -EEXIST the origin
+ * is known; -ENOMEM, -E2BIG. */
+int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
+                         const struct blazei_origin *self);
+
 /* Version vectors --------------------------------------------------------------------------- */
 
-/* The vector's entries are numbered 0 (self) to count - 1 and never move. */
+/* The vector's entries are numbered 0 (self) to count - 1 and never move, but by renew. */
 unsigned blazei_replica_vector_count(const struct blazei_replica *replica);
 void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned index,
                                  struct blazei_vector_entry *ret_entry);

@@ -120,6 +120,21 @@ void blazei_vector_advanced(struct blazei_vector *vector, unsigned index)
 	vector->advanced[vector->advanced_count++] = (uint16_t)index;
 }
 
+void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index)
+{
+	unsigned self_slot = slot_of(vector, &vector->origins[0]);
+	unsigned slot = slot_of(vector, &vector->origins[index]);
+	struct blazei_origin origin = vector->origins[index];
+	struct blazei_writer writer = vector->writers[index];
+
+	vector->origins[index] = vector->origins[0];
+	vector->writers[index] = vector->writers[0];
+	vector->origins[0] = origin;
+	vector->writers[0] = writer;
+	vector->slots[slot] = 1;
+	vector->slots[self_slot] = (uint16_t)(index + 1);
+}
+
 /* The public side ---------------------------------------------------------------------------- */
 
 unsigned blazei_replica_vector_count(const struct blazei_replica *replica)

@@ -10,6 +10,10 @@ tests_repl_test_quarantine_SOURCES = tests/repl/events.h tests/repl/harness.h \
 	tests/repl/test_quarantine.c
 tests_repl_test_clock_SOURCES = tests/repl/events.h tests/repl/harness.h \
 	tests/repl/test_clock.c
+check_PROGRAMS += tests/repl/test_restart
+TESTS += tests/repl/test_restart
+tests_repl_test_restart_SOURCES = tests/repl/events.h tests/repl/harness.h \
+	tests/repl/test_restart.c
 check_PROGRAMS += tests/repl/test_hostile
 TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c

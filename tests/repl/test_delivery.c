@@ -88,7 +88,7 @@ START_TEST(own_identity_from_elsewhere_is_never_applied)
 	node_insert(&twin, 7, "{\"x\":1}");
 	ck_assert_int_eq(node_give(&twin, &a, 1), 0);
 	node_expect(&a, 7, NULL);
-	ck_assert_uint_eq(node_stats(&a).duplicates, 1);
+	ck_assert_uint_eq(node_stats(&a).refused, 1);
 	node_close(&twin);
 }
 END_TEST
