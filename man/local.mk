@@ -10,6 +10,7 @@ dist_man_MANS += \
 	man/blaze_record.3 \
 	man/blaze_ring_attach.3 \
 	man/blaze_topology.3 \
+	man/blaze_txn.3 \
 	man/blazeshm.7
 
 install_data_hooks += install-manual-links

@@ -9,5 +9,6 @@
 #include <blaze/record.h>
 #include <blaze/ring.h>
 #include <blaze/topology.h>
+#include <blaze/txn.h>
 
 #endif

@@ -88,7 +88,8 @@ BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
                                const struct blaze_db_options *options, struct blaze_db **ret_db);
 
 /* Closes; frees db unless it fails: -EBUSY while it is registered in a topology that lives on
- * (blaze_topology_free and blaze_topology_unregister end that), -EDEADLK inside a scan visitor. */
+ * (blaze_topology_free and blaze_topology_unregister end that) or has a transaction under way,
+ * -EDEADLK inside a scan visitor. */
 BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
 
 /* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark

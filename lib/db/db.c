@@ -114,6 +114,7 @@ static void db_free(struct blaze_db *db)
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
 	pthread_mutex_destroy(&db->poll_lock);
+	blazei_txn_spare_free(db);
 	if (db->replica != NULL)
 		blazei_replica_free(db->replica);
 	blazei_conflict_log_fini(&db->conflicts);
@@ -205,6 +206,9 @@ int blaze_db_close(struct blaze_db *db)
 		return error;
 	/* Acquire: pairs with the release in blazei_db_leave, so that all it did is done. */
 	if (atomic_load_explicit(&db->registered, memory_order_acquire))
+		return -EBUSY;
+	/* Acquire: pairs with the release in txn_end. */
+	if (atomic_load_explicit(&db->txns, memory_order_acquire) != 0)
 		return -EBUSY;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		blazei_service_remove(db);

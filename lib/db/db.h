@@ -37,6 +37,8 @@
 
 #define BLAZEI_DB_NAME_MAX 61u
 
+struct blaze_txn;
+
 struct blaze_db {
 	uint32_t fork_generation;
 	uint32_t flags;
@@ -50,6 +52,8 @@ struct blaze_db {
 	_Atomic uint64_t laps;
 	_Atomic uint64_t catch_ups;
 	struct blaze_db *next_remains; /* in a forked child, see db.c */
+	atomic_uint txns;              /* that are under way */
+	_Atomic(struct blaze_txn *) spare_txn;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
 	unsigned char *out; /* the transaction that is being published */
@@ -89,6 +93,14 @@ void blazei_visit_end(const struct blazei_visit *visit);
 
 /* sink.c: has the replica tell of what happens in it. */
 void blazei_db_listen(struct blaze_db *db);
+
+/* write.c: commits one write, or, where that is NULL, a transaction, and publishes it. */
+struct blazei_write;
+struct blazei_writeset;
+int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
+                     struct blazei_writeset *writeset);
+/* txn.c: frees what the last transaction left. */
+void blazei_txn_spare_free(struct blaze_db *db);
 
 /* The polling side's lock, ahead of the service thread. */
 void blazei_db_poll_lock(struct blaze_db *db);

@@ -20,4 +20,5 @@ libblazeshm_la_SOURCES += \
 	lib/db/service.h \
 	lib/db/sink.c \
 	lib/db/turn.c \
+	lib/db/txn.c \
 	lib/db/write.c

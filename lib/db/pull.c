@@ -243,21 +243,25 @@ static int piece_take(struct blaze_db *db, const void *data, size_t len)
 	return pull->have == pull->body->len ? body_take(db) : 0;
 }
 
-/* Merges the next body of what has come whole, the vector last. 0 or the replica's error. */
-static int body_merge(struct blaze_db *db)
+/* Merges what has come whole, the vector last, in one step: a transaction may lie in several
+ * bodies, and no reader may see half of it. 0 or the replica's error. */
+static int bodies_merge(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
 	struct blazei_vector_entry *entries = (void *)pull->body->words;
 	unsigned count = (unsigned)(pull->body->len / sizeof(*entries));
 	uint64_t now_ns = blazei_realtime_ns();
 	uint64_t raised = 0;
-	int result;
+	int result = 0;
 
 	pthread_mutex_lock(&db->lock);
-	if (pull->first != NULL) {
+	while (pull->first != NULL && result == 0) {
 		result = blazei_replica_state_merge(db->replica, now_ns, pull->first->words,
 		                                    pull->first->len);
-	} else {
+		if (result == 0)
+			state_pop(pull);
+	}
+	if (result == 0) {
 		raised = raise_count(db, entries, count);
 		result = blazei_replica_vector_raise(db->replica, now_ns, entries, count);
 		blazei_db_show_vector(db);
@@ -265,10 +269,6 @@ static int body_merge(struct blaze_db *db)
 	pthread_mutex_unlock(&db->lock);
 	if (result < 0)
 		return result;
-	if (pull->first != NULL) {
-		state_pop(pull);
-		return 0;
-	}
 	pull->done = true;
 	pull->raised = raised + (uint64_t)result;
 	db->advanced += pull->raised;
@@ -282,8 +282,8 @@ void blazei_pull_stop(struct blaze_db *db)
 	if (!pull->active)
 		return;
 	/* What is merged in part already must not stay so (I1). */
-	while (pull->whole && !pull->done && body_merge(db) == 0)
-		;
+	if (pull->whole && !pull->done)
+		(void)bodies_merge(db);
 	if (pull->link != NULL)
 		pull->link->ops->close(pull->link);
 	blazei_pull_reap(&db->text);
@@ -341,7 +341,7 @@ static void fail(struct blaze_db *db, uint64_t now_ns, int error)
  * again: given up half-way it would break I1. */
 static unsigned whole_step(struct blaze_db *db, uint64_t now_ns)
 {
-	int error = body_merge(db);
+	int error = bodies_merge(db);
 
 	if (error == -ENOMEM)
 		return BLAZEI_TURN_NAP;

@@ -16,7 +16,7 @@
  * INVARIANTS
  *   I1  Nothing is merged before all has come. A part that stayed of an attempt that failed would
  *       be in no vector, so nobody would know that others lack it; and once its writers are dead,
- *       replicas would differ for good.
+ *       replicas would differ for good. Then it is merged in one step: no reader sees a part.
  *
  * LAYOUT of a message in the ring: struct blazei_piece, then at most BLAZEI_PIECE_MAX bytes.
  *        Pieces of one body come in order; a body is a state chunk or, last, the noted vector, its

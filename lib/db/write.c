@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local writes: from the caller's record to the replica, the lane and the board.
+/* Local writes: from the caller's record or transaction to the replica, the lane and the board.
  *
  * WHY    Two locks: write_lock from the commit to the publication, which keeps the lane in the
  *        order of seq, and within it `lock` for the commit alone. A full lane makes a writer wait
@@ -12,6 +12,8 @@
 #include "lib/db/db.h"
 
 #include <stdlib.h>
+
+#include "lib/repl/writeset.h"
 
 /* Makes room for a transaction of len bytes; write_lock is held. */
 static bool out_reserve(struct blaze_db *db, size_t len)
@@ -49,8 +51,8 @@ static void publish(struct blaze_db *db, size_t len, bool copied, uint64_t seq)
 	link->ops->wake(link);
 }
 
-/* Commits one write. */
-static int commit(struct blaze_db *db, const struct blazei_write *write)
+int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
+                     struct blazei_writeset *writeset)
 {
 	struct blazei_vector_entry self = { .seq = 0 };
 	struct blazei_txn_view txn = { .len = 0 };
@@ -61,9 +63,12 @@ static int commit(struct blaze_db *db, const struct blazei_write *write)
 		return error;
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
-	error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
+	if (write != NULL)
+		error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
+	else
+		error = blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, &txn);
 	if (error == 0 && txn.len > 0 && db->link != NULL) {
-		copied = out_reserve(db, txn.len);
+		copied = txn.len <= db->link->max_bytes && out_reserve(db, txn.len);
 		if (copied)
 			memcpy(db->out, txn.data, txn.len);
 		blazei_replica_vector_entry(db->replica, 0, &self);
@@ -93,7 +98,7 @@ int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, stru
 		error = blaze_id_new(&id);
 	if (error != 0)
 		return error;
-	error = commit(db, &write);
+	error = blazei_db_commit(db, &write, NULL);
 	if (error == 0 && ret_id != NULL)
 		*ret_id = id;
 	return error;
@@ -106,7 +111,7 @@ int blaze_db_insert_with_id(struct blaze_db *db, const struct blaze_id *id,
 		                            .id = id,
 		                            .record = record };
 
-	return id == NULL || record == NULL ? -EINVAL : commit(db, &write);
+	return id == NULL || record == NULL ? -EINVAL : blazei_db_commit(db, &write, NULL);
 }
 
 int blaze_db_update(struct blaze_db *db, const struct blaze_id *id,
@@ -116,7 +121,7 @@ int blaze_db_update(struct blaze_db *db, const struct blaze_id *id,
 		                            .id = id,
 		                            .record = patch };
 
-	return id == NULL || patch == NULL ? -EINVAL : commit(db, &write);
+	return id == NULL || patch == NULL ? -EINVAL : blazei_db_commit(db, &write, NULL);
 }
 
 int blaze_db_upsert(struct blaze_db *db, const struct blaze_id *id,
@@ -126,14 +131,14 @@ int blaze_db_upsert(struct blaze_db *db, const struct blaze_id *id,
 		                            .id = id,
 		                            .record = record };
 
-	return id == NULL || record == NULL ? -EINVAL : commit(db, &write);
+	return id == NULL || record == NULL ? -EINVAL : blazei_db_commit(db, &write, NULL);
 }
 
 int blaze_db_delete(struct blaze_db *db, const struct blaze_id *id)
 {
 	const struct blazei_write write = { .kind = BLAZEI_WRITE_DELETE, .id = id };
 
-	return id == NULL ? -EINVAL : commit(db, &write);
+	return id == NULL ? -EINVAL : blazei_db_commit(db, &write, NULL);
 }
 
 int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, const void *value, size_t len)
@@ -145,5 +150,5 @@ int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, const void *val
 		.len = len,
 	};
 
-	return id == NULL ? -EINVAL : commit(db, &write);
+	return id == NULL ? -EINVAL : blazei_db_commit(db, &write, NULL);
 }

@@ -3,7 +3,7 @@
  *
  *        replica.c  birth, death, counters, receive
  *        write.c    local writes: decide
- *        stage.c    transactions of several writes; stage_write.c: one of these
+ *        writeset.c transactions of several writes; writeset_write.c: one of these
  *        encode.c   the one encoder of local transactions, and their merge
  *        merge.c    a checked transaction into the table
  *        conflict.c what of it met a write that it did not know
@@ -101,7 +101,7 @@ struct blazei_write_op {
 	uint32_t body_len;
 	uint8_t name_len;
 	bool unset;
-	bool forced; /* in a stage: written even if it is what was seen */
+	bool forced; /* in a write set: written even if it is what was seen */
 };
 
 /* What a transaction writes of one life of one record. */

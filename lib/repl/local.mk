@@ -7,9 +7,9 @@ libblazeshm_la_SOURCES += \
 	lib/repl/effects.c \
 	lib/repl/effects.h \
 	lib/repl/encode.c \
+	lib/repl/halt.c \
 	lib/repl/history.c \
 	lib/repl/history.h \
-	lib/repl/halt.c \
 	lib/repl/identity.c \
 	lib/repl/identity.h \
 	lib/repl/merge.c \
@@ -22,12 +22,12 @@ libblazeshm_la_SOURCES += \
 	lib/repl/restart.c \
 	lib/repl/slab.c \
 	lib/repl/slab.h \
-	lib/repl/stage.c \
-	lib/repl/stage.h \
-	lib/repl/stage_write.c \
-	lib/repl/staged.h \
 	lib/repl/state.c \
 	lib/repl/table.c \
 	lib/repl/table.h \
 	lib/repl/vector.c \
-	lib/repl/write.c
+	lib/repl/write.c \
+	lib/repl/writeset.c \
+	lib/repl/writeset.h \
+	lib/repl/writeset_core.h \
+	lib/repl/writeset_write.c

@@ -19,7 +19,7 @@ TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c
 check_PROGRAMS += tests/repl/test_memory
 TESTS += tests/repl/test_memory
-tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/stage_help.h tests/repl/test_memory.c
+tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 check_PROGRAMS += tests/repl/test_effects
@@ -28,11 +28,11 @@ tests_repl_test_effects_SOURCES = tests/repl/harness.h tests/repl/test_effects.c
 check_PROGRAMS += tests/repl/test_history
 TESTS += tests/repl/test_history
 tests_repl_test_history_SOURCES = tests/repl/harness.h tests/repl/test_history.c
-check_PROGRAMS += tests/repl/test_stage
-TESTS += tests/repl/test_stage
-tests_repl_test_stage_SOURCES = tests/repl/harness.h tests/repl/stage_help.h \
-	tests/repl/test_stage.c
-check_PROGRAMS += tests/repl/test_stage_laws
-TESTS += tests/repl/test_stage_laws
-tests_repl_test_stage_laws_SOURCES = tests/repl/harness.h tests/repl/stage_help.h \
-	tests/repl/test_stage_laws.c
+check_PROGRAMS += tests/repl/test_writeset
+TESTS += tests/repl/test_writeset
+tests_repl_test_writeset_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h \
+	tests/repl/test_writeset.c
+check_PROGRAMS += tests/repl/test_writeset_laws
+TESTS += tests/repl/test_writeset_laws
+tests_repl_test_writeset_laws_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h \
+	tests/repl/test_writeset_laws.c

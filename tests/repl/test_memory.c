@@ -3,7 +3,7 @@
  * and goes through when it is tried again. malloc and its kin are wrapped by the linker. */
 #include <limits.h>
 
-#include "tests/repl/stage_help.h"
+#include "tests/repl/writeset_help.h"
 
 #define NEVER UINT_MAX
 
@@ -129,47 +129,47 @@ static int update_grown_as_server(struct node *node, const struct node *from)
 
 /* The writes of a transaction: records enough for its index to grow, long values, a record that is
  * read, deleted and inserted again. */
-static int txn_fill(struct blazei_replica *replica, struct blazei_stage *stage)
+static int txn_fill(struct blazei_replica *replica, struct blazei_writeset *writeset)
 {
 	static const char value[40000];
 	struct blaze_id id = id_of(7);
 	struct blazei_write write = { .kind = BLAZEI_WRITE_DELETE, .id = &id };
 	struct blaze_record *record;
-	int rc = blazei_stage_get(replica, stage, &id, &record);
+	int rc = blazei_writeset_get(replica, writeset, &id, &record);
 
 	if (rc == 0) {
 		blaze_record_free(record);
-		rc = blazei_stage_write(replica, stage, &write);
+		rc = blazei_writeset_write(replica, writeset, &write);
 	}
 	write.kind = BLAZEI_WRITE_INSERT;
 	write.record = wide;
 	if (rc == 0)
-		rc = blazei_stage_write(replica, stage, &write);
+		rc = blazei_writeset_write(replica, writeset, &write);
 	write.kind = BLAZEI_WRITE_PUT;
 	write.record = NULL;
 	write.value = value;
 	write.len = 20;
 	for (unsigned i = 0; i < 40 && rc == 0; i++) {
 		id = id_of(100 + i);
-		rc = blazei_stage_write(replica, stage, &write);
+		rc = blazei_writeset_write(replica, writeset, &write);
 	}
 	write.len = sizeof(value);
-	return rc < 0 ? rc : blazei_stage_write(replica, stage, &write);
+	return rc < 0 ? rc : blazei_writeset_write(replica, writeset, &write);
 }
 
 static int txn_whole(struct node *node, const struct node *from)
 {
 	struct blazei_txn_view txn;
-	struct blazei_stage *stage;
-	int rc = blazei_stage_new(&stage);
+	struct blazei_writeset *writeset;
+	int rc = blazei_writeset_new(&writeset);
 
 	(void)from;
 	if (rc < 0)
 		return rc;
-	rc = txn_fill(node->replica, stage);
+	rc = txn_fill(node->replica, writeset);
 	if (rc == 0)
-		rc = blazei_replica_commit(node->replica, NOW, stage, &txn);
-	blazei_stage_free(stage);
+		rc = blazei_replica_commit(node->replica, NOW, writeset, &txn);
+	blazei_writeset_free(writeset);
 	return rc;
 }
 
@@ -258,7 +258,7 @@ START_TEST(staged_write_without_memory_leaves_the_transaction)
 			ck_assert_int_eq(txn_upsert(&txn, 10 + i, "{\"x\":1}"), 0);
 		ck_assert_int_eq(txn_put(&txn, 50, (char[31000]){ 0 }, 31000), 0);
 		allocations_left = n;
-		rc = blazei_stage_write(node.replica, txn.stage, &write);
+		rc = blazei_writeset_write(node.replica, txn.writeset, &write);
 		allocations_left = NEVER;
 		failures += rc < 0;
 		if (rc < 0)

@@ -22,39 +22,39 @@
  *   I2   The existence of a record is written at most once, as it is in the end: not at all where
  *        a record that was not there is not there again.
  *   I3   A write that fails leaves the transaction as it was, but for the first touch.
- *   I4   What is staged takes at most BLAZEI_STAGE_BYTES_MAX of memory, and is never longer than a
- *        transaction may be, as far as can be told before its commit.
+ *   I4   What is staged takes at most BLAZEI_WRITESET_BYTES_MAX of memory, and is never longer than
+ *        a transaction may be, as far as can be told before its commit.
  *
  * CONCURRENCY None of its own: the caller holds the replica's lock. */
-#ifndef BLAZEI_STAGE_H
-#define BLAZEI_STAGE_H
+#ifndef BLAZEI_WRITESET_H
+#define BLAZEI_WRITESET_H
 
 #include "lib/repl/replica.h"
 
-#define BLAZEI_STAGE_BYTES_MAX (UINT64_C(256) << 20)
+#define BLAZEI_WRITESET_BYTES_MAX (UINT64_C(256) << 20)
 
-struct blazei_stage;
+struct blazei_writeset;
 
-int blazei_stage_new(struct blazei_stage **ret_stage);
-void blazei_stage_free(struct blazei_stage *stage);
+int blazei_writeset_new(struct blazei_writeset **ret_writeset);
+void blazei_writeset_free(struct blazei_writeset *writeset);
 /* Forgets everything, and keeps a little memory for the next transaction. */
-void blazei_stage_clear(struct blazei_stage *stage);
+void blazei_writeset_clear(struct blazei_writeset *writeset);
 
 /* Stages one write: the errors of blazei_replica_write, and -EMSGSIZE the transaction would be
  * longer than 16 MiB, or take too much memory. */
-int blazei_stage_write(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blazei_write *write);
+int blazei_writeset_write(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blazei_write *write);
 
 /* As blazei_replica_get and _fetch, with the staged writes; also -EMSGSIZE. */
-int blazei_stage_get(struct blazei_replica *replica, struct blazei_stage *stage,
-                     const struct blaze_id *id, struct blaze_record **ret_record);
-int blazei_stage_fetch(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blaze_id *id, void *ret_value, size_t cap);
+int blazei_writeset_get(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                        const struct blaze_id *id, struct blaze_record **ret_record);
+int blazei_writeset_fetch(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id, void *ret_value, size_t cap);
 
 /* Commits what is staged as one transaction at realtime now_ns; the caller clears or frees the
- * stage. *ret_txn as in blazei_replica_write. -EMSGSIZE; -ENOMEM; both leave the replica as it was.
- */
+ * write set. *ret_txn as in blazei_replica_write. -EMSGSIZE; -ENOMEM; both leave the replica as it
+ * was. */
 int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
-                          struct blazei_stage *stage, struct blazei_txn_view *ret_txn);
+                          struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn);
 
 #endif

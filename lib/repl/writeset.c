@@ -1,104 +1,105 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The records of a transaction in the making: touching, reading, committing; see stage.h.
+/* The records of a transaction in the making: touching, reading, committing; see writeset.h.
  *
  * FAILURE A touch that fails leaves no trace but memory in the arena. The rest is up to
  *        blazei_commit, which is all or nothing. */
-#include "lib/repl/stage.h"
+#include "lib/repl/writeset.h"
 
 #include <stdlib.h>
 
 #include "lib/op/record.h"
 #include "lib/op/value.h"
-#include "lib/repl/staged.h"
+#include "lib/repl/writeset_core.h"
 
 #define SLOTS_MIN 64u
 #define SORT_FEW  32u
 
 /* Birth and death ---------------------------------------------------------------------------- */
 
-static void slot_put(struct blazei_stage *stage, uint32_t index)
+static void slot_put(struct blazei_writeset *writeset, uint32_t index)
 {
-	uint32_t at = (uint32_t)stage->list[index]->hash & stage->mask;
+	uint32_t at = (uint32_t)writeset->list[index]->hash & writeset->mask;
 
-	while (stage->slots[at] != 0)
-		at = (at + 1) & stage->mask;
-	stage->slots[at] = index + 1;
+	while (writeset->slots[at] != 0)
+		at = (at + 1) & writeset->mask;
+	writeset->slots[at] = index + 1;
 }
 
 /* Sets the size of the index, and of the list to half of that. */
-static int slots_resize(struct blazei_stage *stage, uint32_t count)
+static int slots_resize(struct blazei_writeset *writeset, uint32_t count)
 {
 	uint32_t *slots = calloc(count, sizeof(*slots));
 	struct blazei_staged **list = NULL;
 
 	if (slots)
-		list = realloc(stage->list, count / 2 * sizeof(struct blazei_staged *));
+		list = realloc(writeset->list, count / 2 * sizeof(struct blazei_staged *));
 	if (!list) {
 		free(slots);
 		return -ENOMEM;
 	}
-	free(stage->slots);
-	stage->list = list;
-	stage->slots = slots;
-	stage->mask = count - 1;
-	for (uint32_t i = 0; i < stage->count; i++)
-		slot_put(stage, i);
+	free(writeset->slots);
+	writeset->list = list;
+	writeset->slots = slots;
+	writeset->mask = count - 1;
+	for (uint32_t i = 0; i < writeset->count; i++)
+		slot_put(writeset, i);
 	return 0;
 }
 
-int blazei_stage_new(struct blazei_stage **ret_stage)
+int blazei_writeset_new(struct blazei_writeset **ret_writeset)
 {
-	struct blazei_stage *stage = calloc(1, sizeof(*stage));
+	struct blazei_writeset *writeset = calloc(1, sizeof(*writeset));
 
-	if (!stage)
+	if (!writeset)
 		return -ENOMEM;
-	stage->arena.max = BLAZEI_STAGE_BYTES_MAX;
-	if (slots_resize(stage, SLOTS_MIN) < 0) {
-		blazei_stage_free(stage);
+	writeset->arena.max = BLAZEI_WRITESET_BYTES_MAX;
+	if (slots_resize(writeset, SLOTS_MIN) < 0) {
+		blazei_writeset_free(writeset);
 		return -ENOMEM;
 	}
-	*ret_stage = stage;
+	*ret_writeset = writeset;
 	return 0;
 }
 
-void blazei_stage_free(struct blazei_stage *stage)
+void blazei_writeset_free(struct blazei_writeset *writeset)
 {
-	if (!stage)
+	if (!writeset)
 		return;
-	blazei_arena_free(&stage->arena);
-	free(stage->list);
-	free(stage->slots);
-	free(stage->groups);
-	free(stage);
+	blazei_arena_free(&writeset->arena);
+	free(writeset->list);
+	free(writeset->slots);
+	free(writeset->groups);
+	free(writeset);
 }
 
-void blazei_stage_clear(struct blazei_stage *stage)
+void blazei_writeset_clear(struct blazei_writeset *writeset)
 {
-	uint32_t count = stage->mask + 1;
+	uint32_t count = writeset->mask + 1;
 
-	blazei_arena_clear(&stage->arena);
-	stage->encoded = 0;
-	stage->count = 0;
-	if (stage->groups_max > SLOTS_MIN) {
-		free(stage->groups);
-		stage->groups = NULL;
-		stage->groups_max = 0;
+	blazei_arena_clear(&writeset->arena);
+	writeset->encoded = 0;
+	writeset->count = 0;
+	if (writeset->groups_max > SLOTS_MIN) {
+		free(writeset->groups);
+		writeset->groups = NULL;
+		writeset->groups_max = 0;
 	}
-	if (count == SLOTS_MIN || slots_resize(stage, SLOTS_MIN) < 0)
-		memset(stage->slots, 0, count * sizeof(*stage->slots));
+	if (count == SLOTS_MIN || slots_resize(writeset, SLOTS_MIN) < 0)
+		memset(writeset->slots, 0, count * sizeof(*writeset->slots));
 }
 
 /* Touching ----------------------------------------------------------------------------------- */
 
 /* What of a row a reader sees, with the stamps; all that the transaction will ever ask of it. */
-static int row_copy(struct blazei_stage *stage, const struct blazei_row *row,
+static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *row,
                     const struct blazei_row **ret_copy)
 {
 	const struct blazei_entry *entry = blazei_row_first(row);
 	bool alive = blazei_row_alive(row);
 	struct blazei_row *copy;
 	void *memory;
-	int rc = blazei_arena_take(&stage->arena, sizeof(*row) + (alive ? row->used : 0), &memory);
+	int rc = blazei_arena_take(&writeset->arena, sizeof(*row) + (alive ? row->used : 0),
+	                           &memory);
 
 	if (rc < 0)
 		return rc;
@@ -121,7 +122,7 @@ static int row_copy(struct blazei_stage *stage, const struct blazei_row *row,
 	return 0;
 }
 
-static int record_add(struct blazei_replica *replica, struct blazei_stage *stage,
+static int record_add(struct blazei_replica *replica, struct blazei_writeset *writeset,
                       const struct blaze_id *id, uint64_t hash)
 {
 	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
@@ -130,12 +131,12 @@ static int record_add(struct blazei_replica *replica, struct blazei_stage *stage
 	void *memory;
 	int rc = 0;
 
-	if (stage->count == (stage->mask + 1) / 2)
-		rc = slots_resize(stage, (stage->mask + 1) * 2);
+	if (writeset->count == (writeset->mask + 1) / 2)
+		rc = slots_resize(writeset, (writeset->mask + 1) * 2);
 	if (rc == 0 && row)
-		rc = row_copy(stage, row, &base);
+		rc = row_copy(writeset, row, &base);
 	if (rc == 0)
-		rc = blazei_arena_take(&stage->arena, sizeof(*staged), &memory);
+		rc = blazei_arena_take(&writeset->arena, sizeof(*staged), &memory);
 	if (rc < 0)
 		return rc;
 	staged = memory;
@@ -145,29 +146,29 @@ static int record_add(struct blazei_replica *replica, struct blazei_stage *stage
 	staged->next_life = blazei_next_life(row);
 	staged->now = (struct blazei_draft){ .alive = row && blazei_row_alive(row) };
 	memset(staged->spares, 0, sizeof(staged->spares));
-	stage->list[stage->count] = staged;
-	slot_put(stage, stage->count++);
+	writeset->list[writeset->count] = staged;
+	slot_put(writeset, writeset->count++);
 	return 0;
 }
 
-int blazei_stage_touch(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blaze_id *id, struct blazei_staged **ret_staged)
+int blazei_writeset_touch(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id, struct blazei_staged **ret_staged)
 {
 	uint64_t hash = blazei_table_hash(&replica->table, id);
 	int rc;
 
-	for (uint32_t at = (uint32_t)hash & stage->mask; stage->slots[at] != 0;
-	     at = (at + 1) & stage->mask) {
-		struct blazei_staged *staged = stage->list[stage->slots[at] - 1];
+	for (uint32_t at = (uint32_t)hash & writeset->mask; writeset->slots[at] != 0;
+	     at = (at + 1) & writeset->mask) {
+		struct blazei_staged *staged = writeset->list[writeset->slots[at] - 1];
 
 		if (blazei_id_equal(&staged->id, id)) {
 			*ret_staged = staged;
 			return 0;
 		}
 	}
-	rc = record_add(replica, stage, id, hash);
+	rc = record_add(replica, writeset, id, hash);
 	if (rc == 0)
-		*ret_staged = stage->list[stage->count - 1];
+		*ret_staged = writeset->list[writeset->count - 1];
 	return rc;
 }
 
@@ -206,12 +207,12 @@ static int ops_read(const struct blazei_op_list *list, struct blaze_record *reco
 	return rc;
 }
 
-int blazei_stage_get(struct blazei_replica *replica, struct blazei_stage *stage,
-                     const struct blaze_id *id, struct blaze_record **ret_record)
+int blazei_writeset_get(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                        const struct blaze_id *id, struct blaze_record **ret_record)
 {
 	struct blazei_staged *staged;
 	struct blaze_record *record;
-	int rc = blazei_stage_touch(replica, stage, id, &staged);
+	int rc = blazei_writeset_touch(replica, writeset, id, &staged);
 
 	if (rc < 0)
 		return rc;
@@ -231,15 +232,15 @@ int blazei_stage_get(struct blazei_replica *replica, struct blazei_stage *stage,
 	return rc;
 }
 
-int blazei_stage_fetch(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blaze_id *id, void *ret_value, size_t cap)
+int blazei_writeset_fetch(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id, void *ret_value, size_t cap)
 {
 	const struct blazei_entry *entry = NULL;
 	const struct blazei_write_op *op;
 	struct blazei_staged *staged;
 	const void *value = NULL;
 	size_t len = 0;
-	int rc = blazei_stage_touch(replica, stage, id, &staged);
+	int rc = blazei_writeset_touch(replica, writeset, id, &staged);
 
 	if (rc < 0)
 		return rc;
@@ -289,27 +290,27 @@ static void list_sort(struct blazei_staged **list, uint32_t count)
 }
 
 int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
-                          struct blazei_stage *stage, struct blazei_txn_view *ret_txn)
+                          struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn)
 {
-	uint32_t max = stage->count * BLAZEI_LIVES;
+	uint32_t max = writeset->count * BLAZEI_LIVES;
 	uint32_t count = 0;
 
-	if (max > stage->groups_max) {
+	if (max > writeset->groups_max) {
 		struct blazei_write_group **groups =
-		        realloc(stage->groups, max * sizeof(struct blazei_write_group *));
+		        realloc(writeset->groups, max * sizeof(struct blazei_write_group *));
 
 		if (!groups)
 			return -ENOMEM;
-		stage->groups = groups;
-		stage->groups_max = max;
+		writeset->groups = groups;
+		writeset->groups_max = max;
 	}
-	list_sort(stage->list, stage->count);
-	for (uint32_t i = 0; i < stage->count; i++) {
-		struct blazei_staged *staged = stage->list[i];
+	list_sort(writeset->list, writeset->count);
+	for (uint32_t i = 0; i < writeset->count; i++) {
+		struct blazei_staged *staged = writeset->list[i];
 		unsigned n = blazei_staged_groups(replica, staged, &staged->now, staged->groups);
 
 		for (unsigned j = 0; j < n; j++)
-			stage->groups[count++] = &staged->groups[j];
+			writeset->groups[count++] = &staged->groups[j];
 	}
-	return blazei_commit(replica, now_ns, stage->groups, count, ret_txn);
+	return blazei_commit(replica, now_ns, writeset->groups, count, ret_txn);
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a transaction in the making, shared by stage.c, which keeps the records, and
- * stage_write.c, which decides and lists what is written of one of them.
+/* The inside of a transaction in the making, shared by writeset.c, which keeps the records, and
+ * writeset_write.c, which decides and lists what is written of one of them.
  *
  * LAYOUT Everything lies in an arena that is freed as a whole. A record has two lists of ops, one
  *        for the life in which it was found and one for the next; each has a spare of its own, in
  *        which the list that a write makes of it is built. */
-#ifndef BLAZEI_STAGED_H
-#define BLAZEI_STAGED_H
+#ifndef BLAZEI_WRITESET_CORE_H
+#define BLAZEI_WRITESET_CORE_H
 
 #include "lib/repl/arena.h"
 #include "lib/repl/core.h"
-#include "lib/repl/stage.h"
+#include "lib/repl/writeset.h"
 
 /* The two lives. */
 enum {
@@ -48,7 +48,7 @@ struct blazei_staged {
 	struct blazei_write_group groups[BLAZEI_LIVES]; /* made from the draft where it counts */
 };
 
-struct blazei_stage {
+struct blazei_writeset {
 	struct blazei_arena arena;
 	struct blazei_staged **list; /* in the order of first touch, after the commit by id */
 	uint32_t *slots;             /* index in the list + 1; 0 is free */
@@ -59,12 +59,12 @@ struct blazei_stage {
 	size_t encoded; /* the groups of all records */
 };
 
-/* stage.c: the record, which is copied from the replica where the transaction did not touch it
+/* writeset.c: the record, which is copied from the replica where the transaction did not touch it
  * before. 0, -EMSGSIZE, -ENOMEM. */
-int blazei_stage_touch(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blaze_id *id, struct blazei_staged **ret_staged);
+int blazei_writeset_touch(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id, struct blazei_staged **ret_staged);
 
-/* stage_write.c: the entry of the first life that an op of this name sees, or NULL. */
+/* writeset_write.c: the entry of the first life that an op of this name sees, or NULL. */
 const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
                                               const struct blazei_staged *staged, const void *name,
                                               size_t name_len);

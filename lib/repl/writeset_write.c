@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One write to one record of a transaction in the making; see stage.h.
+/* One write to one record of a transaction in the making; see writeset.h.
  *
  * WHY    The list of a record's ops and the fields of a write both ascend by name, so what comes of
  *        them is a merge of the two into the spare list. A plain update leaves out what the record
@@ -7,16 +7,16 @@
  *        always, and what they wrote stays written.
  *
  * FAILURE A write is made on a draft, which takes the place of what was there as the last step, in
- *        which nothing can fail (stage.h, I3). What it took from the arena until then is lost to
+ *        which nothing can fail (writeset.h, I3). What it took from the arena until then is lost to
  *        the transaction, and bounded (I4). */
 #include "lib/op/record.h"
 #include "lib/op/value.h"
-#include "lib/repl/staged.h"
+#include "lib/repl/writeset_core.h"
 
 /* The write at hand. */
 struct staging {
 	struct blazei_replica *replica;
-	struct blazei_stage *stage;
+	struct blazei_writeset *writeset;
 	struct blazei_staged *staged;
 	struct blazei_draft draft;
 	bool was_alive;
@@ -120,7 +120,7 @@ static int op_keep(struct staging *staging, struct blazei_write_op *op,
 		op->body = old->body;
 		return 0;
 	}
-	rc = blazei_arena_take(&staging->stage->arena,
+	rc = blazei_arena_take(&staging->writeset->arena,
 	                       (size_t)op->head_len + op->body_len + op->name_len, &memory);
 	if (rc < 0)
 		return rc;
@@ -190,7 +190,7 @@ static int spare_reserve(struct staging *staging, uint32_t count)
 		return 0;
 	if (max < count)
 		max = count;
-	rc = blazei_arena_take(&staging->stage->arena, max * sizeof(*spare->ops), &memory);
+	rc = blazei_arena_take(&staging->writeset->arena, max * sizeof(*spare->ops), &memory);
 	if (rc < 0)
 		return rc;
 	spare->ops = memory;
@@ -361,24 +361,24 @@ static void draft_take(struct staging *staging, bool listed)
 
 	if (listed)
 		staged->spares[life] = staged->now.lists[life];
-	staging->stage->encoded += staging->draft.encoded - staged->now.encoded;
+	staging->writeset->encoded += staging->draft.encoded - staged->now.encoded;
 	staged->now = staging->draft;
 }
 
-int blazei_stage_write(struct blazei_replica *replica, struct blazei_stage *stage,
-                       const struct blazei_write *write)
+int blazei_writeset_write(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blazei_write *write)
 {
 	const size_t room = BLAZEI_TXN_BYTES_MAX - sizeof(struct blazei_txn_header) -
 	                    sizeof(struct blazei_origin);
 	struct staging staging = {
 		.replica = replica,
-		.stage = stage,
+		.writeset = writeset,
 		.forced = write->kind != BLAZEI_WRITE_UPDATE,
 	};
 	int rc = blazei_write_check(write);
 
 	if (rc == 0)
-		rc = blazei_stage_touch(replica, stage, write->id, &staging.staged);
+		rc = blazei_writeset_touch(replica, writeset, write->id, &staging.staged);
 	if (rc < 0)
 		return rc;
 	staging.draft = staging.staged->now;
@@ -391,7 +391,7 @@ int blazei_stage_write(struct blazei_replica *replica, struct blazei_stage *stag
 	if (rc < 0)
 		return rc;
 	staging.draft.encoded = draft_encoded(&staging, &staging.draft);
-	if (stage->encoded - staging.staged->now.encoded + staging.draft.encoded > room)
+	if (writeset->encoded - staging.staged->now.encoded + staging.draft.encoded > room)
 		return -EMSGSIZE;
 	draft_take(&staging, write->kind != BLAZEI_WRITE_DELETE);
 	return 0;

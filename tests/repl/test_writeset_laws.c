@@ -4,7 +4,7 @@
  * whatever order, each whole, end with the same bytes. BLAZE_TEST_SEED sets the seed. */
 #include <time.h>
 
-#include "tests/repl/stage_help.h"
+#include "tests/repl/writeset_help.h"
 
 #define RECORDS 5u
 #define NODES   3u
@@ -213,8 +213,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("stage laws");
-	TCase *tcase = tcase_create("stage laws");
+	Suite *suite = suite_create("writeset laws");
+	TCase *tcase = tcase_create("writeset laws");
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, a_transaction_ends_as_its_writes_one_by_one, 0, 40);

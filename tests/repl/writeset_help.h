@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of transactions share: staging JSON records, reading them, and committing into the
  * node's log. */
-#ifndef TESTS_REPL_STAGE_HELP_H
-#define TESTS_REPL_STAGE_HELP_H
+#ifndef TESTS_REPL_WRITESET_HELP_H
+#define TESTS_REPL_WRITESET_HELP_H
 
-#include "lib/repl/stage.h"
+#include "lib/repl/writeset.h"
 #include "tests/repl/harness.h"
 
 /* A transaction of one node. */
 struct txn {
 	struct node *node;
-	struct blazei_stage *stage;
+	struct blazei_writeset *writeset;
 };
 
 static inline struct txn txn_begin(struct node *node)
 {
 	struct txn txn = { .node = node };
 
-	ck_assert_int_eq(blazei_stage_new(&txn.stage), 0);
+	ck_assert_int_eq(blazei_writeset_new(&txn.writeset), 0);
 	return txn;
 }
 
@@ -35,7 +35,7 @@ static inline int txn_write(struct txn *txn, enum blazei_write_kind kind, unsign
 	if (unset)
 		ck_assert_int_eq(blaze_record_unset(record, unset), 0);
 	write.record = record;
-	rc = blazei_stage_write(txn->node->replica, txn->stage, &write);
+	rc = blazei_writeset_write(txn->node->replica, txn->writeset, &write);
 	blaze_record_free(record);
 	return rc;
 }
@@ -70,7 +70,7 @@ static inline int txn_put(struct txn *txn, unsigned number, const void *value, s
 		.len = len,
 	};
 
-	return blazei_stage_write(txn->node->replica, txn->stage, &write);
+	return blazei_writeset_write(txn->node->replica, txn->writeset, &write);
 }
 
 /* The record as the transaction reads it, to be freed; NULL where it is not there. */
@@ -79,7 +79,7 @@ static inline char *txn_read(struct txn *txn, unsigned number)
 	struct blaze_id id = id_of(number);
 	struct blaze_record *record;
 	char *text;
-	int rc = blazei_stage_get(txn->node->replica, txn->stage, &id, &record);
+	int rc = blazei_writeset_get(txn->node->replica, txn->writeset, &id, &record);
 
 	if (rc == -ENOENT)
 		return NULL;
@@ -104,8 +104,8 @@ static inline int txn_commit(struct txn *txn)
 	int rc;
 
 	txn->node->now_ns += 1000000;
-	rc = blazei_replica_commit(txn->node->replica, txn->node->now_ns, txn->stage, &view);
-	blazei_stage_free(txn->stage);
+	rc = blazei_replica_commit(txn->node->replica, txn->node->now_ns, txn->writeset, &view);
+	blazei_writeset_free(txn->writeset);
 	if (rc == 0 && !node_keep(txn->node, view.data, view.len))
 		return 1;
 	return rc;
@@ -113,7 +113,7 @@ static inline int txn_commit(struct txn *txn)
 
 static inline void txn_abort(struct txn *txn)
 {
-	blazei_stage_free(txn->stage);
+	blazei_writeset_free(txn->writeset);
 }
 
 #endif

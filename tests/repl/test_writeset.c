@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions of several writes: what they read, refuse and write in the end, what they had seen,
  * and their limits. */
-#include "lib/repl/staged.h"
-#include "tests/repl/stage_help.h"
+#include "lib/repl/writeset_core.h"
+#include "tests/repl/writeset_help.h"
 
 static struct node a;
 static struct node b;
@@ -74,24 +74,24 @@ START_TEST(fetch_sees_own_puts_and_tells_other_types)
 	struct blaze_id id = id_of(1);
 	char back[8] = "";
 
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), -ENOENT);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), -ENOENT);
 	ck_assert_int_eq(txn_put(&txn, 1, "hello", 5), 0);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), 5);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), 5);
 	ck_assert_mem_eq(back, "hello", 5);
 	ck_assert_int_eq(txn_put(&txn, 1, NULL, 0), 0);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), 0);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), 0);
 	ck_assert_int_eq(txn_update(&txn, 1, "{\"\":1}"), 0);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), -EINVAL);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), -EINVAL);
 	ck_assert_int_eq(txn_write(&txn, BLAZEI_WRITE_UPDATE, 1, "{}", ""), 0);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), -ENOENT);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), -ENOENT);
 	ck_assert_int_eq(txn_delete(&txn, 1), 0);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 8), -ENOENT);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 8), -ENOENT);
 	ck_assert_int_eq(txn_commit(&txn), 1);
 	txn = txn_begin(&a);
 	ck_assert_int_eq(txn_put(&txn, 1, "base", 4), 0);
 	ck_assert_int_eq(txn_commit(&txn), 0);
 	txn = txn_begin(&a);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, back, 2), 4);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, back, 2), 4);
 	ck_assert_mem_eq(back, "balll", 3);
 	txn_abort(&txn);
 }
@@ -325,14 +325,14 @@ START_TEST(a_cleared_stage_is_as_new)
 			sprintf(json, "{\"n\":%u}", i + round);
 			ck_assert_int_eq(txn_upsert(&txn, i, json), 0);
 		}
-		ck_assert_int_eq(blazei_replica_commit(a.replica, NOW, txn.stage, &view), 0);
+		ck_assert_int_eq(blazei_replica_commit(a.replica, NOW, txn.writeset, &view), 0);
 		ck_assert(node_keep(&a, view.data, view.len));
-		blazei_stage_clear(txn.stage);
+		blazei_writeset_clear(txn.writeset);
 		txn_expect(&txn, 1,
 		           round == 0   ? "{\"n\":1}"
 		           : round == 1 ? "{\"n\":2}"
 		                        : "{\"n\":3}");
-		blazei_stage_clear(txn.stage);
+		blazei_writeset_clear(txn.writeset);
 	}
 	ck_assert_int_eq(txn_commit(&txn), 1);
 	exchange();
@@ -537,19 +537,19 @@ START_TEST(memory_of_a_transaction_is_bounded)
 	struct blaze_record *record;
 	int rc = 0;
 
-	txn.stage->arena.max = 100000;
+	txn.writeset->arena.max = 100000;
 	for (unsigned i = 0; i < 1000; i++)
 		node_insert(&a, i, "{\"x\":\"some text of some length\"}");
 	for (unsigned i = 2; i < 1000 && rc == 0; i++) {
 		const struct blaze_id read = id_of(i);
 
-		rc = blazei_stage_get(a.replica, txn.stage, &read, &record);
+		rc = blazei_writeset_get(a.replica, txn.writeset, &read, &record);
 		if (rc == 0)
 			blaze_record_free(record);
 	}
 	ck_assert_int_eq(rc, -EMSGSIZE);
 	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":1}"), -EMSGSIZE);
-	ck_assert_int_eq(blazei_stage_fetch(a.replica, txn.stage, &id, NULL, 0), -EMSGSIZE);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, NULL, 0), -EMSGSIZE);
 	txn_expect(&txn, 2, "{\"x\":\"some text of some length\"}");
 	ck_assert_int_eq(txn_commit(&txn), 1);
 }
@@ -587,8 +587,8 @@ static const TTest *const *const tests[] = {
 
 int main(void)
 {
-	Suite *suite = suite_create("stage");
-	TCase *tcase = tcase_create("stage");
+	Suite *suite = suite_create("writeset");
+	TCase *tcase = tcase_create("writeset");
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
