@@ -13,8 +13,11 @@
 #include "lib/repl/history.h"
 #include "lib/repl/replica.h"
 
-#define BATCH 256u
-#define NOW   UINT64_C(1800000000000000000)
+#define LANE_BYTES  (4u << 20) /* a lane's default */
+#define LANE_TXNS   65536u
+#define BATCH       64u /* handed over at once, as a ring does */
+#define BATCH_BYTES (64u << 10)
+#define NOW         UINT64_C(1800000000000000000)
 
 struct bench {
 	struct blazei_replica *writer;
@@ -23,11 +26,12 @@ struct bench {
 	struct blaze_id *order; /* a random one of them for each operation */
 	uint32_t records;
 	uint32_t operations;
-	uint8_t batch[BATCH * 512]; /* what was written and not yet delivered */
-	struct blazei_txn_view txns[BATCH];
-	size_t batch_bytes;
-	unsigned batch_count;
-	uint64_t start_ns; /* of the writing of this batch */
+	_Alignas(64) uint8_t lane[LANE_BYTES];   /* what was written and not yet delivered */
+	_Alignas(64) uint8_t batch[BATCH_BYTES]; /* what of it was copied out */
+	uint32_t lens[LANE_TXNS];
+	size_t lane_used;
+	unsigned lane_count;
+	uint64_t start_ns; /* of the writing of what is in the lane */
 	uint64_t write_ns;
 	uint64_t merge_ns;
 };
@@ -80,32 +84,52 @@ static struct blazei_replica *replica_new(uint64_t rank, uint64_t history_bytes)
 	return replica;
 }
 
-/* Hands the batch over, as a lane would. */
+/* Copies the next transactions out of the lane, from *at and number *first on, and merges them. */
+static void batch_deliver(struct bench *bench, size_t *at, unsigned *first)
+{
+	struct blazei_txn_view txns[BATCH];
+	unsigned count = 0;
+	size_t bytes = 0;
+	int rc;
+
+	while (count < BATCH && *first < bench->lane_count &&
+	       bytes + bench->lens[*first] <= BATCH_BYTES) {
+		txns[count++] =
+		        (struct blazei_txn_view){ bench->batch + bytes, bench->lens[*first] };
+		bytes += bench->lens[(*first)++];
+	}
+	memcpy(bench->batch, bench->lane + *at, bytes);
+	*at += bytes;
+	rc = blazei_replica_receive(bench->reader, NOW, txns, count);
+	if (rc != (int)count)
+		fail("receive", rc);
+}
+
+/* Reads the lane from its start, as one that is full. */
 static void deliver(struct bench *bench)
 {
 	uint64_t written_ns = clock_ns();
-	int rc = blazei_replica_receive(bench->reader, NOW, bench->txns, bench->batch_count);
+	unsigned first = 0;
+	size_t at = 0;
 
-	if (rc != (int)bench->batch_count)
-		fail("receive", rc);
 	bench->write_ns += written_ns - bench->start_ns;
-	bench->batch_bytes = 0;
-	bench->batch_count = 0;
+	while (first < bench->lane_count)
+		batch_deliver(bench, &at, &first);
+	bench->lane_used = 0;
+	bench->lane_count = 0;
 	bench->start_ns = clock_ns();
 	bench->merge_ns += bench->start_ns - written_ns;
 }
 
 static void keep(struct bench *bench, const void *txn, size_t len)
 {
-	uint8_t *at = bench->batch + bench->batch_bytes;
-
-	if (len > sizeof(bench->batch) - bench->batch_bytes)
-		fail("batch", -ENOMEM);
-	memcpy(at, txn, len);
-	bench->txns[bench->batch_count++] = (struct blazei_txn_view){ at, len };
-	bench->batch_bytes += len;
-	if (bench->batch_count == BATCH)
+	if (len > BATCH_BYTES)
+		fail("a transaction", -EMSGSIZE);
+	if (len > sizeof(bench->lane) - bench->lane_used || bench->lane_count == LANE_TXNS)
 		deliver(bench);
+	memcpy(bench->lane + bench->lane_used, txn, len);
+	bench->lens[bench->lane_count++] = (uint32_t)len;
+	bench->lane_used += len;
 }
 
 static void phase_start(struct bench *bench)

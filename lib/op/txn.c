@@ -43,7 +43,7 @@ uint64_t blazei_txn_hash(const struct blazei_txn_header *header)
 	return XXH3_64bits_withSeed((const uint8_t *)header + skip, header->bytes - skip, seed);
 }
 
-static bool header_check(const void *data, size_t len, uint8_t kind)
+static inline bool header_check(const void *data, size_t len, uint8_t kind)
 {
 	const struct blazei_txn_header *header = data;
 
@@ -55,23 +55,51 @@ static bool header_check(const void *data, size_t len, uint8_t kind)
 	       header->chain == blazei_txn_hash(header);
 }
 
+/* The first n bytes of a word as it lies in memory, 1 to 8 of them. */
+static inline uint64_t first_bytes(size_t n)
+{
+	return UINT64_MAX >> (64 - 8 * n);
+}
+
+/* Whether a name is UTF-8 without NUL. At least eight bytes may be read where it is not empty: most
+ * names are no longer than that, and plain. */
+static inline bool name_check(const uint8_t *name, uint8_t len)
+{
+	uint64_t word, keep;
+
+	if (len == 0)
+		return true;
+	if (len <= sizeof(word)) {
+		keep = first_bytes(len);
+		memcpy(&word, name, sizeof(word));
+		if (blazei_likely(
+		            blazei_plain_ascii((word & keep) | (BLAZEI_EACH_BYTE(0x01) & ~keep))))
+			return true;
+	}
+	return blazei_utf8_valid(name, len);
+}
+
 /* The name and value of a register, which end in zeros up to a multiple of 8. */
-static bool content_check(struct reader *reader, uint8_t name_len, uint32_t value_len, bool unset)
+static inline bool content_check(struct reader *reader, uint8_t name_len, uint32_t value_len,
+                                 bool unset)
 {
 	size_t content = (size_t)name_len + value_len;
 	size_t padding = -content & 7;
 	const uint8_t *bytes;
 	enum blaze_type type;
+	uint64_t last;
 
 	if (value_len > BLAZEI_RECORD_BYTES_MAX || unset != (value_len == 0))
 		return false;
 	bytes = reader_take(reader, content + padding);
 	if (!bytes)
 		return false;
-	for (size_t i = 0; i < padding; i++)
-		if (bytes[content + i] != 0)
+	if (padding > 0) {
+		memcpy(&last, bytes + content + padding - sizeof(last), sizeof(last));
+		if ((last & ~first_bytes(sizeof(last) - padding)) != 0)
 			return false;
-	if (!blazei_utf8_valid(bytes, name_len))
+	}
+	if (!name_check(bytes, name_len))
 		return false;
 	return unset || blazei_value_check(bytes + name_len, value_len, &type) == 0;
 }
@@ -91,7 +119,7 @@ static bool existence_check(struct reader *reader)
 	       op->reserved[2] == 0 && seen_check(reader, op->seen_hlc, op->seen_origin);
 }
 
-static bool registers_check(struct reader *reader, unsigned count)
+static inline bool registers_check(struct reader *reader, unsigned count)
 {
 	const struct blazei_txn_register *last = NULL;
 
@@ -110,7 +138,7 @@ static bool registers_check(struct reader *reader, unsigned count)
 	return true;
 }
 
-static bool group_flags_check(const struct blazei_txn_group *group)
+static inline bool group_flags_check(const struct blazei_txn_group *group)
 {
 	const uint16_t known = BLAZEI_GROUP_EXISTENCE | BLAZEI_GROUP_ALIVE;
 
@@ -118,7 +146,7 @@ static bool group_flags_check(const struct blazei_txn_group *group)
 	       (group->flags || group->register_count);
 }
 
-static bool group_check(struct reader *reader, const struct blazei_txn_group *group)
+static inline bool group_check(struct reader *reader, const struct blazei_txn_group *group)
 {
 	if (!group_flags_check(group) || group->life == 0 || group->life > BLAZEI_LIFE_MAX)
 		return false;

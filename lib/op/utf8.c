@@ -8,18 +8,6 @@
  *        Nearly all text is ASCII, so eight bytes at a time are tested first. */
 #include "lib/op/value.h"
 
-#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
-
-/* Whether eight bytes are all ASCII and none is NUL. The subtraction borrows into a byte's high
- * bit only at a zero byte, or above one; and one is all it takes. */
-static bool is_plain_ascii(const uint8_t *text)
-{
-	uint64_t word;
-
-	memcpy(&word, text, sizeof(word));
-	return ((word | (word - EACH_BYTE(0x01))) & EACH_BYTE(0x80)) == 0;
-}
-
 /* The bytes of the sequence that starts at text, or 0 where it is ill-formed. */
 static size_t sequence_size(const uint8_t *text, size_t len)
 {
@@ -56,11 +44,14 @@ bool blazei_utf8_valid(const void *text, size_t len)
 	const uint8_t *next = text;
 
 	while (len > 0) {
-		size_t size;
+		size_t size = 0;
+		uint64_t word;
 
-		if (len >= sizeof(uint64_t) && is_plain_ascii(next))
-			size = sizeof(uint64_t);
-		else
+		if (len >= sizeof(word)) {
+			memcpy(&word, next, sizeof(word));
+			size = blazei_plain_ascii(word) ? sizeof(word) : 0;
+		}
+		if (size == 0)
 			size = sequence_size(next, len);
 		if (size == 0)
 			return false;

@@ -61,6 +61,15 @@ enum blaze_type blazei_value_type(const void *value);
 /* Whether len bytes are UTF-8 (RFC 3629: no surrogates, no overlong forms) without NUL. */
 bool blazei_utf8_valid(const void *text, size_t len);
 
+#define BLAZEI_EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Whether eight bytes are all ASCII and none is NUL. The subtraction borrows into a byte's high
+ * bit only at a zero byte, or above one; and one is all it takes. */
+static inline bool blazei_plain_ascii(uint64_t word)
+{
+	return ((word | (word - BLAZEI_EACH_BYTE(0x01))) & BLAZEI_EACH_BYTE(0x80)) == 0;
+}
+
 /* The order of two strings' encodings, which is the order of keys in a map: the shorter first,
  * equal lengths bytewise. Less than, equal to or greater than 0. */
 static inline int blazei_key_compare(const void *a, size_t a_len, const void *b, size_t b_len)

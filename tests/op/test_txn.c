@@ -266,6 +266,69 @@ START_TEST(state_check_each_broken_rule_is_ebadmsg)
 }
 END_TEST
 
+/* A transaction of one field, whose name and value, the number 1, are these bytes. */
+static int content_check(const uint8_t *bytes, size_t name_len)
+{
+	static struct {
+		struct blazei_txn_header header;
+		struct blazei_origin origin;
+		struct blazei_txn_group group;
+		struct blazei_txn_register reg;
+		uint8_t bytes[24];
+	} small;
+	const size_t padded = (name_len + 1 + 7) & ~(size_t)7;
+	const size_t len = offsetof(typeof(small), bytes) + padded;
+
+	small.header = (struct blazei_txn_header){
+		.bytes = (uint32_t)len,
+		.kind = BLAZEI_KIND_TXN,
+		.format = BLAZEI_FORMAT,
+		.origin_count = 1,
+		.seq = 1,
+		.hlc = HLC,
+		.record_count = 1,
+	};
+	small.group = (struct blazei_txn_group){ .life = 1, .register_count = 1 };
+	small.reg = (struct blazei_txn_register){
+		.seen_origin = BLAZEI_SEEN_NOTHING,
+		.name_len = (uint8_t)name_len,
+		.value_len = 1,
+	};
+	memcpy(small.bytes, bytes, padded);
+	small.header.chain = blazei_txn_hash(&small.header);
+	return blazei_txn_check(&small, len);
+}
+
+START_TEST(txn_check_each_wrong_byte_of_a_name_or_padding_is_ebadmsg)
+{
+	static const uint8_t wrong[] = { 0x00, 0x80, 0xc0, 0xff };
+
+	for (size_t len = 0; len <= 20; len++) {
+		uint8_t bytes[24] = { 0 };
+
+		memset(bytes, 'n', len);
+		bytes[len] = 1;
+		ck_assert_int_eq(content_check(bytes, len), 0);
+		for (size_t i = 0; i < ((len + 8) & ~(size_t)7); i++) {
+			for (size_t w = 0; w < sizeof(wrong); w++) {
+				const uint8_t right = bytes[i];
+
+				if (i >= len && (i == len || wrong[w] == 0))
+					continue;
+				bytes[i] = wrong[w];
+				ck_assert_int_eq(content_check(bytes, len), -EBADMSG);
+				bytes[i] = right;
+			}
+		}
+		for (size_t i = 0; i + 1 < len; i++) {
+			memcpy(bytes + i, "\xc3\xa9", 2);
+			ck_assert_int_eq(content_check(bytes, len), 0);
+			memcpy(bytes + i, "nn", 2);
+		}
+	}
+}
+END_TEST
+
 START_TEST(hlc_is_above_everything_seen)
 {
 	struct blazei_hlc clock = { 0 };
@@ -351,6 +414,7 @@ int main(void)
 	tcase_add_test(tcase, txn_check_any_flipped_bit_is_ebadmsg);
 	tcase_add_test(tcase, txn_check_each_broken_rule_is_ebadmsg);
 	tcase_add_test(tcase, state_check_each_broken_rule_is_ebadmsg);
+	tcase_add_test(tcase, txn_check_each_wrong_byte_of_a_name_or_padding_is_ebadmsg);
 	tcase_add_test(tcase, hlc_is_above_everything_seen);
 	tcase_add_test(tcase, hlc_ahead_is_beyond_two_minutes);
 	tcase_add_test(tcase, stamps_compare_by_priority_clock_identity_seq);
