@@ -38,6 +38,7 @@
 	X(EMSGSIZE, "The record is longer than the lane or the receiver's buffer can take")        \
 	X(ENAMETOOLONG, "The name or path is too long")                                            \
 	X(ENFILE, "The system has too many open files")                                            \
+	X(ENOBUFS, "The other side sends more than this one holds for it")                         \
 	X(ENODEV, "No shared memory of the kind that is needed is mounted here")                   \
 	X(ENOENT, "Does not exist")                                                                \
 	X(ENOLCK, "The system has no locks left")                                                  \

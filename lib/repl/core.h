@@ -12,7 +12,9 @@
  *        history.c  the transactions merged last
  *        halt.c     origins of which nothing is merged at present
  *        restart.c  back from a store, and under another name; identity.c: which
- *        state.c    catch-up by state
+ *        state.c    registers as bytes, for snapshots
+ *        stage.c    a snapshot until it is installed; prune.c: what it does not have
+ *        session*.c catch-up: session.c, session_ask.c, session_answer.c, session_wire.c
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
  *        table.c, names.c  memory
@@ -175,6 +177,10 @@ static inline void blazei_vector_told(struct blazei_vector *vector)
 }
 /* A new origin that has that index becomes self, and self gets the index. */
 void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index);
+/* Raises an interned origin's entry to at least seq, whose chain is 0 where it is not known: state
+ * that it covers is merged. Not the own one, nor a quarantined one. Whether it did. */
+bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
+                         uint64_t seq, uint64_t chain);
 
 /* write.c ------------------------------------------------------------------------------------ */
 
@@ -260,6 +266,19 @@ void blazei_displace(struct blazei_replica *replica, uint64_t seq);
 /* An origin is heard for the first time: tells where somebody else writes as this node, now. */
 void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, uint64_t seq,
                        uint64_t hlc);
+/* state.c ------------------------------------------------------------------------------------ */
+
+#define BLAZEI_STATE_BYTES_MAX (2u << 20) /* any record fits, beside any table of origins */
+
+/* Encodes registers from the cursor on whose seq `known`, by origin index, does not cover, as a
+ * state chunk into buf, which has BLAZEI_STATE_BYTES_MAX bytes; begins no further row once `enough`
+ * bytes of rows are there. Its bytes, perhaps without a row; 0: the end was reached before. */
+int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t *known,
+                            struct blazei_state_cursor *cursor, void *buf, size_t enough);
+/* Merges a chunk that blazei_replica_state_check accepted; with mark, marks what it has. 0;
+ * -ENOMEM; -EBADMSG: too many origins, if they were not all interned before. */
+int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                         bool mark);
 
 /* replica.c ---------------------------------------------------------------------------------- */
 

@@ -16,12 +16,22 @@ libblazeshm_la_SOURCES += \
 	lib/repl/names.c \
 	lib/repl/order.c \
 	lib/repl/park.c \
+	lib/repl/prune.c \
 	lib/repl/read.c \
 	lib/repl/replica.c \
 	lib/repl/replica.h \
 	lib/repl/restart.c \
+	lib/repl/session.c \
+	lib/repl/session.h \
+	lib/repl/session_answer.c \
+	lib/repl/session_ask.c \
+	lib/repl/session_core.h \
+	lib/repl/session_wire.c \
+	lib/repl/session_wire.h \
 	lib/repl/slab.c \
 	lib/repl/slab.h \
+	lib/repl/stage.c \
+	lib/repl/stage.h \
 	lib/repl/state.c \
 	lib/repl/table.c \
 	lib/repl/table.h \

@@ -26,8 +26,9 @@
 
 struct encoder {
 	const struct blazei_replica *replica;
-	uint64_t *known; /* by origin index */
+	const uint64_t *known; /* by origin index */
 	uint8_t *at;
+	uint8_t *enough; /* no further row once there */
 	uint8_t *end;
 	uint32_t groups;
 };
@@ -141,13 +142,41 @@ static void rows_encode(struct encoder *encoder, struct blazei_state_cursor *cur
 	uint32_t ordinal = (uint32_t)cursor->next;
 
 	for (uint32_t i = 0; i < ROWS_PER_CHUNK && number < table->row_count; i++) {
-		if (!row_encode(encoder, table->rows[number], &ordinal))
+		if (encoder->at >= encoder->enough ||
+		    !row_encode(encoder, table->rows[number], &ordinal))
 			break;
 		ordinal = 0;
 		number++;
 	}
 	cursor->next = (uint64_t)number << 32 | ordinal;
 	cursor->end = number >= table->row_count;
+}
+
+int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t *known,
+                            struct blazei_state_cursor *cursor, void *buf, size_t enough)
+{
+	const struct blazei_vector *vector = &replica->vector;
+	struct blazei_txn_header *header = buf;
+	size_t origins_bytes = vector->count * sizeof(struct blazei_origin);
+	struct encoder encoder = { .replica = replica, .known = known };
+
+	cursor->end = cursor->next >> 32 >= replica->table.row_count;
+	if (cursor->end)
+		return 0;
+	memcpy(header + 1, vector->origins, origins_bytes);
+	encoder.at = (uint8_t *)(header + 1) + origins_bytes;
+	encoder.enough = encoder.at + enough;
+	encoder.end = (uint8_t *)buf + BLAZEI_STATE_BYTES_MAX;
+	rows_encode(&encoder, cursor);
+	*header = (struct blazei_txn_header){
+		.bytes = (uint32_t)(encoder.at - (uint8_t *)buf),
+		.kind = BLAZEI_KIND_STATE,
+		.format = BLAZEI_FORMAT,
+		.origin_count = (uint16_t)vector->count,
+		.record_count = encoder.groups,
+	};
+	header->chain = blazei_txn_hash(header);
+	return header->bytes;
 }
 
 /* What the requester knows, by this replica's origin index; the caller frees it. */
@@ -171,34 +200,17 @@ int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
                                    const struct blazei_vector_entry *known, unsigned known_count,
                                    struct blazei_state_cursor *cursor, void *buf, size_t cap)
 {
-	const struct blazei_vector *vector = &replica->vector;
-	struct blazei_txn_header *header = buf;
-	size_t origins_bytes = vector->count * sizeof(struct blazei_origin);
-	struct encoder encoder = { .replica = replica };
+	uint64_t *seqs;
+	int64_t n;
 
-	if (cap < 2u << 20 || (uintptr_t)buf % 8 != 0)
+	if (cap < BLAZEI_STATE_BYTES_MAX || (uintptr_t)buf % 8 != 0)
 		return -EINVAL;
-	if (cursor->next >> 32 >= replica->table.row_count)
-		return 0;
-	encoder.known = known_by_index(vector, known, known_count);
-	if (!encoder.known)
+	seqs = known_by_index(&replica->vector, known, known_count);
+	if (!seqs)
 		return -ENOMEM;
-	if (cap > BLAZEI_TXN_BYTES_MAX)
-		cap = BLAZEI_TXN_BYTES_MAX;
-	memcpy(header + 1, vector->origins, origins_bytes);
-	encoder.at = (uint8_t *)(header + 1) + origins_bytes;
-	encoder.end = (uint8_t *)buf + (cap & ~(size_t)7);
-	rows_encode(&encoder, cursor);
-	free(encoder.known);
-	*header = (struct blazei_txn_header){
-		.bytes = (uint32_t)(encoder.at - (uint8_t *)buf),
-		.kind = BLAZEI_KIND_STATE,
-		.format = BLAZEI_FORMAT,
-		.origin_count = (uint16_t)vector->count,
-		.record_count = encoder.groups,
-	};
-	header->chain = blazei_txn_hash(header);
-	return header->bytes;
+	n = blazei_state_encode(replica, seqs, cursor, buf, BLAZEI_STATE_BYTES_MAX);
+	free(seqs);
+	return n;
 }
 
 /* Merging ------------------------------------------------------------------------------------ */
@@ -206,6 +218,7 @@ int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
 struct decoder {
 	struct blazei_replica *replica;
 	const struct blazei_origin *origins;
+	bool mark; /* what the chunk has, for blazei_prune */
 };
 
 /* A stamp from outside; interns its origin. 1: nothing more of that origin is merged; -EBADMSG: too
@@ -270,6 +283,8 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 		return -ENOMEM;
 	*row = roomy;
 	blazei_merge_field(replica, roomy, blazei_row_find(roomy, value.name, value.life), &value);
+	if (decoder->mark)
+		blazei_row_find(roomy, value.name, value.life)->flags |= BLAZEI_ENTRY_MARKED;
 	return 0;
 }
 
@@ -303,6 +318,8 @@ static int registers_merge(const struct decoder *decoder, struct blazei_row **ro
 		if (rc == 0)
 			blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
 			                       group->flags & BLAZEI_GROUP_ALIVE);
+		if (rc == 0 && decoder->mark)
+			(*row)->flags |= BLAZEI_ROW_MARKED;
 		*at += sizeof(struct blazei_state_existence);
 	}
 	for (unsigned i = 0; i < group->register_count; i++) {
@@ -401,24 +418,33 @@ static void ahead_note(struct blazei_replica *replica, uint64_t now_ns,
 		                  replica->vector.writers[index].seq + 1);
 }
 
+int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                         bool mark)
+{
+	struct decoder decoder = {
+		.replica = replica,
+		.origins = blazei_txn_origins(header),
+		.mark = mark,
+	};
+	const uint8_t *at = blazei_txn_groups(header);
+	int rc = 0;
+
+	for (unsigned i = 0; i < header->origin_count; i++)
+		replica->map[i] = blazei_vector_find(&replica->vector, &decoder.origins[i]);
+	for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
+		rc = group_merge(&decoder, &at);
+	return rc;
+}
+
 int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
                                size_t len)
 {
-	const struct blazei_txn_header *header = data;
-	struct decoder decoder = { .replica = replica };
-	const uint8_t *at;
 	int rc = blazei_replica_state_check(now_ns, data, len);
 
-	if (rc == 0) {
-		decoder.origins = blazei_txn_origins(header);
-		for (unsigned i = 0; i < header->origin_count; i++)
-			replica->map[i] = blazei_vector_find(&replica->vector, &decoder.origins[i]);
-		at = blazei_txn_groups(header);
-		for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
-			rc = group_merge(&decoder, &at);
-	}
+	if (rc == 0)
+		rc = blazei_state_install(replica, data, false);
 	if (rc == -EAGAIN)
-		ahead_note(replica, now_ns, header);
+		ahead_note(replica, now_ns, data);
 	if (rc == -EBADMSG)
 		replica->refused++;
 	return rc;

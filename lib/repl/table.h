@@ -13,7 +13,8 @@
  *
  * INVARIANTS
  *   I1   A row is never freed and keeps its number; its address changes only in blazei_table_room.
- *   I2   Entries are never removed and keep their order: an entry's ordinal names it for good.
+ *   I2   Entries keep their order, and are removed only with a change of `shape`: until then an
+ *        entry's ordinal names it for good.
  *   I3   At most one entry has a given (name, life).
  *   I4   The index is at most three quarters full, so a probe ends. Its hash is keyed with a secret
  *        seed: chosen ids cannot be made to share a probe run.
@@ -29,6 +30,7 @@
 #include "lib/repl/slab.h"
 
 #define BLAZEI_ENTRY_UNSET    0x8000u /* the field was removed */
+#define BLAZEI_ENTRY_MARKED   0x4000u /* while a snapshot is installed: it has this */
 #define BLAZEI_ENTRY_SLACK    0x3fffu /* unused room behind the value's padding, in 8 bytes */
 #define BLAZEI_ENTRY_SLACK_OK 8u      /* more than this, and more than the value, is given back */
 
@@ -47,6 +49,7 @@ struct blazei_entry {
 
 #define BLAZEI_ROW_EXISTS 1u /* the existence register holds something */
 #define BLAZEI_ROW_ALIVE  2u /* and that is alive */
+#define BLAZEI_ROW_MARKED 4u /* while a snapshot is installed: it has the existence */
 
 struct blazei_row {
 	struct blaze_id id;
@@ -74,6 +77,7 @@ struct blazei_table {
 	struct blazei_row **rows; /* by number */
 	uint32_t row_count;
 	uint32_t row_max;
+	uint64_t shape; /* grows when entries or rows go: ordinals noted before mean nothing */
 	struct blazei_slab slab; /* holds the rows */
 };
 

@@ -158,11 +158,32 @@ uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
 	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].seq;
 }
 
+bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
+                         uint64_t seq, uint64_t chain)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, origin);
+	struct blazei_writer *writer = &replica->vector.writers[index];
+
+	/* Nobody knows better than this replica how far it has written itself. */
+	if (index == 0 || seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
+		return false;
+	blazei_history_clear(&replica->history);
+	writer->seq = seq;
+	if (writer->halted)
+		blazei_resume(replica, index);
+	writer->chain = chain;
+	writer->chain_known = chain != 0;
+	/* What it saw in what was not read here: everything, as far as anyone knows. */
+	writer->heard = replica->vector.writers[0].seq;
+	blazei_vector_advanced(&replica->vector, index);
+	blazei_park_drop(replica, index, seq);
+	return true;
+}
+
 int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
                                 const struct blazei_vector_entry *entries, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct blazei_writer *writer;
 		int index;
 
 		if (entries[i].seq == 0)
@@ -172,21 +193,8 @@ int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
 			return index;
 		if (index < 0)
 			replica->refused++;
-		/* Nobody knows better than this replica how far it has written itself. */
-		if (index <= 0)
-			continue;
-		writer = &replica->vector.writers[index];
-		if (entries[i].seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
-			continue;
-		blazei_history_clear(&replica->history);
-		writer->seq = entries[i].seq;
-		if (writer->halted)
-			blazei_resume(replica, (unsigned)index);
-		writer->chain_known = false;
-		/* What it saw in what was not read here: everything, as far as anyone knows. */
-		writer->heard = replica->vector.writers[0].seq;
-		blazei_vector_advanced(&replica->vector, (unsigned)index);
-		blazei_park_drop(replica, (unsigned)index, writer->seq);
+		else
+			blazei_vector_raise(replica, &entries[i].origin, entries[i].seq, 0);
 	}
 	return blazei_park_drain(replica, now_ns);
 }

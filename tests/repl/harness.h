@@ -37,15 +37,29 @@ static inline struct blaze_id id_of(unsigned number)
 }
 
 /* A node whose identity sorts by `rank`. */
-static inline void node_open_policy(struct node *node, unsigned rank, enum blaze_policy policy)
+static inline void node_open_with(struct node *node, unsigned rank,
+                                  struct blazei_replica_options options)
 {
-	struct blazei_replica_options options = { .policy = policy, .hash_seed = rank * 77 + 1 };
-
 	*node = (struct node){ .now_ns = NOW };
 	node->origin.node.bytes[0] = (uint8_t)rank;
 	node->origin.incarnation = 1000 - rank;
 	options.self = node->origin;
+	options.hash_seed = rank * 77 + 1;
 	ck_assert_int_eq(blazei_replica_new(&options, &node->replica), 0);
+}
+
+static inline void node_open_policy(struct node *node, unsigned rank, enum blaze_policy policy)
+{
+	node_open_with(node, rank, (struct blazei_replica_options){ .policy = policy });
+}
+
+static inline void node_open_history(struct node *node, unsigned rank, uint64_t history_bytes)
+{
+	node_open_with(node, rank,
+	               (struct blazei_replica_options){
+	                       .policy = BLAZE_POLICY_SERVER_PRIORITY,
+	                       .history_bytes = history_bytes,
+	               });
 }
 
 static inline void node_open(struct node *node, unsigned rank)

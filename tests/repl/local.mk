@@ -36,3 +36,11 @@ check_PROGRAMS += tests/repl/test_writeset_laws
 TESTS += tests/repl/test_writeset_laws
 tests_repl_test_writeset_laws_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h \
 	tests/repl/test_writeset_laws.c
+check_PROGRAMS += tests/repl/test_session
+TESTS += tests/repl/test_session
+tests_repl_test_session_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
+	tests/repl/test_session.c
+check_PROGRAMS += tests/repl/test_session_refusals
+TESTS += tests/repl/test_session_refusals
+tests_repl_test_session_refusals_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
+	tests/repl/test_session_refusals.c

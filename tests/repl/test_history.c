@@ -3,21 +3,6 @@
 #include "lib/repl/core.h"
 #include "tests/repl/harness.h"
 
-static void open_with(struct node *node, unsigned rank, uint64_t history_bytes)
-{
-	struct blazei_replica_options options = {
-		.policy = BLAZE_POLICY_SERVER_PRIORITY,
-		.hash_seed = rank,
-		.history_bytes = history_bytes,
-	};
-
-	*node = (struct node){ .now_ns = NOW };
-	node->origin.node.bytes[0] = (uint8_t)rank;
-	node->origin.incarnation = rank;
-	options.self = node->origin;
-	ck_assert_int_eq(blazei_replica_new(&options, &node->replica), 0);
-}
-
 static void write_numbers(struct node *node, unsigned count)
 {
 	char json[32];
@@ -86,8 +71,8 @@ START_TEST(history_holds_own_and_others_in_merge_order)
 	struct node a;
 	struct node b;
 
-	open_with(&a, 1, 1u << 20);
-	open_with(&b, 2, 1u << 20);
+	node_open_history(&a, 1, 1u << 20);
+	node_open_history(&b, 2, 1u << 20);
 	write_numbers(&a, 2);
 	write_numbers(&b, 1);
 	node_give(&b, &a, 1);
@@ -116,7 +101,7 @@ START_TEST(history_off_keeps_nothing)
 	uint64_t position = 0;
 	struct node a;
 
-	open_with(&a, 1, 0);
+	node_open_history(&a, 1, 0);
 	write_numbers(&a, 3);
 	ck_assert(!reaches(&a, known));
 	known[0] = 3;
@@ -135,7 +120,7 @@ START_TEST(history_keeps_to_its_budget_and_tells_the_overrun)
 	struct node a;
 	uint64_t seq = 0;
 
-	open_with(&a, 1, 8192);
+	node_open_history(&a, 1, 8192);
 	write_numbers(&a, 1000);
 	ck_assert(!reaches(&a, known));
 	ck_assert_uint_le(history_of(&a)->bytes, 8192);
@@ -160,7 +145,7 @@ START_TEST(history_gives_a_long_transaction_its_own_part)
 	uint64_t known[1];
 	struct node a;
 
-	open_with(&a, 1, 65536);
+	node_open_history(&a, 1, 65536);
 	write_numbers(&a, 5);
 	write_long(&a, 30000);
 	write_numbers(&a, 5);
@@ -186,7 +171,7 @@ START_TEST(history_is_cleared_where_the_vector_is_raised)
 	uint64_t head;
 	struct node a;
 
-	open_with(&a, 1, 1u << 20);
+	node_open_history(&a, 1, 1u << 20);
 	write_numbers(&a, 3);
 	head = history_of(&a)->head;
 	ck_assert_int_eq(blazei_replica_vector_raise(a.replica, NOW, &entry, 1), 0);
@@ -210,7 +195,7 @@ START_TEST(history_boundary_accepts_starts_of_transactions_only)
 	uint64_t at;
 	struct node a;
 
-	open_with(&a, 1, 8192);
+	node_open_history(&a, 1, 8192);
 	write_numbers(&a, 200);
 	at = blazei_history_oldest(history_of(&a));
 	ck_assert(!blazei_history_boundary(history_of(&a), at - 8));
@@ -237,7 +222,7 @@ START_TEST(history_reach_holds_for_vectors_of_any_age)
 	unsigned seed = 4711;
 
 	for (unsigned i = 0; i < 3; i++)
-		open_with(&nodes[i], i + 1, 16384);
+		node_open_history(&nodes[i], i + 1, 16384);
 	for (unsigned step = 0; step < 300; step++) {
 		unsigned who = (unsigned)rand_r(&seed) % 3;
 

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The side that lacks something: what comes is checked, then merged at once if it is a transaction,
+ * staged if it belongs to a snapshot.
+ *
+ * FAILURE  The first thing wrong ends the session. What was merged are whole transactions, which
+ *          the vector tells of; what is staged stays for the next session, unless the stage is full
+ *          or contradicts itself: then it is emptied. */
+#include <stdlib.h>
+
+#include "lib/repl/session_core.h"
+
+#define VIEWS_MAX 256u
+
+static void body_drop(struct blazei_session *session)
+{
+	struct blazei_blob *body = session->ask.body;
+
+	if (!body)
+		return;
+	session->options.stage->bytes -= sizeof(*body) + body->len;
+	session->ask.body = NULL;
+	free(body);
+}
+
+void blazei_asker_fini(struct blazei_session *session)
+{
+	body_drop(session);
+	free(session->ask.vector);
+}
+
+/* Ends a session whose stage is of no use to another one. */
+static int fail_emptied(struct blazei_session *session, int error)
+{
+	body_drop(session);
+	blazei_stage_clear(session->options.stage);
+	return blazei_session_fail(session, error);
+}
+
+/* Transactions --------------------------------------------------------------------------------*/
+
+/* The transaction at *at, by its lengths alone; moves *at behind it. NULL: there is none. */
+static const struct blazei_txn_header *txn_next(const uint8_t **at, const uint8_t *end)
+{
+	const struct blazei_txn_header *header = (const void *)*at;
+	size_t left = (size_t)(end - *at);
+
+	if (left < sizeof(*header) || header->bytes < sizeof(*header) || header->bytes > left ||
+	    header->bytes % 8 != 0)
+		return NULL;
+	*at += header->bytes;
+	return header;
+}
+
+/* Whether the bytes are transactions and nothing else; with now_ns, not 0, none of which is ahead
+ * of the clock. 0, -EBADMSG, -EAGAIN. */
+static int txns_check(const uint8_t *at, uint64_t len, uint64_t now_ns)
+{
+	const uint8_t *end = at + len;
+
+	while (at < end) {
+		const struct blazei_txn_header *header = txn_next(&at, end);
+
+		if (!header || blazei_txn_check(header, header->bytes) < 0)
+			return -EBADMSG;
+		if (now_ns != 0 && blazei_hlc_ahead(header->hlc, now_ns))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Merges transactions as they come by a lane. One that is invalid ends the session; one that is
+ * refused for what its origin did before does not. */
+static int txns_apply(struct blazei_session *session, uint64_t now_ns, const uint8_t *at,
+                      uint64_t len)
+{
+	struct blazei_replica *replica = session->options.replica;
+	const uint8_t *start = at;
+	const uint8_t *end = at + len;
+	const uint64_t refused = replica->refused;
+	struct blazei_txn_view views[VIEWS_MAX];
+
+	while (at < end) {
+		unsigned count = 0;
+		int rc;
+
+		while (at < end && count < VIEWS_MAX) {
+			const struct blazei_txn_header *header = txn_next(&at, end);
+
+			if (!header)
+				return blazei_session_fail(session, -EBADMSG);
+			views[count++] = (struct blazei_txn_view){ header, header->bytes };
+		}
+		rc = blazei_replica_receive(replica, now_ns, views, count);
+		if (rc < 0)
+			return blazei_session_fail(session, rc);
+		session->status.txns += (unsigned)rc;
+	}
+	if (replica->refused != refused && txns_check(start, len, 0) < 0)
+		return blazei_session_fail(session, -EBADMSG);
+	return 0;
+}
+
+/* Bodies --------------------------------------------------------------------------------------*/
+
+static int body_new(struct blazei_session *session, const struct blazei_session_part *part)
+{
+	struct blazei_stage *stage = session->options.stage;
+	uint64_t bytes = sizeof(struct blazei_blob) + part->total;
+
+	if (stage->bytes > stage->bytes_max || bytes > stage->bytes_max - stage->bytes)
+		return fail_emptied(session, -ENOBUFS);
+	session->ask.body = malloc(bytes);
+	if (!session->ask.body)
+		return blazei_session_fail(session, -ENOMEM);
+	stage->bytes += bytes;
+	session->ask.body->len = part->total;
+	session->ask.have = 0;
+	session->ask.kind = part->header.kind;
+	return 0;
+}
+
+/* Stages the body, which is whole. */
+static int body_stage(struct blazei_session *session, uint64_t now_ns)
+{
+	struct blazei_stage *stage = session->options.stage;
+	struct blazei_blob *body = session->ask.body;
+	int rc;
+
+	if (session->ask.kind == BLAZEI_KIND_TXNS)
+		rc = txns_check((const uint8_t *)body->words, body->len, now_ns);
+	else
+		rc = blazei_replica_state_check(now_ns, body->words, body->len);
+	if (rc < 0)
+		return blazei_session_fail(session, rc);
+	session->ask.body = NULL;
+	if (session->ask.kind == BLAZEI_KIND_TXNS) {
+		blazei_blobs_push(&stage->txns, body);
+		return 0;
+	}
+	blazei_blobs_push(&stage->chunks, body);
+	stage->resume.cursor = session->ask.cursor;
+	session->status.chunks++;
+	return 0;
+}
+
+static int part_take(struct blazei_session *session, uint64_t now_ns,
+                     const struct blazei_session_part *part)
+{
+	struct blazei_asker *ask = &session->ask;
+	uint64_t n = part->header.bytes - sizeof(*part);
+	int rc = 0;
+
+	if (part->header.kind == BLAZEI_KIND_CHUNK && !ask->staging)
+		return blazei_session_fail(session, -EBADMSG);
+	if (!ask->body) {
+		if (part->offset != 0)
+			return blazei_session_fail(session, -EBADMSG);
+		if (!ask->staging && n == part->total)
+			return txns_apply(session, now_ns, part->bytes, n);
+		rc = body_new(session, part);
+		if (rc < 0)
+			return rc;
+		ask->cursor = part->cursor;
+	}
+	if (part->header.kind != ask->kind || part->total != ask->body->len ||
+	    part->offset != ask->have || part->cursor != ask->cursor)
+		return blazei_session_fail(session, -EBADMSG);
+	memcpy((uint8_t *)ask->body->words + ask->have, part->bytes, n);
+	ask->have += n;
+	if (ask->have < ask->body->len)
+		return 0;
+	if (ask->staging)
+		return body_stage(session, now_ns);
+	rc = txns_apply(session, now_ns, (const uint8_t *)ask->body->words, ask->body->len);
+	body_drop(session);
+	return rc;
+}
+
+/* Snapshots -----------------------------------------------------------------------------------*/
+
+static int snapshot_take(struct blazei_session *session,
+                         const struct blazei_session_snapshot *snapshot)
+{
+	int rc = -EBADMSG;
+
+	if (!session->ask.body &&
+	    (session->ask.staging || !(snapshot->header.flags & BLAZEI_SNAPSHOT_AGAIN)))
+		rc = blazei_stage_begin(session->options.stage, &session->status.peer, snapshot);
+	if (rc < 0)
+		return fail_emptied(session, rc);
+	session->ask.staging = true;
+	session->status.passes++;
+	if (snapshot->header.flags & BLAZEI_SNAPSHOT_RESUMED)
+		session->status.resumed = true;
+	return 0;
+}
+
+static int live_take(struct blazei_session *session, const struct blazei_session_live *live)
+{
+	size_t bytes = live->entry_count * sizeof(*live->entries);
+
+	if (session->ask.body)
+		return blazei_session_fail(session, -EBADMSG);
+	session->ask.vector = malloc(bytes ? bytes : 1);
+	if (!session->ask.vector)
+		return blazei_session_fail(session, -ENOMEM);
+	memcpy(session->ask.vector, live->entries, bytes);
+	session->ask.vector_count = live->entry_count;
+	if (!session->ask.staging)
+		blazei_stage_clear(session->options.stage);
+	session->status.state = session->ask.staging ? BLAZEI_SESSION_STAGED : BLAZEI_SESSION_LIVE;
+	return 0;
+}
+
+int blazei_asker_take(struct blazei_session *session, uint64_t now_ns,
+                      const struct blazei_session_header *header)
+{
+	if (session->status.state != BLAZEI_SESSION_RUNNING)
+		return blazei_session_fail(session, -EBADMSG);
+	if (header->kind == BLAZEI_KIND_SNAPSHOT)
+		return snapshot_take(session, (const struct blazei_session_snapshot *)header);
+	if (header->kind == BLAZEI_KIND_LIVE)
+		return live_take(session, (const struct blazei_session_live *)header);
+	return part_take(session, now_ns, (const struct blazei_session_part *)header);
+}
+
+int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
+{
+	struct blazei_replica *replica = session->options.replica;
+	struct blazei_stage *stage = session->options.stage;
+	struct blazei_session_entry forked;
+	int rc;
+
+	if (session->status.state != BLAZEI_SESSION_STAGED)
+		return -EINVAL;
+	rc = blazei_stage_check(stage, replica, session->ask.vector, session->ask.vector_count,
+	                        &forked);
+	if (rc == 0)
+		rc = blazei_stage_install(stage, replica, now_ns);
+	if (rc == -ENOMEM)
+		return rc;
+	blazei_stage_clear(stage);
+	if (rc == -EEXIST)
+		return blazei_session_refuse_fork(session, &forked);
+	if (rc < 0)
+		return blazei_session_fail(session, rc);
+	session->status.txns += (unsigned)rc;
+	session->status.state = BLAZEI_SESSION_LIVE;
+	return 0;
+}

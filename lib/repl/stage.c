@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holds, checks and installs a snapshot; see stage.h. */
+#include "lib/repl/stage.h"
+
+#include <stdlib.h>
+
+/* Lists ---------------------------------------------------------------------------------------*/
+
+void blazei_blobs_push(struct blazei_blobs *blobs, struct blazei_blob *blob)
+{
+	blob->next = NULL;
+	if (blobs->first)
+		blobs->last->next = blob;
+	else
+		blobs->first = blob;
+	blobs->last = blob;
+}
+
+struct blazei_blob *blazei_blobs_pop(struct blazei_blobs *blobs)
+{
+	struct blazei_blob *blob = blobs->first;
+
+	if (blob)
+		blobs->first = blob->next;
+	return blob;
+}
+
+static void blobs_drop(struct blazei_stage *stage, struct blazei_blobs *blobs)
+{
+	struct blazei_blob *blob;
+
+	while ((blob = blazei_blobs_pop(blobs))) {
+		stage->bytes -= sizeof(*blob) + blob->len;
+		free(blob);
+	}
+}
+
+/* Life ----------------------------------------------------------------------------------------*/
+
+int blazei_stage_new(uint64_t bytes_max, struct blazei_stage **ret_stage)
+{
+	struct blazei_stage *stage = calloc(1, sizeof(*stage));
+
+	if (!stage)
+		return -ENOMEM;
+	stage->bytes_max = bytes_max;
+	*ret_stage = stage;
+	return 0;
+}
+
+void blazei_stage_clear(struct blazei_stage *stage)
+{
+	blobs_drop(stage, &stage->chunks);
+	blobs_drop(stage, &stage->txns);
+	free(stage->v0);
+	*stage = (struct blazei_stage){ .bytes_max = stage->bytes_max, .bytes = stage->bytes };
+}
+
+void blazei_stage_free(struct blazei_stage *stage)
+{
+	if (!stage)
+		return;
+	blazei_stage_clear(stage);
+	free(stage);
+}
+
+uint64_t blazei_stage_bytes(const struct blazei_stage *stage)
+{
+	return stage->bytes;
+}
+
+int blazei_stage_begin(struct blazei_stage *stage, const struct blazei_origin *answerer,
+                       const struct blazei_session_snapshot *snapshot)
+{
+	const unsigned flags = snapshot->header.flags;
+	const bool whole = flags & BLAZEI_SNAPSHOT_WHOLE;
+	const size_t bytes = snapshot->entry_count * sizeof(*stage->v0);
+	struct blazei_session_entry *v0;
+
+	blobs_drop(stage, &stage->txns);
+	if (flags & BLAZEI_SNAPSHOT_RESUMED) {
+		if (flags & BLAZEI_SNAPSHOT_AGAIN || stage->resume.run == 0 ||
+		    !blazei_origin_equal(answerer, &stage->answerer) ||
+		    memcmp(&stage->resume, &snapshot->resume, sizeof(stage->resume)) != 0)
+			return -EBADMSG;
+		return whole == stage->whole && snapshot->entry_count == 0 ? 0 : -EBADMSG;
+	}
+	if (snapshot->entry_count == 0)
+		return -EBADMSG;
+	v0 = malloc(bytes);
+	if (!v0)
+		return -ENOMEM;
+	memcpy(v0, snapshot->entries, bytes);
+	if (flags & BLAZEI_SNAPSHOT_AGAIN) {
+		if (!stage->v0 || whole != stage->whole) {
+			free(v0);
+			return -EBADMSG;
+		}
+		/* Only in its first pass can an answerer tell what the chunks lack. */
+		stage->resume.run = 0;
+	} else {
+		blazei_stage_clear(stage);
+		stage->answerer = *answerer;
+		stage->resume = snapshot->resume;
+		stage->whole = whole;
+	}
+	free(stage->v0);
+	stage->v0 = v0;
+	stage->v0_count = snapshot->entry_count;
+	return 0;
+}
+
+/* Checking ------------------------------------------------------------------------------------*/
+
+/* How far each origin has come in the walk from V0 to Vs, by index of the replica. */
+struct walk {
+	struct blazei_replica *replica;
+	uint64_t *seqs;
+	uint64_t *chains;
+	struct blazei_session_entry *forked;
+};
+
+/* Whether an entry contradicts what is merged here. */
+static bool forks(const struct walk *walk, unsigned index, uint64_t seq, uint64_t chain)
+{
+	const struct blazei_writer *writer = &walk->replica->vector.writers[index];
+
+	if (seq != writer->seq || seq == 0 || chain == 0 || !writer->chain_known ||
+	    chain == writer->chain || writer->halted & BLAZEI_HALTED_QUARANTINED)
+		return false;
+	walk->forked->origin = walk->replica->vector.origins[index];
+	walk->forked->seq = seq;
+	walk->forked->chain = chain;
+	return true;
+}
+
+/* Interns the origins of a vector, so that installing needs no more of them. */
+static int origins_intern(struct blazei_replica *replica,
+                          const struct blazei_session_entry *entries, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		int index = blazei_vector_intern(&replica->vector, &entries[i].origin);
+
+		if (index < 0)
+			return index == -ENOMEM ? index : -EBADMSG;
+	}
+	return 0;
+}
+
+/* Whether the seqs, where the walk ended, cover all registers of a chunk. */
+static bool chunk_covered(const struct walk *walk, const struct blazei_txn_header *header)
+{
+	const struct blazei_origin *origins = blazei_txn_origins(header);
+	const uint8_t *at = blazei_txn_groups(header);
+	uint64_t limits[BLAZEI_ORIGINS_MAX];
+
+	for (unsigned i = 0; i < header->origin_count; i++) {
+		uint16_t index = blazei_vector_find(&walk->replica->vector, &origins[i]);
+
+		limits[i] = index != BLAZEI_ORIGIN_NONE ? walk->seqs[index] : 0;
+	}
+	for (uint32_t i = 0; i < header->record_count; i++) {
+		const struct blazei_txn_group *group = (const void *)at;
+		const struct blazei_state_existence *op = (const void *)(group + 1);
+
+		at = (const uint8_t *)op;
+		if (group->flags & BLAZEI_GROUP_EXISTENCE) {
+			if (op->seq > limits[op->origin])
+				return false;
+			at = (const uint8_t *)(op + 1);
+		}
+		for (unsigned k = 0; k < group->register_count; k++) {
+			const struct blazei_state_register *reg = (const void *)at;
+
+			if (reg->seq > limits[reg->origin])
+				return false;
+			at += blazei_state_register_bytes(reg);
+		}
+	}
+	return true;
+}
+
+static bool chunks_covered(const struct blazei_stage *stage, const struct walk *walk)
+{
+	const struct blazei_blob *blob = stage->chunks.first;
+
+	while (blob && chunk_covered(walk, (const void *)blob->words))
+		blob = blob->next;
+	return !blob;
+}
+
+static int start_walk(struct walk *walk, const struct blazei_stage *stage)
+{
+	for (unsigned i = 0; i < stage->v0_count; i++) {
+		const struct blazei_session_entry *entry = &stage->v0[i];
+		uint16_t index = blazei_vector_find(&walk->replica->vector, &entry->origin);
+
+		walk->seqs[index] = entry->seq;
+		walk->chains[index] = entry->chain;
+		if (forks(walk, index, entry->seq, entry->chain))
+			return -EEXIST;
+	}
+	return 0;
+}
+
+/* Follows one blob of transactions, each of which must be its origin's next. */
+static int walk_txns(struct walk *walk, const struct blazei_blob *blob)
+{
+	const uint8_t *at = (const uint8_t *)blob->words;
+	const uint8_t *end = at + blob->len;
+
+	while (at < end) {
+		const struct blazei_txn_header *header = (const void *)at;
+		uint16_t index =
+		        blazei_vector_find(&walk->replica->vector, blazei_txn_origins(header));
+
+		if (index == BLAZEI_ORIGIN_NONE || header->seq != walk->seqs[index] + 1)
+			return -EBADMSG;
+		if (header->prev != walk->chains[index] &&
+		    (header->seq == 1 || walk->chains[index] != 0))
+			return -EBADMSG;
+		if (forks(walk, index, header->seq, header->chain))
+			return -EEXIST;
+		walk->seqs[index] = header->seq;
+		walk->chains[index] = header->chain;
+		at += header->bytes;
+	}
+	return 0;
+}
+
+/* Whether the walk has ended at Vs. */
+static bool walk_ended(const struct walk *walk, const struct blazei_session_entry *vs,
+                       unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t index = blazei_vector_find(&walk->replica->vector, &vs[i].origin);
+
+		if (walk->seqs[index] != vs[i].seq)
+			return false;
+		if (vs[i].chain != 0 && walk->chains[index] != 0 &&
+		    vs[i].chain != walk->chains[index])
+			return false;
+		walk->seqs[index] = 0;
+	}
+	for (unsigned i = 0; i < walk->replica->vector.count; i++)
+		if (walk->seqs[i] != 0)
+			return false;
+	return true;
+}
+
+int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *replica,
+                       const struct blazei_session_entry *vs, unsigned count,
+                       struct blazei_session_entry *ret_forked)
+{
+	struct walk walk = { .replica = replica, .forked = ret_forked };
+	int rc = origins_intern(replica, stage->v0, stage->v0_count);
+
+	if (rc == 0)
+		rc = origins_intern(replica, vs, count);
+	if (rc < 0)
+		return rc;
+	walk.seqs = calloc(replica->vector.count, sizeof(*walk.seqs));
+	walk.chains = calloc(replica->vector.count, sizeof(*walk.chains));
+	rc = walk.seqs && walk.chains ? start_walk(&walk, stage) : -ENOMEM;
+	for (const struct blazei_blob *blob = stage->txns.first; blob && rc == 0; blob = blob->next)
+		rc = walk_txns(&walk, blob);
+	if (rc == 0 && walk.seqs[0] > replica->vector.writers[0].seq) {
+		*ret_forked = (struct blazei_session_entry){
+			.origin = replica->vector.origins[0],
+			.seq = walk.seqs[0],
+		};
+		rc = -EEXIST;
+	}
+	if (rc == 0 && (!chunks_covered(stage, &walk) || !walk_ended(&walk, vs, count)))
+		rc = -EBADMSG;
+	free(walk.seqs);
+	free(walk.chains);
+	return rc;
+}
+
+/* Installing ----------------------------------------------------------------------------------*/
+
+/* Applies those that are not here yet. The number, or -ENOMEM. */
+static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob)
+{
+	const uint8_t *at = (const uint8_t *)blob->words;
+	const uint8_t *end = at + blob->len;
+	int applied = 0;
+
+	for (; at < end; at += ((const struct blazei_txn_header *)at)->bytes) {
+		const struct blazei_txn_header *header = (const void *)at;
+		uint16_t index = blazei_vector_find(&replica->vector, blazei_txn_origins(header));
+		const struct blazei_writer *writer = &replica->vector.writers[index];
+
+		if (index == 0 || header->seq <= writer->seq ||
+		    writer->halted & BLAZEI_HALTED_QUARANTINED)
+			continue;
+		if (blazei_apply(replica, header, index) < 0)
+			return -ENOMEM;
+		blazei_park_drop(replica, index, header->seq);
+		applied++;
+	}
+	return applied;
+}
+
+static int install(const struct blazei_stage *stage, struct blazei_replica *replica)
+{
+	int applied = 0;
+	int rc = 0;
+
+	for (const struct blazei_blob *blob = stage->chunks.first; blob && rc == 0;
+	     blob = blob->next)
+		rc = blazei_state_install(replica, (const void *)blob->words, stage->whole);
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; i < stage->v0_count; i++)
+		blazei_vector_raise(replica, &stage->v0[i].origin, stage->v0[i].seq,
+		                    stage->v0[i].chain);
+	for (const struct blazei_blob *blob = stage->txns.first; blob && rc >= 0;
+	     blob = blob->next) {
+		rc = txns_install(replica, blob);
+		applied += rc > 0 ? rc : 0;
+	}
+	return rc < 0 ? rc : applied;
+}
+
+int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
+                         uint64_t now_ns)
+{
+	const struct blazei_sink sink = replica->sink;
+	const uint64_t conflicts = replica->conflicts;
+	int rc;
+
+	/* A register in a chunk may be younger than the transactions that follow: what these meet
+	 * is no conflict. */
+	replica->sink.conflict = NULL;
+	rc = install(stage, replica);
+	replica->sink.conflict = sink.conflict;
+	replica->conflicts = conflicts;
+	if (rc < 0) {
+		if (stage->whole)
+			blazei_prune_cancel(replica);
+		return rc;
+	}
+	if (stage->whole)
+		blazei_prune(replica, stage->v0, stage->v0_count);
+	/* What waits for memory here waits in the queue, as it does elsewhere. */
+	(void)blazei_park_drain(replica, now_ns);
+	return rc;
+}

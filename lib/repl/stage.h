@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an asker holds of a snapshot until all of it is here, and its installation.
+ *
+ * WHY    A part of a snapshot that was merged would be in no vector, so nobody would know that
+ *        others lack it, and readers would see records that belong together apart. So it all waits
+ *        here, checked piece by piece, and is merged in one call: the chunks, then the vector V0 as
+ *        of which they were begun, then the transactions that the answerer merged since, which
+ *        carry the vector on to Vs.
+ *
+ * INVARIANTS
+ *   I1   Every chunk and transaction in it was checked when it came.
+ *   I2   blazei_stage_check proves before anything is merged that the transactions lead from V0 to
+ *        Vs without a gap and by their hashes, that Vs covers every register, that V0 and Vs agree
+ *        with the chains known here and claim no more of this replica's own writes than there are,
+ *        and that there is room for all origins.
+ *   I3   It takes at most bytes_max, the body that is coming included.
+ *   I4   blazei_stage_install may be repeated: merging twice changes nothing.
+ *
+ * FAILURE Without memory an installation stops: a part of it may show to readers, the vector does
+ *         not tell of it. Repeat it. */
+#ifndef BLAZEI_STAGE_H
+#define BLAZEI_STAGE_H
+
+#include "lib/repl/core.h"
+#include "lib/repl/session_wire.h"
+
+struct blazei_blob {
+	struct blazei_blob *next;
+	uint64_t len;
+	uint64_t words[];
+};
+
+struct blazei_blobs {
+	struct blazei_blob *first;
+	struct blazei_blob *last;
+};
+
+struct blazei_stage {
+	uint64_t bytes_max;
+	uint64_t bytes;
+	struct blazei_blobs chunks;
+	struct blazei_blobs txns; /* that came after the last pass's chunks */
+	struct blazei_origin answerer;
+	struct blazei_session_resume resume; /* run 0: the place is no longer one to resume at */
+	bool whole;
+	struct blazei_session_entry *v0; /* of the last pass */
+	unsigned v0_count;
+};
+
+void blazei_blobs_push(struct blazei_blobs *blobs, struct blazei_blob *blob);
+/* The first one, or NULL; the caller frees it. */
+struct blazei_blob *blazei_blobs_pop(struct blazei_blobs *blobs);
+
+/* Begins a pass, as the message says. 0; -ENOMEM; -EBADMSG: nothing that it could follow on. */
+int blazei_stage_begin(struct blazei_stage *stage, const struct blazei_origin *answerer,
+                       const struct blazei_session_snapshot *snapshot);
+
+/* Whether what is staged, up to Vs, can be installed: 0; -EBADMSG; -ENOMEM; -EEXIST: *ret_forked
+ * has another history here. */
+int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *replica,
+                       const struct blazei_session_entry *vs, unsigned count,
+                       struct blazei_session_entry *ret_forked);
+
+/* Merges what was checked. The number of transactions beyond the chunks, or -ENOMEM. */
+int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
+                         uint64_t now_ns);
+
+/* prune.c: removes the registers that no chunk marked and that these entries cover, clears the
+ * marks. */
+void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
+                  unsigned count);
+/* Clears the marks. */
+void blazei_prune_cancel(struct blazei_replica *replica);
+
+#endif
