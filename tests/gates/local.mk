@@ -4,6 +4,7 @@ gates = \
 	tests/gates/asan \
 	tests/gates/callgrind \
 	tests/gates/clang \
+	tests/gates/corpora \
 	tests/gates/distcheck \
 	tests/gates/errors \
 	tests/gates/format \
@@ -20,7 +21,8 @@ gates = \
 	tests/gates/tsan \
 	tests/gates/wording
 EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh \
-	tests/gates/memcheck.supp tests/gates/symbols.list $(gates)
+	tests/gates/memcheck.supp tests/gates/symbols.list $(gates) \
+	tests/mutation/Mutants.pm tests/mutation/equivalent.tsv tests/mutation/mutate
 
 # What the gate callgrind counts the instructions of.
 check_PROGRAMS += tests/gates/ops

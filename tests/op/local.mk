@@ -16,18 +16,6 @@ tests_op_test_record_memory_LDFLAGS = $(AM_LDFLAGS) \
 tests_op_test_value_check_SOURCES = tests/op/test_value_check.c $(op_help)
 tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
 
-# libFuzzer's own main runs until it is stopped: then it is built by make check but not run.
-check_PROGRAMS += tests/op/fuzz_value
-tests_op_fuzz_value_SOURCES = tests/op/fuzz_value.c $(op_help)
-if FUZZING
-fuzz_defines = -DBLAZE_LIBFUZZER
-fuzz_link = -fsanitize=fuzzer
-else
-TESTS += tests/op/fuzz_value
-endif
-tests_op_fuzz_value_CPPFLAGS = $(AM_CPPFLAGS) $(fuzz_defines)
-tests_op_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
-
 check_PROGRAMS += tests/op/test_txn
 TESTS += tests/op/test_txn
 tests_op_test_txn_SOURCES = tests/op/test_txn.c
