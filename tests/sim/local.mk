@@ -7,3 +7,13 @@ check_PROGRAMS += tests/sim/exhaustive
 TESTS += tests/sim/exhaustive
 tests_sim_exhaustive_SOURCES = tests/sim/exhaustive.c tests/sim/states.c tests/sim/states.h \
 	$(sim_reference)
+
+# It has its own allocations, so that some of the library's can fail.
+check_PROGRAMS += tests/blaze-sim
+TESTS += tests/blaze-sim
+tests_blaze_sim_SOURCES = tests/sim/blaze-sim.c tests/sim/catchup.c tests/sim/check.c \
+	tests/sim/damage.c tests/sim/heal.c tests/sim/memory.c tests/sim/node.c \
+	tests/sim/schedule.c tests/sim/shrink.c tests/sim/sim.h tests/sim/store.c \
+	tests/sim/txn.c tests/sim/world.c $(sim_reference)
+tests_blaze_sim_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc

@@ -385,7 +385,7 @@ void world_start(unsigned setting, unsigned nodes, unsigned ops)
 	world.clocks = setting % 3;
 	world.prepared = setting >= 3;
 	first_make();
-	for (unsigned i = 0; i < nodes; i++) {
+	for (unsigned i = 0; i < NODES; i++) {
 		struct blazei_replica *replica;
 
 		states_grow();
