@@ -16,6 +16,7 @@
 #define RECORDS     1000u
 #define VALUE_BYTES 64u
 #define BATCH       16u
+#define TXN_UPDATES 16u /* divides the count */
 #define PUMP_NS     UINT64_C(1000000)
 
 struct bench {
@@ -84,6 +85,21 @@ static void update(struct bench *bench, unsigned count)
 	}
 }
 
+/* Updates in transactions of 16: the cost of each is that of an update and its share of the rest. */
+static void txn(struct bench *bench, unsigned count)
+{
+	struct blaze_txn *open = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (i % TXN_UPDATES == 0)
+			must(blaze_txn_begin(bench->here, &open), "begin");
+		must(blaze_record_set_int(bench->patch, "n", (int64_t)++bench->value), "set");
+		must(blaze_txn_update(open, &bench->ids[i * 7 % RECORDS], bench->patch), "update");
+		if (i % TXN_UPDATES == TXN_UPDATES - 1)
+			must(blaze_txn_commit(open), "commit");
+	}
+}
+
 static void apply(struct bench *bench, unsigned count)
 {
 	unsigned applied = 0;
@@ -98,6 +114,11 @@ static void apply(struct bench *bench, unsigned count)
 		}
 		applied += (unsigned)n;
 	}
+}
+
+static void apply_txn(struct bench *bench, unsigned count)
+{
+	apply(bench, count / TXN_UPDATES);
 }
 
 static void get(struct bench *bench, unsigned count)
@@ -169,6 +190,12 @@ static void databases_fill(struct bench *bench, unsigned count)
 	update(bench, count);
 }
 
+static void databases_fill_txn(struct bench *bench, unsigned count)
+{
+	databases_open(bench, count);
+	txn(bench, count);
+}
+
 struct operation {
 	const char *name;
 	void (*prepare)(struct bench *bench, unsigned count);
@@ -179,6 +206,7 @@ static const struct operation operations[] = {
 	{ "publish", rings_open, publish }, { "poll", rings_fill, poll_all },
 	{ "put", databases_open, put },     { "update", databases_open, update },
 	{ "apply", databases_fill, apply }, { "get", databases_open, get },
+	{ "txn", databases_open, txn },     { "apply_txn", databases_fill_txn, apply_txn },
 };
 
 /* What callgrind counts: named on its command line, so it must stay a function of its own
