@@ -19,8 +19,8 @@ static const char usage_text[] =
         "                       [--rate R] [--seconds S] [--lane BYTES] [--idle N] [--duplex]\n"
         "                       [--latency spin|asleep|load|none] [--stall NS|forever]\n"
         "                       [--reserve] [--sabotage corrupt|drop|duplicate] [--json]\n"
-        "       blaze-perf db [--records N] [--seconds S] [--lane BYTES] [--duplex]\n"
-        "                     [--latency spin|asleep|none] [--sabotage ..] [--json]\n"
+        "       blaze-perf db [--records N] [--seconds S] [--lane BYTES] [--txn N]\n"
+        "                     [--duplex] [--latency spin|asleep|none] [--sabotage ..] [--json]\n"
         "       blaze-perf yard [--size BYTES] [--batch N] [--seconds S] [--lane BYTES] [--json]\n"
         "       blaze-perf line | futex | idle [--seconds S] [--json]\n"
         "       blaze-perf bench [--runs N] [--seconds S]\n";
@@ -42,6 +42,7 @@ enum option_code {
 	OPT_JSON,
 	OPT_RUNS,
 	OPT_RECORDS,
+	OPT_TXN,
 	OPT_HELP,
 };
 
@@ -62,6 +63,7 @@ static const struct option long_options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "runs", required_argument, NULL, OPT_RUNS },
 	{ "records", required_argument, NULL, OPT_RECORDS },
+	{ "txn", required_argument, NULL, OPT_TXN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -157,6 +159,8 @@ static int parse_option(int code, struct perf_options *o)
 		return parse_count(optarg, 1, 99, &o->runs);
 	case OPT_RECORDS:
 		return parse_count(optarg, 1, 10000000, &o->records);
+	case OPT_TXN:
+		return parse_count(optarg, 1, 1024, &o->txn);
 	case OPT_STALL:
 		if (strcmp(optarg, "forever") == 0)
 			o->stall_ns = BLAZE_FOREVER;
@@ -287,6 +291,7 @@ int main(int argc, char **argv)
 		.readers = 1,
 		.size = 64,
 		.batch = 16,
+		.txn = 1,
 		.runs = 5,
 		.records = 10000,
 		.seconds = 1,

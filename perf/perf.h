@@ -60,6 +60,7 @@ struct perf_options {
 	uint32_t idle;
 	uint32_t size;
 	uint32_t batch;
+	uint32_t txn;      /* updates in a transaction */
 	uint32_t latency;  /* enum perf_latency */
 	uint32_t sabotage; /* enum perf_sabotage */
 	uint32_t duplex;

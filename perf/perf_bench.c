@@ -33,7 +33,7 @@ enum figure {
 struct bench_row {
 	const char *name;
 	int (*measure)(const struct perf_options *options, struct perf_result *ret_result);
-	uint32_t writers, readers, batch, idle, latency;
+	uint32_t writers, readers, batch, idle, latency, txn;
 	bool duplex;
 	enum figure figure;
 	enum against against;
@@ -79,6 +79,11 @@ static const struct bench_row rows[] = {
 	  .measure = perf_db_measure,
 	  .latency = PERF_LATENCY_NONE,
 	  .bar = 4 },
+	{ .name = "db to db, transactions of 16",
+	  .measure = perf_db_measure,
+	  .latency = PERF_LATENCY_NONE,
+	  .txn = 16,
+	  .bar = 8 },
 	{ .name = "db to db, both directions, each",
 	  .measure = perf_db_measure,
 	  .latency = PERF_LATENCY_NONE,
@@ -169,6 +174,7 @@ static int bench_cell(unsigned index, unsigned run, const struct perf_options *g
 	options.readers = row->readers;
 	options.batch = row->batch != 0 ? row->batch : 1;
 	options.idle = row->idle;
+	options.txn = row->txn != 0 ? row->txn : 1;
 	options.latency = row->latency;
 	options.duplex = row->duplex;
 	error = row->measure(&options, &result);

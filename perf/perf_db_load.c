@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The database benchmark's load: single updates of one int field in one process, merged into the
+/* The database benchmark's load: updates of one int field in one process, merged into the
  * database of another and checked there.
  *
  * Part p of the processes owns the records p * count to (p + 1) * count - 1 and writes its sequence
- * number into field "n" of one after the other, round and round. So the last value of each record
- * is known from the number of updates alone, and the receiver checks all of them at the end,
- * beside the number of transactions that it merged.
+ * number into field "n" of one after the other, round and round, so many updates to a transaction
+ * as --txn says. So the last value of each record is known from the number of updates alone, and
+ * the receiver checks all of them at the end, beside the number of transactions that it merged.
  *
  * A writer keeps at most a window of updates ahead of its receiver, by a count on the board: a
  * database may overtake its readers (they catch up by state), but then nothing would be measured
@@ -88,7 +88,8 @@ int perf_db_pump(struct perf_db *p, uint64_t timeout_ns)
 	int count = blaze_db_pump(p->db, timeout_ns);
 
 	if (count > 0) {
-		p->applied += (uint64_t)count;
+		/* In updates: nearly all transactions have so many. */
+		p->applied += (uint64_t)count * p->board->options.txn;
 		/* Release: pairs with the writer's acquire in writer_may. */
 		atomic_store_explicit(&p->seat->applied, p->applied - p->applied_before,
 		                      memory_order_release);
@@ -162,14 +163,39 @@ static int writer_init(struct db_writer *w, struct perf_db *p, unsigned receiver
 	return error;
 }
 
-static int writer_update(struct db_writer *w, uint64_t seq, int64_t value)
+/* Within a transaction, unless that is NULL. */
+static int writer_update(struct db_writer *w, struct blaze_txn *txn, uint64_t seq, int64_t value)
 {
 	struct blaze_id id;
 	int error;
 
 	perf_db_id(w->p->seat->part, (uint32_t)(seq % w->p->board->options.records), &id);
 	error = blaze_record_set_int(w->patch, FIELD, value);
-	return error != 0 ? error : blaze_db_update(w->p->db, &id, w->patch);
+	if (error != 0)
+		return error;
+	return txn != NULL ? blaze_txn_update(txn, &id, w->patch)
+	                   : blaze_db_update(w->p->db, &id, w->patch);
+}
+
+/* The next transaction, of --txn updates, the last of which gets the value given. */
+static int writer_commit(struct db_writer *w, int64_t value)
+{
+	uint32_t count = w->p->board->options.txn;
+	struct blaze_txn *txn;
+	int error;
+
+	if (count == 1)
+		return writer_update(w, NULL, w->seq, value);
+	error = blaze_txn_begin(w->p->db, &txn);
+	if (error != 0)
+		return error;
+	for (uint32_t i = 0; i < count && error == 0; i++)
+		error = writer_update(w, txn, w->seq + i,
+		                      i + 1 < count ? (int64_t)(w->seq + i) : value);
+	if (error == 0)
+		return blaze_txn_commit(txn);
+	blaze_txn_abort(txn);
+	return error;
 }
 
 /* Whether the receiver keeps up. */
@@ -185,27 +211,31 @@ static int writer_turn(struct db_writer *w)
 {
 	int error = 0;
 
-	for (unsigned i = 0; i < TURN_UPDATES && error == 0; i++) {
-		error = writer_update(w, w->seq, (int64_t)w->seq);
-		w->seq += error == 0;
+	uint32_t count = w->p->board->options.txn;
+
+	for (unsigned i = 0; i < TURN_UPDATES && error == 0; i += count) {
+		error = writer_commit(w, (int64_t)(w->seq + count - 1));
+		w->seq += error == 0 ? count : 0;
 	}
 	return error;
 }
 
-/* The last update, spoiled where that was asked for, and the count that receivers expect. */
+/* The last transaction, its last update spoiled where that was asked for, and the count that
+ * receivers expect. */
 static int writer_finish(struct db_writer *w)
 {
 	uint32_t sabotage = w->p->seat->part == 1 ? w->p->board->options.sabotage : 0;
-	uint64_t last = w->seq;
+	uint32_t count = w->p->board->options.txn;
+	uint64_t last = w->seq + count - 1;
 	int error = 0;
 
 	if (sabotage == PERF_SABOTAGE_CORRUPT)
-		error = writer_update(w, last, (int64_t)(last ^ UINT64_C(1) << 40));
+		error = writer_commit(w, (int64_t)(last ^ UINT64_C(1) << 40));
 	else if (sabotage != PERF_SABOTAGE_DROP)
-		error = writer_update(w, last, (int64_t)last);
+		error = writer_commit(w, (int64_t)last);
 	if (error == 0 && sabotage == PERF_SABOTAGE_DUPLICATE)
 		error = blaze_db_put(w->p->db, &w->p->node, "", 0);
-	w->seq++;
+	w->seq += count;
 	/* Ordered by the release of done, which pairs with settle. */
 	atomic_store_explicit(&w->p->seat->published, w->seq, memory_order_relaxed);
 	atomic_store_explicit(&w->p->seat->done, 1, memory_order_release);

@@ -85,7 +85,7 @@ static void update(struct bench *bench, unsigned count)
 	}
 }
 
-/* Updates in transactions of 16: the cost of each is that of an update and its share of the rest. */
+/* Updates in transactions of 16: each costs what an update does and its share of the rest. */
 static void txn(struct bench *bench, unsigned count)
 {
 	struct blaze_txn *open = NULL;

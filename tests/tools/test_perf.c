@@ -170,9 +170,8 @@ START_TEST(ring_sabotage_fails)
 END_TEST
 
 static const char *const db_shapes[] = {
-	"db --records 500 --latency none",
-	"db --records 500 --latency none --duplex",
-	"db --records 100 --latency spin",
+	"db --records 500 --latency none",          "db --records 500 --latency none --duplex",
+	"db --records 500 --latency none --txn 16", "db --records 100 --latency spin",
 	"db --records 100 --latency asleep",
 };
 
