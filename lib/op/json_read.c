@@ -318,6 +318,8 @@ static int record_build(const struct reader *reader, size_t names_bytes,
 	struct blaze_record *record;
 	int r;
 
+	if (names_bytes + reader->out->len > BLAZEI_RECORD_BYTES_MAX)
+		return -E2BIG;
 	r = blazei_record_sized((unsigned)count, names_bytes + reader->out->len, &record);
 	if (r < 0)
 		return r;

@@ -22,6 +22,10 @@
 #define BYTES_MIN  256
 #define FIELD_NULS 2 /* bytes of a field beyond its name and value */
 
+/* What merging may make: twice that still counts in 32 bits. */
+#define HELD_FIELDS_MAX (1u << 24)
+#define HELD_BYTES_MAX  (1u << 30)
+
 /* The table is part of the record's own allocation until it grows. */
 static bool table_is_inline(const struct blaze_record *record)
 {
@@ -33,8 +37,10 @@ int blazei_record_sized(unsigned field_count, size_t names_values, struct blaze_
 	struct blaze_record *record;
 	size_t table_bytes, bytes;
 
-	if (field_count > BLAZEI_RECORD_FIELDS_MAX || names_values > BLAZEI_RECORD_BYTES_MAX)
-		return -E2BIG;
+	if (field_count > HELD_FIELDS_MAX || names_values > HELD_BYTES_MAX) {
+		field_count = 0;
+		names_values = 0;
+	}
 	table_bytes = field_count * sizeof(*record->fields);
 	bytes = names_values + (size_t)field_count * FIELD_NULS;
 	record = malloc(sizeof(*record) + table_bytes + bytes);
@@ -107,8 +113,6 @@ static int table_reserve(struct blaze_record *record)
 	struct blazei_record_field *fields;
 	unsigned count_max;
 
-	if (record->count == BLAZEI_RECORD_FIELDS_MAX)
-		return -E2BIG;
 	if (record->count < record->count_max)
 		return 0;
 	count_max = record->count_max < FIELDS_MIN ? FIELDS_MIN : 2 * record->count_max;
@@ -221,8 +225,6 @@ static int field_insert(struct blaze_record *record, unsigned index,
 	struct blazei_record_field field;
 	int r;
 
-	if (len > BLAZEI_RECORD_BYTES_MAX - record->names_values)
-		return -E2BIG;
 	r = table_reserve(record);
 	if (r < 0)
 		return r;
@@ -246,8 +248,6 @@ static int field_replace(struct blaze_record *record, unsigned index,
 	const uint32_t others = record->names_values - field->value_len;
 	int r;
 
-	if (value_len > BLAZEI_RECORD_BYTES_MAX - others)
-		return -E2BIG;
 	if (value_len <= field->slot_bytes) {
 		value_write(record->bytes + field->at + field->name_len + 1, source);
 		field->value_len = value_len;
@@ -264,16 +264,29 @@ static int field_replace(struct blaze_record *record, unsigned index,
 	return 0;
 }
 
+/* Whether a record stays within the limits (I3) with `more` bytes and fields more than it has. */
+static bool limits_hold(const struct blaze_record *record, int64_t more_bytes, unsigned more_fields)
+{
+	return (more_fields == 0 || record->count + more_fields <= BLAZEI_RECORD_FIELDS_MAX) &&
+	       (more_bytes <= 0 || record->names_values + more_bytes <= BLAZEI_RECORD_BYTES_MAX);
+}
+
 int blazei_record_store(struct blaze_record *record, const struct blazei_field_source *source)
 {
+	const int64_t value_len = (int64_t)source->head_len + source->body_len;
 	unsigned index;
 
 	/* Each part alone is checked first, so that their sum does not wrap. */
 	if (source->head_len > BLAZEI_RECORD_BYTES_MAX ||
 	    source->body_len > BLAZEI_RECORD_BYTES_MAX)
 		return -E2BIG;
-	if (field_search(record, source->name, source->name_len, &index))
+	if (field_search(record, source->name, source->name_len, &index)) {
+		if (!limits_hold(record, value_len - record->fields[index].value_len, 0))
+			return -E2BIG;
 		return field_replace(record, index, source);
+	}
+	if (!limits_hold(record, value_len + source->name_len, 1))
+		return -E2BIG;
 	return field_insert(record, index, source);
 }
 
@@ -281,9 +294,11 @@ int blazei_record_append(struct blaze_record *record, const void *name, size_t n
                          const void *value, size_t value_len)
 {
 	struct blazei_field_source source = { .name = name, .body = value };
+	const size_t room = HELD_BYTES_MAX - record->names_values;
 	unsigned index = record->count;
 
-	if (name_len > BLAZEI_NAME_BYTES_MAX || value_len > BLAZEI_RECORD_BYTES_MAX)
+	if (name_len > BLAZEI_NAME_BYTES_MAX || record->count >= HELD_FIELDS_MAX ||
+	    name_len > room || value_len > room - name_len)
 		return -E2BIG;
 	if (index > 0) {
 		const struct blazei_record_field *last = &record->fields[index - 1];

@@ -10,7 +10,9 @@
  *   I1   Fields ascend by blazei_key_compare of their names, which are unique: the order of keys
  *        in deterministic CBOR, and what makes lookups a binary search.
  *   I2   Each value is one that blazei_value_check accepts, or empty where the field is unset.
- *   I3   count <= BLAZEI_RECORD_FIELDS_MAX and names_values <= BLAZEI_RECORD_BYTES_MAX.
+ *   I3   Programs don't take a record beyond BLAZEI_RECORD_FIELDS_MAX and _BYTES_MAX. Merging may:
+ *        records that were written apart become one. Such a record is read like any other, and what
+ *        makes it smaller is taken.
  *   I4   A call that fails leaves the fields as they were. */
 #ifndef BLAZEI_RECORD_H
 #define BLAZEI_RECORD_H
@@ -53,12 +55,13 @@ struct blazei_field_view {
 };
 
 /* A record with room for field_count fields and names_values bytes, so that as many appends don't
- * allocate; either may be 0, and both are hints. 0, -E2BIG beyond the limits, -ENOMEM. */
+ * allocate; either may be 0, and both are hints. 0 or -ENOMEM. */
 int blazei_record_sized(unsigned field_count, size_t names_values,
                         struct blaze_record **ret_record);
 
 /* Adds a field from trusted parts: a valid name that the record does not have, and a checked
- * value. Cheapest in ascending order of the names. 0, -E2BIG, -ENOMEM. */
+ * value. Cheapest in ascending order of the names. 0; -ENOMEM; -E2BIG beyond what can be held at
+ * all, a gigabyte: the limits of programs are not looked at (I3). */
 int blazei_record_append(struct blaze_record *record, const void *name, size_t name_len,
                          const void *value, size_t value_len);
 

@@ -28,8 +28,6 @@ int blazei_row_record(const struct blazei_replica *replica, const struct blazei_
 	int rc;
 
 	rc = blazei_record_sized(row->entry_count, row->used, &record);
-	if (rc == -E2BIG) /* what hidden entries take is no reason to fail */
-		rc = blazei_record_sized(0, 0, &record);
 	if (rc < 0)
 		return rc;
 	entry = blazei_row_first(row);
