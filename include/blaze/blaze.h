@@ -10,5 +10,6 @@
 #include <blaze/ring.h>
 #include <blaze/topology.h>
 #include <blaze/txn.h>
+#include <blaze/watch.h>
 
 #endif

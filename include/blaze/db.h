@@ -80,6 +80,14 @@ struct blaze_db_stats {
 		.struct_size = sizeof(struct blaze_db_stats)                                       \
 	}
 
+/* A transaction: that one and all before it of the same run of a node. */
+struct blaze_position {
+	struct blaze_id node;
+	uint64_t incarnation; /* which run of the node */
+	uint64_t seq;         /* 1, 2, ...; 0: before the first */
+	uint64_t time_ns;     /* its hybrid time, in ns since 1970; 0: not known */
+};
+
 /* Opens the database NAME (as ring names, at most 61 characters), in memory: empty, with a fresh
  * node id, and replicating through ring db.NAME once it is registered in a topology. Errors:
  * -EINVAL, -E2BIG, -ENOMEM; -EOPNOTSUPP a path, store or durability that needs a disk; and those
@@ -88,8 +96,8 @@ BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
                                const struct blaze_db_options *options, struct blaze_db **ret_db);
 
 /* Closes; frees db unless it fails: -EBUSY while it is registered in a topology that lives on
- * (blaze_topology_free and blaze_topology_unregister end that) or has a transaction under way,
- * -EDEADLK inside a scan visitor. */
+ * (blaze_topology_free and blaze_topology_unregister end that), has a watch or a transaction under
+ * way; -EDEADLK inside a visitor or a watch's callback. */
 BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
 
 /* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark
@@ -160,7 +168,8 @@ BLAZE_EXPORT int blaze_db_hash(struct blaze_db *db, uint8_t ret_digest[16]);
 
 /* With BLAZE_DB_MANUAL: applies what came in, waiting up to timeout_ns for it. Returns the number
  * of transactions applied, 0 on time-out; -EINVAL the database has the service thread;
- * -EDEADLK inside a visitor. One thread at a time. */
+ * -EDEADLK inside a visitor or a watch's callback. Calls the callbacks of watches, and returns when
+ * it has. One thread at a time. */
 BLAZE_EXPORT int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns);
 
 BLAZE_EXPORT int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats);

@@ -65,7 +65,7 @@ BLAZE_EXPORT int blaze_topology_connect_local(struct blaze_topology *topology,
                                               const struct blaze_id *to, enum blaze_link_mode mode);
 
 /* Waits until the node has applied everything that every live node whose data can reach it had
- * committed before the call. 0; -ETIMEDOUT; -ENOENT. */
+ * committed before the call. 0; -ETIMEDOUT; -ENOENT; -EDEADLK in a watch's callback. */
 BLAZE_EXPORT int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *node,
                                      uint64_t timeout_ns);
 

@@ -202,6 +202,14 @@ int blaze_db_close(struct blaze_db *db)
 
 	if (error == -ECHILD)
 		return close_in_child(db);
+	if (error == 0 && blazei_notifying_of(db))
+		error = -EDEADLK;
+	if (error != 0)
+		return error;
+	pthread_mutex_lock(&db->lock);
+	if (db->watches != NULL)
+		error = -EBUSY;
+	pthread_mutex_unlock(&db->lock);
 	if (error != 0)
 		return error;
 	/* Acquire: pairs with the release in blazei_db_leave, so that all it did is done. */

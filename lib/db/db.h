@@ -34,6 +34,7 @@
 #include "lib/db/census.h"
 #include "lib/db/conflicts.h"
 #include "lib/db/pull.h"
+#include "lib/db/watch.h"
 
 #define BLAZEI_DB_NAME_MAX 61u
 
@@ -48,7 +49,9 @@ struct blaze_db {
 	char name[BLAZEI_DB_NAME_MAX + 1];
 	struct blazei_origin self;
 	atomic_bool registered;
-	atomic_bool removed; /* the ring was unlinked: attach anew */
+	_Atomic uint32_t kick;          /* grows when a pump that sleeps is to look (service.c) */
+	_Atomic uint32_t kick_sleepers; /* how many sleep on it */
+	atomic_bool removed;            /* the ring was unlinked: attach anew */
 	_Atomic uint64_t laps;
 	_Atomic uint64_t catch_ups;
 	struct blaze_db *next_remains; /* in a forked child, see db.c */
@@ -62,6 +65,8 @@ struct blaze_db {
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
 	struct blazei_replica *replica;
 	struct blazei_conflict_log conflicts;
+	struct blaze_watch *watches;
+	struct blazei_ready ready_watches; /* pumped by hand; of notify.c */
 	struct blazei_board_description text;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
@@ -91,8 +96,14 @@ struct blazei_visit {
 void blazei_visit_begin(struct blazei_visit *visit, const struct blaze_db *db);
 void blazei_visit_end(const struct blazei_visit *visit);
 
-/* sink.c: has the replica tell of what happens in it. */
+/* sink.c: has the replica tell those who want to know of what happens in it. lock is held, or
+ * nobody has the database yet. */
 void blazei_db_listen(struct blaze_db *db);
+/* Tells watches how the database keeps in step; lock is not held. */
+void blazei_db_tell_sync(struct blaze_db *db, enum blaze_sync sync);
+
+/* service.c: wakes a pump that sleeps. */
+void blazei_db_kick(struct blaze_db *db);
 
 /* write.c: commits one write, or, where that is NULL, a transaction, and publishes it. */
 struct blazei_write;

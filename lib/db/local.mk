@@ -13,6 +13,7 @@ libblazeshm_la_SOURCES += \
 	lib/db/db.c \
 	lib/db/db.h \
 	lib/db/lag.c \
+	lib/db/notify.c \
 	lib/db/pull.c \
 	lib/db/pull.h \
 	lib/db/read.c \
@@ -21,4 +22,6 @@ libblazeshm_la_SOURCES += \
 	lib/db/sink.c \
 	lib/db/turn.c \
 	lib/db/txn.c \
+	lib/db/watch.c \
+	lib/db/watch.h \
 	lib/db/write.c

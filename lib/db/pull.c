@@ -115,6 +115,7 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	}
 	request_show(db, &pull->peer, &ring);
 	db->link->ops->wake(db->link);
+	blazei_db_tell_sync(db, BLAZE_SYNC_CATCHING_UP);
 }
 
 /* How many transactions the raise to these entries stands for. Nobody may raise the own entry: it
@@ -324,6 +325,7 @@ static void succeed(struct blaze_db *db, uint64_t now_ns)
 	/* Relaxed: a counter of its own. */
 	atomic_fetch_add_explicit(&db->catch_ups, 1, memory_order_relaxed);
 	blazei_pull_stop(db);
+	blazei_db_tell_sync(db, BLAZE_SYNC_LIVE);
 	/* Who lacks the same finds it here now. */
 	db->link->ops->wake(db->link);
 	db->next_check_ns = 0;

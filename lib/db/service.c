@@ -121,15 +121,15 @@ static void wait_any(const struct wait *waits, unsigned count, uint64_t timeout_
 	blazei_sleep_ns(timeout_ns < BLIND_NAP_NS ? timeout_ns : BLIND_NAP_NS);
 }
 
-/* As blazei_service_sleep, with a kick word (may be NULL) whose value was kick before the turns. */
+/* Sleeps until something comes in for one of these databases, or the kick word is not what it was
+ * before the turns. */
 static void sleep_on(struct blaze_db *const *dbs, unsigned count, const struct wait *kick,
                      uint64_t timeout_ns)
 {
 	struct wait waits[WAITS_MAX];
 	unsigned n = 0;
 
-	if (kick != NULL)
-		waits[n++] = *kick;
+	waits[n++] = *kick;
 	for (unsigned i = 0; i < count; i++) {
 		if (n + 2 > WAITS_MAX) {
 			/* More rings than one call takes: look at the rest in short order. */
@@ -147,12 +147,27 @@ static uint64_t sleep_limit(unsigned flags)
 	return (flags & BLAZEI_TURN_NAP) != 0 ? NAP_NS : SLEEP_MAX_NS;
 }
 
-void blazei_service_sleep(struct blaze_db *const *dbs, unsigned count, unsigned flags,
-                          uint64_t timeout_ns)
+void blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns)
 {
 	uint64_t limit_ns = sleep_limit(flags);
+	struct wait wait;
+	unsigned n = 0;
 
-	sleep_on(dbs, count, NULL, timeout_ns < limit_ns ? timeout_ns : limit_ns);
+	wait_add(&wait, &n, &db->kick, kick);
+	/* Pairs with the one in blazei_db_kick: either the sleeper is seen there, or here that the
+	 * value is outdated, by the kernel. */
+	atomic_fetch_add_explicit(&db->kick_sleepers, 1, memory_order_seq_cst);
+	sleep_on(&db, 1, &wait, timeout_ns < limit_ns ? timeout_ns : limit_ns);
+	/* Relaxed: one too many costs a system call. */
+	atomic_fetch_sub_explicit(&db->kick_sleepers, 1, memory_order_relaxed);
+}
+
+void blazei_db_kick(struct blaze_db *db)
+{
+	/* Release, at least: pairs with the acquire in pump. */
+	atomic_fetch_add_explicit(&db->kick, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&db->kick_sleepers, memory_order_seq_cst) > 0)
+		syscall(SYS_futex, &db->kick, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 /* The thread -------------------------------------------------------------------------------- */

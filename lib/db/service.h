@@ -14,9 +14,8 @@ void blazei_service_remove(struct blaze_db *db);
 /* Makes the thread look at its databases now. */
 void blazei_service_kick(void);
 
-/* Sleeps until something comes in for one of these databases, at most timeout_ns; flags are what
- * their last turns returned. */
-void blazei_service_sleep(struct blaze_db *const *dbs, unsigned count, unsigned flags,
-                          uint64_t timeout_ns);
+/* Sleeps until something comes in for the database or its kick is not this value any more, at most
+ * timeout_ns; flags are what its last turn returned. */
+void blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns);
 
 #endif

@@ -105,20 +105,23 @@ unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_adva
 	return flags;
 }
 
-/* As the service thread: turns, spins, sleeps; until something came in and nothing more is there,
- * or the time is up. */
+/* As the service thread: turns, spins, sleeps; until something came in or watches were told, and
+ * nothing more is there, or the time is up. */
 static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
 {
 	uint64_t start_ns = blazei_monotonic_ns(), worked_ns = start_ns, now_ns = start_ns;
-	uint64_t before, advanced;
+	uint64_t before, advanced, called = 0;
 
 	blazei_db_poll_lock(db);
 	before = db->advanced;
 	blazei_db_poll_unlock(db);
 	for (;;) {
+		/* Acquire: pairs with the release in blazei_db_kick; read before what it tells. */
+		uint32_t kick = atomic_load_explicit(&db->kick, memory_order_acquire);
 		unsigned flags = blazei_db_turn(db, now_ns, &advanced);
 
-		if (advanced > before && (flags & BLAZEI_TURN_WORKED) == 0)
+		called += blazei_notify_pump(db);
+		if (advanced + called > before && (flags & BLAZEI_TURN_WORKED) == 0)
 			return advanced - before;
 		now_ns = timeout_ns > 0 ? blazei_monotonic_ns() : start_ns;
 		if (now_ns - start_ns >= timeout_ns)
@@ -128,7 +131,7 @@ static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
 		} else if (now_ns - worked_ns < db->spin_ns) {
 			blazei_cpu_relax();
 		} else {
-			blazei_service_sleep(&db, 1, flags, timeout_ns - (now_ns - start_ns));
+			blazei_service_sleep(db, kick, flags, timeout_ns - (now_ns - start_ns));
 			/* What the sleep began must not look older than this turn. */
 			now_ns = blazei_monotonic_ns();
 		}
@@ -140,6 +143,8 @@ int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns)
 	int error = blazei_db_writable(db);
 	uint64_t advanced;
 
+	if (error == 0 && blazei_notifying())
+		error = -EDEADLK;
 	if (error != 0)
 		return error;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)

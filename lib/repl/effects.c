@@ -53,6 +53,7 @@ static int row_view(const struct blazei_replica *replica, const struct blazei_ro
 static void change_lost(struct blazei_replica *replica)
 {
 	blazei_effect_event(replica, BLAZEI_EFFECT_CHANGES_LOST, BLAZEI_ORIGIN_NONE, 0);
+	replica->changes.told = true;
 }
 
 void blazei_change_open(struct blazei_replica *replica, const struct blazei_row *row)

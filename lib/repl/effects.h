@@ -12,7 +12,7 @@
  * INVARIANTS
  *   I1   A change is told once per record and transaction, after all that the transaction does to
  *        the record, and only where a reader sees a difference; `committed` follows the last one of
- *        a transaction that told any.
+ *        a transaction that told any, or lost one.
  *   I2   A conflict is told before the winner takes the loser's place.
  *   I3   A conflict names two writes neither of which had seen the other.
  *   I4   Pointers hold until the callback returns, but for the two records of a change, which are

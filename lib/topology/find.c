@@ -81,6 +81,8 @@ int blaze_topology_find(struct blaze_topology *topology, const char *db_name, co
 	    !blazei_name_valid(db_name, BLAZEI_DB_NAME_MAX) ||
 	    !blazei_node_name_valid(node_name, strnlen(node_name, BLAZEI_BOARD_NAME_MAX + 1)))
 		return -EINVAL;
+	if (timeout_ns > 0 && blazei_notifying())
+		return -EDEADLK;
 	for (;;) {
 		error = look(db_name, node_name, &node);
 		if (error == 0) {

@@ -252,6 +252,8 @@ int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *
 		return error;
 	if (node == NULL)
 		return -EINVAL;
+	if (timeout_ns > 0 && blazei_notifying())
+		return -EDEADLK;
 	view.node = *node;
 	local = blazei_node_pin(topology, node);
 	if (local == NULL)
