@@ -11,6 +11,7 @@
  *        park.c     transactions that came too early
  *        history.c  the transactions merged last
  *        halt.c     origins of which nothing is merged at present
+ *        members.c  the replicated list of members; frontier.c: what follows from it
  *        restart.c  back from a store, and under another name; identity.c: which
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
@@ -35,6 +36,7 @@
 #include "lib/op/txn.h"
 #include "lib/repl/effects.h"
 #include "lib/repl/history.h"
+#include "lib/repl/members.h"
 #include "lib/repl/replica.h"
 #include "lib/repl/table.h"
 
@@ -71,6 +73,8 @@ struct blazei_writer {
 	struct blazei_parked *last;
 	uint32_t parked;
 	uint32_t parked_bytes;
+	uint64_t report_first; /* the last ones in a row that told of a member, and nothing else */
+	uint64_t report_last;
 };
 
 struct blazei_vector {
@@ -123,6 +127,34 @@ struct blazei_changes {
 	bool told; /* one or more since the last end */
 };
 
+#define BLAZEI_MEMBERS_FRESH_MAX 8u
+
+struct blazei_member {
+	struct blaze_id node;
+	uint64_t *durable; /* by origin index */
+	uint64_t hlc;      /* of its last report */
+	uint64_t silent_ns;
+	bool joined;
+	bool counted; /* the frontier waits for it */
+	bool fresh;   /* its silence has not been looked at */
+};
+
+/* See members.h. */
+struct blazei_members {
+	struct blazei_member *list;
+	unsigned count;
+	unsigned max;
+	uint64_t *frontier; /* by origin index */
+	unsigned width;     /* of it and of all vectors */
+	bool stale;         /* rows were written to since they were read */
+	bool rescan;        /* of which not all are in fresh */
+	bool overfull;
+	unsigned fresh_count;
+	struct blaze_id fresh[BLAZEI_MEMBERS_FRESH_MAX];
+	uint64_t ticked_ns;
+	uint64_t unreported_ns; /* since the last report */
+};
+
 struct blazei_replica {
 	struct blazei_table table;
 	struct blazei_names names;
@@ -152,6 +184,7 @@ struct blazei_replica {
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
 	struct blazei_order order;
+	struct blazei_members members;
 	struct blazei_sink sink;
 	struct blazei_changes changes;
 	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
@@ -279,6 +312,17 @@ int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t
  * -ENOMEM; -EBADMSG: too many origins, if they were not all interned before. */
 int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
                          bool mark);
+
+/* members.c ---------------------------------------------------------------------------------- */
+
+/* A register of a member's row came, with this stamp. */
+void blazei_members_heard(struct blazei_replica *replica, const struct blazei_row *row,
+                          const struct blazei_stamp *stamp);
+/* Reads what was written since. 0 or -ENOMEM. */
+int blazei_members_refresh(struct blazei_replica *replica);
+/* Forgets what was read: it is read anew, from the table. */
+void blazei_members_reset(struct blazei_members *members);
+void blazei_members_fini(struct blazei_members *members);
 
 /* replica.c ---------------------------------------------------------------------------------- */
 

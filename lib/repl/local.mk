@@ -7,11 +7,14 @@ libblazeshm_la_SOURCES += \
 	lib/repl/effects.c \
 	lib/repl/effects.h \
 	lib/repl/encode.c \
+	lib/repl/frontier.c \
 	lib/repl/halt.c \
 	lib/repl/history.c \
 	lib/repl/history.h \
 	lib/repl/identity.c \
 	lib/repl/identity.h \
+	lib/repl/members.c \
+	lib/repl/members.h \
 	lib/repl/merge.c \
 	lib/repl/names.c \
 	lib/repl/order.c \

@@ -159,6 +159,16 @@ struct place {
 	uint32_t life;
 };
 
+/* A register that no reader sees: it belongs to a life that is over, or to the list of members. */
+static void hidden_note(struct merge *merge, const struct place *place,
+                        const struct blazei_merge_value *value)
+{
+	if (place->life == BLAZEI_LIFE_MAX)
+		blazei_members_heard(merge->replica, place->row, &value->stamp);
+	else
+		blazei_conflict_hidden(merge->replica, place->row, value);
+}
+
 static void register_merge(struct merge *merge, const struct place *place,
                            const struct blazei_txn_register *reg)
 {
@@ -178,7 +188,7 @@ static void register_merge(struct merge *merge, const struct place *place,
 	}
 	value.stamp.priority = reg->priority;
 	if (blazei_unlikely(!blazei_row_alive(place->row) || place->row->life != place->life))
-		blazei_conflict_hidden(merge->replica, place->row, &value);
+		hidden_note(merge, place, &value);
 	else if (blazei_unlikely(conflicts(merge, reg->seen_hlc, reg->seen_origin, &here)))
 		blazei_conflict_field(merge->replica, place->row, place->entry, &value);
 	blazei_merge_field(merge->replica, place->row, place->entry, &value);

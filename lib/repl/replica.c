@@ -63,6 +63,7 @@ void blazei_replica_free(struct blazei_replica *replica)
 	blazei_names_fini(&replica->names);
 	blazei_vector_fini(&replica->vector);
 	blazei_order_fini(&replica->order);
+	blazei_members_fini(&replica->members);
 	blazei_history_fini(&replica->history);
 	blazei_buffer_free(&replica->txn);
 	free(replica->ops);

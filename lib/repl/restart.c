@@ -133,6 +133,9 @@ int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
 	blazei_vector_swap_self(vector, (unsigned)index);
 	if (vector->writers[index].seq > 0)
 		blazei_vector_advanced(vector, (unsigned)index);
+	for (unsigned i = 0; i < vector->count; i++)
+		vector->writers[i].heard = 0;
+	blazei_members_reset(&replica->members);
 	stamps_rename(&replica->table, (uint16_t)index);
 	blazei_history_clear(&replica->history);
 	replica->displaced = false;

@@ -282,6 +282,8 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 	if (!roomy)
 		return -ENOMEM;
 	*row = roomy;
+	if (blazei_unlikely(value.life == BLAZEI_LIFE_MAX))
+		blazei_members_heard(replica, roomy, &value.stamp);
 	blazei_merge_field(replica, roomy, blazei_row_find(roomy, value.name, value.life), &value);
 	if (decoder->mark)
 		blazei_row_find(roomy, value.name, value.life)->flags |= BLAZEI_ENTRY_MARKED;

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions about the frontier: what is below it, who is, and what such a one has to issue anew.
+ *
+ * FAILURE  Where the list cannot be read for lack of memory, the answer is the careful one: nothing
+ *          is below the frontier, everybody's vector is. */
+#include "lib/op/record.h"
+#include "lib/repl/core.h"
+
+enum blazei_membership blazei_replica_membership(struct blazei_replica *replica,
+                                                 const struct blaze_id *node)
+{
+	if (blazei_members_refresh(replica) < 0)
+		return BLAZEI_MEMBER_NEVER;
+	for (unsigned i = 0; i < replica->members.count; i++)
+		if (blazei_id_equal(&replica->members.list[i].node, node))
+			return replica->members.list[i].joined ? BLAZEI_MEMBER_JOINED
+			                                       : BLAZEI_MEMBER_EXPELLED;
+	return BLAZEI_MEMBER_NEVER;
+}
+
+uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
+                                     const struct blazei_origin *origin)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, origin);
+
+	if (blazei_members_refresh(replica) < 0 || index == BLAZEI_ORIGIN_NONE ||
+	    index >= replica->members.width)
+		return 0;
+	return replica->members.frontier[index];
+}
+
+static uint64_t view_seq(const struct blazei_vector_view *view, const struct blazei_origin *origin)
+{
+	for (unsigned i = 0; i < view->count; i++)
+		if (blazei_origin_equal(&view->entries[i].origin, origin))
+			return view->entries[i].seq;
+	return 0;
+}
+
+bool blazei_replica_below_frontier(struct blazei_replica *replica,
+                                   const struct blazei_vector_view *vector)
+{
+	if (blazei_members_refresh(replica) < 0)
+		return true;
+	for (unsigned i = 0; i < replica->members.width; i++)
+		if (replica->members.frontier[i] > 0 &&
+		    view_seq(vector, &replica->vector.origins[i]) < replica->members.frontier[i])
+			return true;
+	return false;
+}
+
+/* Unseen writes ------------------------------------------------------------------------------ */
+
+static bool unseen(const struct blazei_replica *replica, const struct blazei_vector_view *seen,
+                   uint16_t origin, uint64_t seq)
+{
+	const struct blazei_origin *who = &replica->vector.origins[origin];
+
+	return blazei_id_equal(&who->node, &replica->vector.origins[0].node) &&
+	       seq > view_seq(seen, who);
+}
+
+/* The fields of a row that are to be issued anew, as a patch, or what an upsert takes. 0, -ENOMEM,
+ * -E2BIG. */
+static int unseen_fields(const struct blazei_replica *replica,
+                         const struct blazei_vector_view *seen, const struct blazei_row *row,
+                         bool patch, struct blaze_record *record)
+{
+	const struct blazei_entry *entry = blazei_row_first(row);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < row->entry_count && rc == 0; i++) {
+		const struct blazei_name *name = replica->names.names[entry->name];
+		bool unset = entry->flags & BLAZEI_ENTRY_UNSET;
+
+		if (entry->life == row->life && (patch || !unset) &&
+		    unseen(replica, seen, entry->origin, entry->seq)) {
+			const struct blazei_field_source source = {
+				.name = name->text,
+				.name_len = name->len,
+				.body = entry->value,
+				.body_len = entry->value_len,
+				.unset = unset,
+			};
+
+			rc = blazei_record_store(record, &source);
+		}
+		entry = blazei_entry_next(entry);
+	}
+	return rc;
+}
+
+/* 1 where the row has something, 0, or an error. */
+static int unseen_row(const struct blazei_replica *replica, const struct blazei_vector_view *seen,
+                      const struct blazei_row *row, struct blazei_unseen *ret_unseen)
+{
+	bool existence =
+	        (row->flags & BLAZEI_ROW_EXISTS) && unseen(replica, seen, row->origin, row->seq);
+	struct blaze_record *record;
+	int rc;
+
+	if (!blazei_row_alive(row)) {
+		if (existence)
+			*ret_unseen = (struct blazei_unseen){ row->id, BLAZEI_WRITE_DELETE, NULL };
+		return existence;
+	}
+	rc = blazei_record_sized(0, 0, &record);
+	if (rc < 0)
+		return rc;
+	rc = unseen_fields(replica, seen, row, !existence, record);
+	if (rc == 0 && (existence || record->count > 0)) {
+		*ret_unseen = (struct blazei_unseen){
+			row->id, existence ? BLAZEI_WRITE_UPSERT : BLAZEI_WRITE_UPDATE, record
+		};
+		return 1;
+	}
+	blaze_record_free(record);
+	return rc;
+}
+
+int blazei_replica_unseen(const struct blazei_replica *replica,
+                          const struct blazei_vector_view *seen, uint64_t *cursor,
+                          struct blazei_unseen *ret_unseen)
+{
+	while (*cursor < replica->table.row_count) {
+		int rc = unseen_row(replica, seen, replica->table.rows[*cursor], ret_unseen);
+
+		if (rc < 0)
+			return rc;
+		*cursor += 1;
+		if (rc > 0)
+			return rc;
+	}
+	return 0;
+}
