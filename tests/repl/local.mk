@@ -25,7 +25,7 @@ check_PROGRAMS += tests/repl/test_memory
 TESTS += tests/repl/test_memory
 tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
 check_PROGRAMS += tests/repl/test_effects
 TESTS += tests/repl/test_effects
 tests_repl_test_effects_SOURCES = tests/repl/harness.h tests/repl/test_effects.c
@@ -51,3 +51,6 @@ tests_repl_test_session_refusals_SOURCES = tests/repl/harness.h tests/repl/sessi
 check_PROGRAMS += tests/repl/test_oversize
 TESTS += tests/repl/test_oversize
 tests_repl_test_oversize_SOURCES = tests/repl/harness.h tests/repl/test_oversize.c
+check_PROGRAMS += tests/repl/test_hash
+TESTS += tests/repl/test_hash
+tests_repl_test_hash_SOURCES = tests/repl/harness.h tests/repl/test_hash.c
