@@ -1,135 +1,265 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fetching what was missed: a node asks another for all that it has more. The answer is made at
- * once and takes its time to arrive; meanwhile both go on. */
+/* Catching up: a session between a node that lacks something and one that has it, message by
+ * message, while both go on; and the state of a node as its store keeps it. */
 #include "lib/op/txn.h"
+#include "lib/repl/session.h"
 #include "tests/sim/sim.h"
 
-#define CHUNK_CAP (2u << 20)
+#define CHUNK_CAP   (2u << 20)
+#define STAGE_BYTES (UINT64_C(64) << 20)
+#define STEPS_MAX   100000u
 
-/* The vector of a replica as entries. */
-static struct blazei_vector_entry *entries_of(const struct blazei_replica *replica,
-                                              unsigned *ret_count)
-{
-	unsigned count = blazei_replica_vector_count(replica);
-	struct blazei_vector_entry *entries = sim_alloc(count * sizeof(*entries));
+enum {
+	TO_ASKER,
+	TO_ANSWERER
+};
 
-	for (unsigned i = 0; i < count; i++)
-		blazei_replica_vector_entry(replica, i, &entries[i]);
-	*ret_count = count;
-	return entries;
-}
+/* The store's copy of a whole replica --------------------------------------------------------- */
 
-struct sim_snapshot *sim_snapshot_make(struct sim_world *world, const struct sim_node *node,
-                                       const struct sim_node *from)
+static struct sim_snapshot *snapshot_make(struct sim_world *world, const struct sim_node *node)
 {
 	static uint64_t buffer[CHUNK_CAP / 8];
 	struct sim_snapshot *snapshot = sim_alloc(sizeof(*snapshot));
 	struct sim_chunk **last = &snapshot->chunks;
 	struct blazei_state_cursor cursor = { 0 };
-	unsigned known_count;
-	const struct blazei_vector_entry *known = entries_of(node->replica, &known_count);
 	int64_t len;
 
-	snapshot->from = (unsigned)(from - world->nodes);
-	snapshot->noted = entries_of(from->replica, &snapshot->noted_count);
-	memcpy(snapshot->vector, from->vector, sizeof(snapshot->vector));
-	while ((len = blazei_replica_state_chunk(from->replica, known, known_count, &cursor, buffer,
+	snapshot->detail_count = blazei_replica_vector_count(node->replica);
+	snapshot->details = sim_alloc(snapshot->detail_count * sizeof(*snapshot->details));
+	for (unsigned i = 0; i < snapshot->detail_count; i++)
+		blazei_replica_vector_detail(node->replica, i, &snapshot->details[i]);
+	memcpy(snapshot->vector, node->vector, sizeof(snapshot->vector));
+	while ((len = blazei_replica_state_chunk(node->replica, NULL, 0, &cursor, buffer,
 	                                         CHUNK_CAP)) > 0) {
 		struct sim_chunk *chunk = sim_alloc(sizeof(*chunk));
 
 		chunk->data = sim_alloc((size_t)len);
 		chunk->len = (size_t)len;
 		memcpy(chunk->data, buffer, (size_t)len);
-		snapshot->records += ((const struct blazei_txn_header *)buffer)->record_count;
 		*last = chunk;
 		last = &chunk->next;
 	}
 	if (len < 0)
-		sim_violate(world, "no state from n%u: %d", snapshot->from, (int)len);
+		sim_violate(world, "no state to store: %d", (int)len);
 	return snapshot;
 }
 
-static int chunks_merge(struct blazei_replica *replica, const struct sim_snapshot *snapshot,
-                        uint64_t now_ns)
+void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
+                       const struct sim_snapshot *snapshot)
 {
-	int rc = 0;
+	int rc = blazei_replica_restore(node->replica, snapshot->details, snapshot->detail_count);
 
 	for (const struct sim_chunk *at = snapshot->chunks; at && rc == 0; at = at->next)
-		rc = blazei_replica_state_merge(replica, now_ns, at->data, at->len);
+		rc = blazei_replica_state_merge(node->replica, UINT64_MAX, at->data, at->len);
 	if (rc < 0)
-		return rc;
-	return blazei_replica_vector_raise(replica, now_ns, snapshot->noted, snapshot->noted_count);
+		sim_violate(world, "n%u cannot read its store: %d", (unsigned)(node - world->nodes),
+		            rc);
 }
 
-int sim_snapshot_merge(struct sim_world *world, struct sim_node *node,
-                       const struct sim_snapshot *snapshot, uint64_t now_ns)
+/* What came was no transaction: the store takes it all. */
+static void checkpoint(struct sim_world *world, struct sim_node *node)
 {
-	int rc;
+	for (unsigned i = 0; i < world->origin_count; i++) {
+		uint32_t seq =
+		        (uint32_t)blazei_replica_vector_seq(node->replica, &world->origins[i].id);
 
-	for (const struct sim_chunk *at = snapshot->chunks; at; at = at->next)
-		if (blazei_replica_state_check(now_ns, at->data, at->len) < 0)
-			return -EBADMSG;
-	sim_memory_fail(world->fail_after);
-	rc = chunks_merge(node->replica, snapshot, now_ns);
-	if (sim_memory_restore() && rc == -ENOMEM) {
-		world->fail_after = 0;
-		world->counts[SIM_COUNT_allocations_failed]++;
-		rc = chunks_merge(node->replica, snapshot, now_ns);
-		rc = rc < 0 ? rc : SIM_UNKNOWN;
+		if (seq < node->vector[i] || seq > world->origins[i].count)
+			sim_violate(world, "n%u's vector goes from %u to %u of %u",
+			            (unsigned)(node - world->nodes), node->vector[i], seq,
+			            world->origins[i].count);
+		else
+			node->vector[i] = seq;
 	}
-	if (rc < 0)
-		sim_violate(world, "n%u cannot install what n%u sent: %d",
-		            (unsigned)(node - world->nodes), snapshot->from, rc);
-	return rc;
+	if (world->violated)
+		return;
+	sim_log_append(&node->log, (struct sim_entry){ .snapshot = snapshot_make(world, node) });
+	sim_observe(world, node, 0);
 }
 
-void sim_ask(struct sim_world *world, struct sim_node *node, unsigned from)
+/* Sessions ----------------------------------------------------------------------------------- */
+
+void sim_session_close(struct sim_node *node)
+{
+	if (!node->session)
+		return;
+	blazei_session_free(node->session->ask);
+	blazei_session_free(node->session->answer);
+	node->session = NULL;
+}
+
+bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from)
 {
 	unsigned number = (unsigned)(node - world->nodes);
-	struct sim_snapshot *snapshot;
+	struct blazei_session_options options = { .id = ++world->sessions };
+	struct sim_session *session;
 
 	/* The question and the answer both need a way. */
 	if (!sim_linked(world, number, from) || world->blocked[from][number] ||
-	    !world->nodes[from].up || node->answer_count == SIM_ANSWERS_MAX)
-		return;
-	snapshot = sim_snapshot_make(world, node, &world->nodes[from]);
-	node->answers[node->answer_count++] = snapshot;
+	    !world->nodes[from].up || node->session)
+		return false;
+	if (!node->stage && blazei_stage_new(STAGE_BYTES, &node->stage) < 0)
+		return false;
+	session = sim_alloc(sizeof(*session));
+	session->answerer = from;
+	options.replica = node->replica;
+	options.side = BLAZEI_SESSION_ASKER;
+	options.stage = node->stage;
+	if (blazei_session_new(&options, &session->ask) < 0)
+		return false;
+	options.replica = world->nodes[from].replica;
+	options.side = BLAZEI_SESSION_ANSWERER;
+	options.stage = NULL;
+	options.id = ++world->sessions;
+	node->session = session;
+	if (blazei_session_new(&options, &session->answer) < 0)
+		sim_session_close(node);
 	world->events[SIM_ASK]++;
-	sim_tell(world, "n%u asks n%u, which sends state of %u records", number, from,
-	         snapshot->records);
+	sim_tell(world, "n%u asks n%u", number, from);
+	return node->session != NULL;
 }
 
-void sim_install(struct sim_world *world, struct sim_node *node)
+/* Lets one side say its next message. */
+static bool side_give(struct sim_world *world, struct sim_node *node, unsigned to)
 {
+	static uint64_t buffer[BLAZEI_SESSION_MESSAGE_MAX / 8];
+	struct sim_session *session = node->session;
+	struct sim_node *speaker = to == TO_ASKER ? &world->nodes[session->answerer] : node;
+	size_t cap =
+	        world->setting.seed % 2 ? BLAZEI_SESSION_MESSAGE_MIN : BLAZEI_SESSION_MESSAGE_MAX;
+	struct sim_message *message;
+	int64_t len;
+
+	sim_memory_fail(world->fail_after);
+	len = blazei_session_give(to == TO_ASKER ? session->answer : session->ask,
+	                          sim_clock(world, speaker), buffer, cap);
+	if (sim_memory_restore() && len == -ENOMEM) {
+		world->fail_after = 0;
+		world->counts[SIM_COUNT_allocations_failed]++;
+	}
+	if (len <= 0)
+		return false;
+	message = sim_alloc(sizeof(*message));
+	message->data = sim_alloc((size_t)len);
+	message->len = (size_t)len;
+	memcpy(message->data, buffer, (size_t)len);
+	if (session->first[to])
+		session->last[to]->next = message;
+	else
+		session->first[to] = message;
+	session->last[to] = message;
+	return true;
+}
+
+/* Merges the snapshot that is here whole. */
+static void install(struct sim_world *world, struct sim_node *node)
+{
+	int rc;
+
+	sim_memory_fail(world->fail_after);
+	rc = blazei_session_install(node->session->ask, sim_clock(world, node));
+	if (sim_memory_restore() && rc == -ENOMEM) {
+		world->fail_after = 0;
+		world->counts[SIM_COUNT_allocations_failed]++;
+		rc = blazei_session_install(node->session->ask, sim_clock(world, node));
+	}
+	world->counts[SIM_COUNT_snapshots] += rc == 0;
+	sim_tell(world, "n%u installs the snapshot of n%u: %d", (unsigned)(node - world->nodes),
+	         node->session->answerer, rc);
+	if (rc == 0)
+		checkpoint(world, node);
+	else
+		sim_observe(world, node, 0);
+}
+
+/* What has become of it; over: it is closed. */
+static void session_look(struct sim_world *world, struct sim_node *node)
+{
+	struct blazei_session_status status;
 	unsigned number = (unsigned)(node - world->nodes);
-	struct sim_snapshot *snapshot = node->answers[0];
-	int drained;
 
-	if (node->answer_count == 0)
-		return;
-	node->answer_count--;
-	memmove(node->answers, node->answers + 1, node->answer_count * sizeof(snapshot));
-	drained = sim_snapshot_merge(world, node, snapshot, sim_clock(world, node));
-	if (drained < 0) {
-		world->counts[SIM_COUNT_catch_ups_refused]++;
-		sim_tell(world, "n%u refuses what n%u sent", number, snapshot->from);
-		return;
+	blazei_session_status(node->session->ask, &status);
+	if (status.state == BLAZEI_SESSION_STAGED) {
+		install(world, node);
+		blazei_session_status(node->session->ask, &status);
 	}
-	world->events[SIM_INSTALL]++;
-	world->counts[SIM_COUNT_catch_ups]++;
-	sim_tell(world, "n%u installs what n%u sent", number, snapshot->from);
-	for (unsigned i = 0; i < world->origin_count; i++) {
-		const struct sim_origin *origin = &world->origins[i];
+	if (status.state == BLAZEI_SESSION_LIVE) {
+		world->counts[SIM_COUNT_catch_ups]++;
+		world->counts[SIM_COUNT_snapshots_resumed] += status.resumed;
+		world->counts[SIM_COUNT_sessions_by_history] += status.txns > 0 && !status.chunks;
+		node->behind = false;
+		node->fetched += status.txns + status.chunks;
+		sim_tell(world, "n%u has caught up with n%u: %llu transactions, %llu chunks",
+		         number, node->session->answerer, (unsigned long long)status.txns,
+		         (unsigned long long)status.chunks);
+		sim_session_close(node);
+	} else if (status.state >= BLAZEI_SESSION_REFUSED) {
+		world->counts[SIM_COUNT_sessions_refused] += status.state == BLAZEI_SESSION_REFUSED;
+		world->counts[SIM_COUNT_sessions_failed] += status.state == BLAZEI_SESSION_FAILED;
+		sim_tell(world, "n%u's session with n%u ends: %d %s", number,
+		         node->session->answerer, status.error,
+		         blazei_session_reason_text(status.reason));
+		sim_session_close(node);
+	}
+}
 
-		if (snapshot->vector[i] <= node->vector[i])
-			continue;
-		node->vector[i] = snapshot->vector[i];
-		/* Its clock has seen these; a later start must not refuse them. */
-		for (unsigned k = 0; k < node->vector[i]; k++)
-			if (origin->txns[k]->content.hlc > node->high_ns)
-				node->high_ns = origin->txns[k]->content.hlc;
+/* Hands over the next message in one direction. */
+static bool side_take(struct sim_world *world, struct sim_node *node, unsigned to)
+{
+	struct sim_session *session = node->session;
+	struct sim_message *message = session->first[to];
+	struct sim_node *hearer = to == TO_ASKER ? node : &world->nodes[session->answerer];
+	bool failed;
+
+	if (!message)
+		return false;
+	session->first[to] = message->next;
+	sim_memory_fail(world->fail_after);
+	(void)blazei_session_take(to == TO_ASKER ? session->ask : session->answer,
+	                          sim_clock(world, hearer), message->data, message->len);
+	failed = sim_memory_restore();
+	world->counts[SIM_COUNT_allocations_failed] += failed;
+	world->fail_after = failed ? 0 : world->fail_after;
+	/* What was ready when memory ran out is taken with what comes next. */
+	if (failed)
+		(void)blazei_replica_receive(hearer->replica, sim_clock(world, hearer), NULL, 0);
+	sim_tell(world, "n%u hears a message of n%u's", (unsigned)(hearer - world->nodes),
+	         to == TO_ASKER ? session->answerer : (unsigned)(node - world->nodes));
+	sim_observe(world, hearer, SIM_UNKNOWN);
+	return true;
+}
+
+bool sim_session_step(struct sim_world *world, struct sim_node *node, unsigned what)
+{
+	unsigned to = what % 2;
+	bool moved;
+
+	if (!node->session || world->violated)
+		return false;
+	if (!sim_linked(world, (unsigned)(node - world->nodes), node->session->answerer) ||
+	    world->blocked[node->session->answerer][node - world->nodes])
+		return false;
+	moved = what / 2 ? side_take(world, node, to) : side_give(world, node, to);
+	world->events[SIM_STEP] += moved;
+	if (node->session && !world->violated)
+		session_look(world, node);
+	return moved;
+}
+
+uint64_t sim_catch_up(struct sim_world *world, struct sim_node *node, unsigned from)
+{
+	uint64_t before = node->fetched;
+	bool moved = true;
+
+	sim_session_close(node);
+	if (!sim_ask(world, node, from))
+		return 0;
+	for (unsigned steps = 0; steps < STEPS_MAX && moved && node->session; steps++) {
+		moved = false;
+		for (unsigned what = 0; what < 4; what++)
+			moved = sim_session_step(world, node, what) || moved;
 	}
-	node->behind = false;
-	sim_log_append(&node->log, (struct sim_entry){ .snapshot = snapshot });
-	sim_observe(world, node, drained);
+	if (node->session)
+		sim_violate(world, "the session of n%u with n%u does not end",
+		            (unsigned)(node - world->nodes), from);
+	return node->fetched - before;
 }

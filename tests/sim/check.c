@@ -23,8 +23,6 @@ static void take(struct sim_world *world, struct sim_node *node, struct sim_txn 
 {
 	node->vector[txn->origin]++;
 	sim_log_append(&node->log, (struct sim_entry){ .txn = txn });
-	if (txn->content.hlc > node->high_ns)
-		node->high_ns = txn->content.hlc;
 	if (world->setting.shape == SIM_MESH || world->setting.durable_first)
 		return;
 	world->counts[SIM_COUNT_relayed]++;
@@ -57,7 +55,7 @@ static bool log_new(struct sim_world *world, struct sim_node *node, const uint32
 }
 
 /* S4 */
-static void parked_check(struct sim_world *world, const struct sim_node *node)
+static void parked_check(struct sim_world *world, struct sim_node *node)
 {
 	struct blaze_db_stats stats = BLAZE_DB_STATS_INIT;
 	uint64_t missing = 0;
@@ -66,6 +64,7 @@ static void parked_check(struct sim_world *world, const struct sim_node *node)
 		missing += world->origins[i].count - node->vector[i];
 	blazei_replica_stats(node->replica, &stats);
 	world->counts[SIM_COUNT_came_early] += stats.parked > 0;
+	node->behind = node->behind || (stats.parked > 0 && world->setting.faults);
 	if (stats.parked > missing)
 		sim_violate(world, "%llu transactions wait at n%u, and only %llu are missing",
 		            (unsigned long long)stats.parked, (unsigned)(node - world->nodes),
@@ -76,8 +75,11 @@ void sim_observe(struct sim_world *world, struct sim_node *node, int applied)
 {
 	unsigned number = (unsigned)(node - world->nodes);
 	uint32_t target[SIM_ORIGINS_MAX];
+	uint64_t high_ns = blazei_replica_hlc(node->replica);
 	int moved = 0;
 
+	if (high_ns > node->high_ns)
+		node->high_ns = high_ns;
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		const struct sim_origin *origin = &world->origins[i];
 
@@ -105,6 +107,7 @@ void sim_observe(struct sim_world *world, struct sim_node *node, int applied)
 		parked_check(world, node);
 	if (!world->violated)
 		sim_pairs_check(world, node);
+	sim_renew(world, node);
 }
 
 /* Contents ----------------------------------------------------------------------------------- */

@@ -40,7 +40,7 @@ static void world_mend(struct sim_world *world)
 		struct sim_node *node = &world->nodes[i];
 
 		node->offset_ns = 0;
-		node->answer_count = 0;
+		sim_session_close(node);
 		if (node->high_ns > high)
 			high = node->high_ns;
 	}
@@ -105,8 +105,7 @@ static unsigned gaps_fill(struct sim_world *world)
 			if (!lacks)
 				continue;
 			asked++;
-			sim_ask(world, node, j);
-			sim_install(world, node);
+			sim_catch_up(world, node, j);
 			sim_sync(world, node);
 		}
 	return asked;
@@ -209,7 +208,7 @@ static void silence_check(struct sim_world *world)
 		for (unsigned j = 0; j < world->node_count && !world->violated; j++) {
 			if (!world->nodes[i].up || !world->nodes[j].up || !sim_linked(world, i, j))
 				continue;
-			if (sim_snapshot_make(world, &world->nodes[i], &world->nodes[j])->records)
+			if (sim_catch_up(world, &world->nodes[i], j) > 0)
 				sim_violate(world, "n%u still has something to send to n%u", j, i);
 		}
 }

@@ -238,8 +238,6 @@ struct sim_txn *sim_written(struct sim_world *world, struct sim_node *node,
 	write_tell(world, node, txn);
 	node->vector[node->origin]++;
 	sim_log_append(&node->log, (struct sim_entry){ .txn = txn });
-	if (txn->content.hlc > node->high_ns)
-		node->high_ns = txn->content.hlc;
 	if (!world->setting.durable_first)
 		sim_lane_append(world, node, txn);
 	sim_observe(world, node, 0);
@@ -266,6 +264,8 @@ void sim_write(struct sim_world *world, struct sim_node *node, struct sim_random
 	char value[24];
 	int rc;
 
+	if (node->mute)
+		return;
 	if (write.kind == BLAZEI_WRITE_PUT) {
 		write.len = (size_t)snprintf(value, sizeof(value), "p%llu",
 		                             (unsigned long long)++world->unique);

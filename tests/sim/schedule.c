@@ -33,6 +33,7 @@ static void setting_make(struct sim_random *random, struct sim_setting *setting)
 {
 	static const enum sim_shape shapes[] = { SIM_MESH, SIM_MESH, SIM_MESH, SIM_CHAIN,
 		                                 SIM_STAR };
+	static const uint64_t histories[] = { 0, 2048, 16384, 1 << 20 };
 	static const unsigned servers[] = { 0, 1, 1, 1, 2, 2 };
 
 	setting->nodes = 2 + sim_below(random, 7);
@@ -42,7 +43,8 @@ static void setting_make(struct sim_random *random, struct sim_setting *setting)
 	setting->faults = sim_below(random, 8) != 0;
 	setting->one_way = sim_below(random, 5) == 0 ? 1 + sim_below(random, 2) : 0;
 	setting->durable_first = sim_below(random, 4) == 0;
-	setting->big = sim_below(random, 100) == 0;
+	setting->history_bytes = histories[sim_below(random, 4)];
+	setting->big = sim_below(random, 60) == 0;
 	setting->event_count = EVENTS_MIN + sim_below(random, EVENTS_MAX - EVENTS_MIN);
 }
 

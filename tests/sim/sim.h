@@ -29,7 +29,6 @@
 
 #define SIM_NODES_MAX   12u /* those that join among them */
 #define SIM_ORIGINS_MAX 64u
-#define SIM_ANSWERS_MAX 4u
 #define SIM_LANE_MAX    24u /* transactions that a lane holds */
 #define SIM_TEXT_MAX    400u
 #define SIM_UNKNOWN     (1 << 30) /* number of transactions, after a call that was repeated */
@@ -44,10 +43,10 @@
 	X(POLL_ALL, 40, false)                                                                     \
 	X(SYNC, 50, false)                                                                         \
 	X(ASK, 30, false)                                                                          \
-	X(INSTALL, 60, false)                                                                      \
+	X(STEP, 200, false)                                                                        \
 	X(DUPLICATE, 30, true)                                                                     \
 	X(DROP, 12, true)                                                                          \
-	X(LOSE_ANSWER, 6, true)                                                                    \
+	X(CUT_SESSION, 6, true)                                                                    \
 	X(PARTITION, 14, true)                                                                     \
 	X(MEND, 20, false)                                                                         \
 	X(SKEW, 8, true)                                                                           \
@@ -77,11 +76,12 @@ enum sim_event_kind {
 /* clang-format off */
 #define SIM_COUNTS(X) \
 	X(transactions) X(delivered) X(duplicates) X(came_early) X(waited_for_clock) X(lapped) \
-	X(lane_lost) X(catch_ups) X(catch_ups_refused) X(tail_lost) X(restarts) X(continued) \
-	X(relayed) X(one_way_links) X(refused) X(forged) X(quarantined) X(conflicts) \
-	X(allocations_failed) X(compared) X(unchanged) X(deleted) X(born_again) X(staged) \
-	X(lost_for_good) X(one_server) X(last_writer_wins) X(chains_and_stars) X(without_faults) \
-	X(durable_first)
+	X(lane_lost) X(catch_ups) X(sessions_by_history) X(snapshots) \
+	X(snapshots_resumed) X(sessions_refused) X(sessions_failed) X(displaced) \
+	X(tail_lost) X(restarts) X(continued) X(relayed) X(one_way_links) X(refused) \
+	X(forged) X(quarantined) X(conflicts) X(allocations_failed) X(compared) \
+	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
+	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first)
 /* clang-format on */
 
 enum sim_count {
@@ -113,7 +113,8 @@ struct sim_setting {
 	unsigned one_way; /* 0 none, 1 the last node only reads, 2 it only writes */
 	bool faults;      /* any at all */
 	bool durable_first; /* publish only what is synced */
-	bool big;           /* some values are nearly as long as they may be */
+	uint64_t history_bytes;
+	bool big; /* some values are nearly as long as they may be */
 	unsigned event_count;
 };
 
@@ -142,14 +143,27 @@ struct sim_chunk {
 	size_t len;
 };
 
-/* State that one node made for another. */
+/* All that a replica holds, as a store keeps it. */
 struct sim_snapshot {
 	struct sim_chunk *chunks;
-	unsigned from;
-	unsigned records;
-	struct blazei_vector_entry *noted;
-	unsigned noted_count;
+	struct blazei_vector_detail *details;
+	unsigned detail_count;
 	uint32_t vector[SIM_ORIGINS_MAX]; /* the same, by origin number */
+};
+
+struct sim_message {
+	struct sim_message *next;
+	void *data;
+	size_t len;
+};
+
+/* Of a node that catches up, with the one that it asked. */
+struct sim_session {
+	unsigned answerer;
+	struct blazei_session *ask;
+	struct blazei_session *answer;
+	struct sim_message *first[2]; /* on their way: to the asker, to the answerer */
+	struct sim_message *last[2];
 };
 
 /* One of the two. */
@@ -179,16 +193,19 @@ struct sim_node {
 	unsigned synced;
 	unsigned published; /* of the log, where what is durable is published first */
 	struct sim_log backup;
+	unsigned backup_origin; /* under which it was made */
 	struct sim_txn **lane;
 	unsigned lane_count;
 	unsigned lane_max;
 	unsigned lane_first; /* what lies before it is lost */
 	unsigned cursors[SIM_NODES_MAX];
-	struct sim_snapshot *answers[SIM_ANSWERS_MAX];
-	unsigned answer_count;
-	uint32_t vector[SIM_ORIGINS_MAX];  /* as last looked at, by origin number */
-	bool behind;                       /* it knows that it lacks something */
-	bool closed;                       /* cleanly: its token lies beside the store */
+	struct sim_session *session;
+	struct blazei_stage *stage;       /* what it has of a snapshot */
+	uint64_t fetched;                 /* transactions and chunks, by sessions */
+	uint32_t vector[SIM_ORIGINS_MAX]; /* as last looked at, by origin number */
+	bool behind;                      /* it knows that it lacks something */
+	bool mute;   /* goes on under its name, and may not have all that it wrote */
+	bool closed; /* cleanly: its token lies beside the store */
 	struct blazei_writeset *writes;    /* a transaction in the making */
 	uint32_t touched[SIM_ORIGINS_MAX]; /* the vector when that began */
 	unsigned pair;                     /* that it writes */
@@ -204,6 +221,7 @@ struct sim_world {
 	bool reads[SIM_NODES_MAX][SIM_NODES_MAX];   /* r reads the lane of w */
 	bool blocked[SIM_NODES_MAX][SIM_NODES_MAX]; /* for now */
 	uint64_t now_ns;
+	uint64_t sessions;                /* ever begun */
 	uint64_t unique;                  /* the last value written */
 	uint64_t events[SIM_EVENT_KINDS]; /* that had an effect */
 	uint64_t counts[SIM_COUNT_KINDS];
@@ -301,21 +319,25 @@ void sim_pairs_check(struct sim_world *world, const struct sim_node *node);
 void sim_stop(struct sim_world *world, struct sim_node *node, bool power,
               struct sim_random *random);
 void sim_start(struct sim_world *world, struct sim_node *node);
-void sim_restore(struct sim_world *world, struct sim_node *node);
+/* Back to its backup; with all tokens as they were then, so that it goes on under its old name. */
+void sim_restore(struct sim_world *world, struct sim_node *node, bool tokens);
+/* Where it met its own name elsewhere: takes another. */
+void sim_renew(struct sim_world *world, struct sim_node *node);
 void sim_log_copy(struct sim_log *to, const struct sim_log *from, unsigned count);
 
 /* catchup.c ---------------------------------------------------------------------------------- */
 
-/* Asks a node for what it has more; the answer waits to be installed. */
-void sim_ask(struct sim_world *world, struct sim_node *node, unsigned from);
-void sim_install(struct sim_world *world, struct sim_node *node);
-/* What `from` has beyond what the node has. */
-struct sim_snapshot *sim_snapshot_make(struct sim_world *world, const struct sim_node *node,
-                                       const struct sim_node *from);
-/* Merges it: the number of transactions that had waited for it, or SIM_UNKNOWN; negative: it is
- * refused. */
-int sim_snapshot_merge(struct sim_world *world, struct sim_node *node,
-                       const struct sim_snapshot *snapshot, uint64_t now_ns);
+/* Begins to catch up with another node; false: it cannot be. */
+bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from);
+/* 0, 1: the answerer, the asker says its next message; 2, 3: the asker, the answerer hears the next
+ * one. False: there is none. */
+bool sim_session_step(struct sim_world *world, struct sim_node *node, unsigned what);
+void sim_session_close(struct sim_node *node);
+/* All of it, from hello to the end; the number of transactions and chunks that came. */
+uint64_t sim_catch_up(struct sim_world *world, struct sim_node *node, unsigned from);
+/* Puts what a store kept into a fresh replica. */
+void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
+                       const struct sim_snapshot *snapshot);
 
 /* damage.c ----------------------------------------------------------------------------------- */
 

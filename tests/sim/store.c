@@ -2,6 +2,7 @@
 /* A node's store, as the simulator has it: the list of what it merged, in that order, of which a
  * prefix is synced. A crash cuts it, a start replays it. */
 #include "lib/repl/identity.h"
+#include "lib/repl/session.h"
 #include "lib/repl/writeset.h"
 #include "tests/sim/sim.h"
 
@@ -16,12 +17,19 @@ void sim_stop(struct sim_world *world, struct sim_node *node, bool power, struct
 {
 	unsigned number = (unsigned)(node - world->nodes);
 
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct sim_node *other = &world->nodes[i];
+
+		if (other == node || (other->session && other->session->answerer == number))
+			sim_session_close(other);
+	}
+	blazei_stage_free(node->stage);
+	node->stage = NULL;
 	blazei_replica_free(node->replica);
 	blazei_writeset_free(node->writes);
 	node->writes = NULL;
 	node->replica = NULL;
 	node->up = false;
-	node->answer_count = 0;
 	if (!power) {
 		/* What is in shared memory outlives the process. */
 		sim_tell(world, "n%u ends", number);
@@ -47,23 +55,24 @@ void sim_stop(struct sim_world *world, struct sim_node *node, bool power, struct
 static void log_replay(struct sim_world *world, struct sim_node *node)
 {
 	uint32_t expected[SIM_ORIGINS_MAX] = { 0 };
+	unsigned first = node->log.count;
 
-	for (unsigned i = 0; i < node->log.count; i++) {
-		const struct sim_entry *entry = &node->log.entries[i];
+	/* From the last copy of everything on. */
+	while (first > 0 && !node->log.entries[first - 1].snapshot)
+		first--;
+	if (first > 0) {
+		const struct sim_snapshot *snapshot = node->log.entries[first - 1].snapshot;
 
-		if (entry->txn) {
-			const struct blazei_txn_view view = { entry->txn->data, entry->txn->len };
+		sim_snapshot_load(world, node, snapshot);
+		memcpy(expected, snapshot->vector, sizeof(expected));
+	}
+	for (unsigned i = first; i < node->log.count; i++) {
+		const struct sim_txn *txn = node->log.entries[i].txn;
+		const struct blazei_txn_view view = { txn->data, txn->len };
 
-			if (blazei_replica_replay(node->replica, &view, 1) < 0)
-				sim_violate(world, "a replay fails");
-			if (expected[entry->txn->origin] < entry->txn->content.seq)
-				expected[entry->txn->origin] = (uint32_t)entry->txn->content.seq;
-			continue;
-		}
-		sim_snapshot_merge(world, node, entry->snapshot, UINT64_MAX);
-		for (unsigned k = 0; k < SIM_ORIGINS_MAX; k++)
-			if (expected[k] < entry->snapshot->vector[k])
-				expected[k] = entry->snapshot->vector[k];
+		if (blazei_replica_replay(node->replica, &view, 1) < 0)
+			sim_violate(world, "a replay fails");
+		expected[txn->origin] = (uint32_t)txn->content.seq;
 	}
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		const struct sim_origin *origin = &world->origins[i];
@@ -105,6 +114,7 @@ static void origin_new(struct sim_world *world, struct sim_node *node)
 	unsigned number = (unsigned)(node - world->nodes);
 
 	node->runs++;
+	node->mute = false;
 	node->origin = world->origin_count++;
 	origin->node = number;
 	origin->run = node->runs;
@@ -127,6 +137,7 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	options.self = world->origins[node->origin].id;
 	options.hash_seed = number + 1;
 	options.hlc_floor = node->high_ns;
+	options.history_bytes = world->setting.history_bytes;
 	if (blazei_replica_new(&options, &node->replica) < 0) {
 		sim_violate(world, "no memory");
 		return;
@@ -146,17 +157,43 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	sim_observe(world, node, 0);
 }
 
-void sim_restore(struct sim_world *world, struct sim_node *node)
+void sim_restore(struct sim_world *world, struct sim_node *node, bool tokens)
 {
 	if (world->origin_count == SIM_ORIGINS_MAX)
 		return;
 	if (node->up)
 		sim_stop(world, node, false, NULL);
-	node->closed = false;
+	/* Under another name by now, there is nothing to go on under. */
+	node->closed = tokens && node->backup_origin == node->origin;
+	node->mute = node->closed;
 	sim_log_copy(&node->log, &node->backup, node->backup.count);
 	node->synced = node->log.count;
 	world->events[SIM_RESTORE]++;
-	sim_tell(world, "n%u goes back to its backup of %u entries",
-	         (unsigned)(node - world->nodes), node->log.count);
+	sim_tell(world, "n%u goes back to its backup of %u entries%s",
+	         (unsigned)(node - world->nodes), node->log.count,
+	         node->closed ? ", tokens and all" : "");
 	sim_start(world, node);
+}
+
+void sim_renew(struct sim_world *world, struct sim_node *node)
+{
+	unsigned number = (unsigned)(node - world->nodes);
+	int rc;
+
+	if (!node->replica || !blazei_replica_displaced(node->replica))
+		return;
+	if (!node->mute)
+		sim_violate(world, "n%u is told that others wrote in its name", number);
+	if (world->origin_count == SIM_ORIGINS_MAX || world->violated)
+		return;
+	world->counts[SIM_COUNT_displaced]++;
+	origin_new(world, node);
+	rc = blazei_replica_renew(node->replica, sim_clock(world, node),
+	                          &world->origins[node->origin].id);
+	if (rc < 0)
+		sim_violate(world, "n%u cannot take another name: %d", number, rc);
+	node->mute = false;
+	node->behind = true;
+	sim_tell(world, "n%u meets its own name, and goes on as n%u.%u", number, number,
+	         node->runs);
 }

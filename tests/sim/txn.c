@@ -141,6 +141,8 @@ void sim_transaction(struct sim_world *world, struct sim_node *node, struct sim_
 {
 	unsigned writes;
 
+	if (node->mute)
+		return;
 	if (node->writes) {
 		commit(world, node);
 		return;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/repl/session.h"
 #include "lib/repl/writeset.h"
 #include "tests/sim/sim.h"
 
@@ -127,8 +128,10 @@ static void world_init(struct sim_world *world, const struct sim_setting *settin
 static void world_fini(struct sim_world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
-		blazei_replica_free(world->nodes[i].replica);
+		sim_session_close(&world->nodes[i]);
+		blazei_stage_free(world->nodes[i].stage);
 		blazei_writeset_free(world->nodes[i].writes);
+		blazei_replica_free(world->nodes[i].replica);
 	}
 	for (unsigned i = 0; i < world->origin_count; i++)
 		for (unsigned k = 0; k < world->origins[i].count; k++)
@@ -298,8 +301,9 @@ static void event_up(struct sim_world *world, struct sim_node *node, struct sim_
 		if (node->behind)
 			sim_ask(world, node, (unsigned)(other - world->nodes));
 		break;
-	case SIM_INSTALL:
-		sim_install(world, node);
+	case SIM_STEP:
+		for (unsigned i = 0; i < 4; i++)
+			sim_session_step(world, node, sim_below(random, 4));
 		break;
 	case SIM_DUPLICATE:
 		event_duplicate(world, node, random);
@@ -329,9 +333,9 @@ static void event_any(struct sim_world *world, struct sim_node *node, struct sim
 	unsigned b = (unsigned)(other - world->nodes);
 
 	switch (event->kind) {
-	case SIM_LOSE_ANSWER:
-		world->events[SIM_LOSE_ANSWER] += node->answer_count > 0;
-		node->answer_count = 0;
+	case SIM_CUT_SESSION:
+		world->events[SIM_CUT_SESSION] += node->session != NULL;
+		sim_session_close(node);
 		break;
 	case SIM_PARTITION:
 		event_partition(world, a, b, sim_below(random, 2));
@@ -357,10 +361,11 @@ static void event_any(struct sim_world *world, struct sim_node *node, struct sim
 		break;
 	case SIM_BACKUP:
 		sim_log_copy(&node->backup, &node->log, node->synced);
+		node->backup_origin = node->origin;
 		world->events[SIM_BACKUP]++;
 		break;
 	case SIM_RESTORE:
-		sim_restore(world, node);
+		sim_restore(world, node, sim_below(random, 2));
 		break;
 	case SIM_POWER_LOSS:
 	case SIM_KILL:
