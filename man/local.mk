@@ -6,6 +6,7 @@ dist_man_MANS += \
 	man/blaze-ring.1 \
 	man/blaze_db_conflicts.3 \
 	man/blaze_db_open.3 \
+	man/blaze_db_position.3 \
 	man/blaze_db_watch.3 \
 	man/blaze_id_new.3 \
 	man/blaze_record.3 \

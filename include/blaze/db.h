@@ -139,6 +139,10 @@ BLAZE_EXPORT int blaze_db_put(struct blaze_db *db, const struct blaze_id *id, co
 BLAZE_EXPORT int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, void *ret_value,
                                 size_t cap);
 
+/* The position of the last transaction committed here, by any thread; seq is 0 before the first.
+ * blaze_topology_wait_position tells when another node has it. -EINVAL, -ECHILD. */
+BLAZE_EXPORT int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position);
+
 struct blaze_scan_options {
 	uint32_t struct_size;
 	uint32_t flags;              /* 0 */

@@ -69,6 +69,20 @@ BLAZE_EXPORT int blaze_topology_connect_local(struct blaze_topology *topology,
 BLAZE_EXPORT int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *node,
                                      uint64_t timeout_ns);
 
+enum blaze_reached {
+	BLAZE_REACHED_APPLIED, /* readers there see it */
+	BLAZE_REACHED_DURABLE, /* not yet: -EOPNOTSUPP, as long as databases live in memory */
+};
+
+/* Waits until the node, of this process or another, has applied the transaction of that position
+ * (blaze_db_position) and so all before it. 0; -ETIMEDOUT; -ENOENT no such node, or it has gone;
+ * -EHOSTUNREACH: no links lead there from its writer nor from any other node that has it;
+ * -EOPNOTSUPP; -EDEADLK in a watch's callback. */
+BLAZE_EXPORT int blaze_topology_wait_position(struct blaze_topology *topology,
+                                              const struct blaze_id *node,
+                                              const struct blaze_position *position,
+                                              enum blaze_reached level, uint64_t timeout_ns);
+
 #ifdef __cplusplus
 }
 #endif

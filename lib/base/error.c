@@ -27,6 +27,7 @@
 	X(EEXIST, "Exists already")                                                                \
 	X(EFAULT, "An address that the system refuses")                                            \
 	X(EFBIG, "A file would pass the size that the system allows")                              \
+	X(EHOSTUNREACH, "Out of reach: no links lead from where it is to where it is wanted")      \
 	X(EIDRM, "Removed: the ring's name was unlinked while this handle was attached")           \
 	X(EINTR, "Interrupted by a signal handler; the call may be repeated")                      \
 	X(EINVAL, "Invalid argument")                                                              \

@@ -86,6 +86,26 @@ int64_t blaze_db_count(struct blaze_db *db)
 	return count;
 }
 
+int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position)
+{
+	struct blazei_vector_entry self;
+	int error = blazei_db_usable(db);
+
+	if (error != 0)
+		return error;
+	if (ret_position == NULL)
+		return -EINVAL;
+	pthread_mutex_lock(&db->lock);
+	blazei_replica_vector_entry(db->replica, 0, &self);
+	pthread_mutex_unlock(&db->lock);
+	*ret_position = (struct blaze_position){
+		.node = self.origin.node,
+		.incarnation = self.origin.incarnation,
+		.seq = self.seq,
+	};
+	return 0;
+}
+
 int blaze_db_hash(struct blaze_db *db, uint8_t ret_digest[16])
 {
 	int error = blazei_db_usable(db);

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waiting until a node has applied what all others had committed.
+/* Waiting until a node has applied what all others had committed, or one transaction.
  *
  * WHY    Every board shows its node's vector, own commits included, so "everything committed before
  *        the call" is the union of the vectors of those that can reach the node, read once at the
  *        start. Then the node's own vector is compared with it: in the replica where it is local,
- *        on its board where it is not.
+ *        on its board where it is not. A position is an entry of such a vector by itself.
+ *
+ *        A position may name what can never come: no links lead here from where it was written, or
+ *        that node was gone before anybody heard of it. A wait for ever would hide that, so it is
+ *        an error as soon as nobody who could bring the transaction is there: neither the run of
+ *        the node that wrote it nor another that has it, dead ones included while their lane can
+ *        still be read. Links that are declared later don't help a wait that has failed.
  *
  * FAILURE  A node that dies while it is waited for is -ENOENT. What only a dead node had, and
  *        nobody got from its lane, is not waited for beyond the time-out. */
@@ -31,6 +37,8 @@ struct view {
 	struct blazei_link *link; /* of the observer of a foreign node */
 	struct blazei_census *census;
 	struct blaze_id node;
+	/* The transaction that is waited for; NULL: all that was committed before. */
+	const struct blazei_vector_entry *position;
 };
 
 static int target_add(struct target *target, const struct blazei_vector_entry *entry)
@@ -171,17 +179,91 @@ static int foreign_compare(struct view *view, struct target *target, bool probe)
 	return 0;
 }
 
+/* Sources ------------------------------------------------------------------------------------ */
+
+static bool member_brings(const struct blazei_member *member,
+                          const struct blazei_vector_entry *position)
+{
+	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
+	struct blazei_vector_entry entry;
+
+	/* Its own last commits may not be on its board yet. */
+	if (member->text->incarnation == position->origin.incarnation &&
+	    blazei_id_equal(&member->text->node, &position->origin.node))
+		return true;
+	for (unsigned i = 0; i < count; i++) {
+		blazei_board_vector_load(member->board, i, &entry);
+		if (blazei_origin_equal(&entry.origin, &position->origin))
+			return entry.seq >= position->seq;
+	}
+	return false;
+}
+
+/* 0 where somebody could bring the position to the node, else -EHOSTUNREACH. */
+static int sources_check(const struct view *view, const struct blazei_census *census)
+{
+	for (unsigned i = 0; i < census->count; i++) {
+		const struct blazei_member *member = &census->members[i];
+
+		if (member->valid && member->reachable &&
+		    !blazei_id_equal(&member->text->node, &view->node) &&
+		    member_brings(member, view->position))
+			return 0;
+	}
+	return -EHOSTUNREACH;
+}
+
+static int local_sources(const struct view *view)
+{
+	int error;
+
+	blazei_db_poll_lock(view->db);
+	error = blazei_db_census(view->db, true);
+	if (error == 0)
+		error = sources_check(view, &view->db->census);
+	blazei_db_poll_unlock(view->db);
+	return error;
+}
+
+/* The census was brought up to date just before, and has the node. */
+static int foreign_sources(const struct view *view)
+{
+	const struct blazei_member *member = blazei_census_by_node(view->census, &view->node);
+	int error = blazei_census_reach(view->census, NULL, &view->node, member->text->policy);
+
+	return error != 0 ? error : sources_check(view, view->census);
+}
+
+static int compare(struct view *view, struct target *target, bool probe)
+{
+	if (view->db == NULL)
+		return foreign_compare(view, target, probe);
+	local_compare(view, target);
+	return 0;
+}
+
+/* One look. With probe also whether what is waited for can come at all. */
+static int look(struct view *view, struct target *target, bool probe)
+{
+	int error = compare(view, target, probe);
+
+	if (error != 0 || target->count == 0 || view->position == NULL || !probe)
+		return error;
+	error = view->db != NULL ? local_sources(view) : foreign_sources(view);
+	if (error != -EHOSTUNREACH)
+		return error;
+	/* It may have come since, and its source have gone. */
+	error = compare(view, target, false);
+	return error == 0 && target->count > 0 ? -EHOSTUNREACH : error;
+}
+
 static int wait_for(struct view *view, struct target *target, uint64_t timeout_ns)
 {
 	uint64_t start_ns = blazei_monotonic_ns(), pause_ns = PAUSE_MIN_NS, passed_ns;
 
 	for (unsigned looks = 0;; looks++) {
-		int error = 0;
+		int error = look(view, target, looks % PROBE_LOOKS == 0);
 
-		if (view->db != NULL)
-			local_compare(view, target);
-		else
-			error = foreign_compare(view, target, looks % PROBE_LOOKS == 0);
 		if (error != 0)
 			return error;
 		if (target->count == 0)
@@ -218,9 +300,9 @@ static int ring_of(struct blaze_topology *topology, const struct blaze_id *node,
 	return error;
 }
 
-static int foreign_wait(struct blaze_topology *topology, struct view *view, uint64_t timeout_ns)
+static int foreign_wait(struct blaze_topology *topology, struct view *view, struct target *target,
+                        uint64_t timeout_ns)
 {
-	struct target target = { .entries = NULL };
 	char db_name[BLAZEI_DB_NAME_MAX + 1];
 	int error = ring_of(topology, &view->node, db_name);
 
@@ -229,40 +311,82 @@ static int foreign_wait(struct blaze_topology *topology, struct view *view, uint
 	if (error != 0)
 		return error;
 	view->census = calloc(1, sizeof(*view->census));
-	error = view->census != NULL ? foreign_note(view, &target) : -ENOMEM;
+	error = view->census != NULL ? 0 : -ENOMEM;
+	if (error == 0 && view->position == NULL)
+		error = foreign_note(view, target);
 	if (error == 0)
-		error = wait_for(view, &target, timeout_ns);
+		error = wait_for(view, target, timeout_ns);
 	if (view->census != NULL)
 		blazei_census_clear(view->census);
 	free(view->census);
-	free(target.entries);
 	view->link->ops->close(view->link);
 	return error == -EIDRM ? -ENOENT : error;
+}
+
+static int local_wait(struct view *view, struct target *target, uint64_t timeout_ns)
+{
+	int error = view->position == NULL ? local_note(view, target) : 0;
+
+	return error != 0 ? error : wait_for(view, target, timeout_ns);
+}
+
+/* Waits for the view's position, or without one for everything. */
+static int node_wait(struct blaze_topology *topology, struct view *view, uint64_t timeout_ns)
+{
+	struct target target = { .entries = NULL };
+	struct blazei_node *local;
+	int error = 0;
+
+	if (timeout_ns > 0 && blazei_notifying())
+		return -EDEADLK;
+	if (view->position != NULL && view->position->seq > 0)
+		error = target_add(&target, view->position);
+	if (error != 0)
+		return error;
+	local = blazei_node_pin(topology, &view->node);
+	if (local == NULL) {
+		error = foreign_wait(topology, view, &target, timeout_ns);
+	} else {
+		view->db = local->db;
+		error = local_wait(view, &target, timeout_ns);
+		blazei_node_unpin(topology, local);
+	}
+	free(target.entries);
+	return error;
 }
 
 int blaze_topology_wait(struct blaze_topology *topology, const struct blaze_id *node,
                         uint64_t timeout_ns)
 {
-	struct target target = { .entries = NULL };
 	struct view view = { .db = NULL };
-	struct blazei_node *local;
 	int error = blazei_topology_usable(topology);
 
 	if (error != 0)
 		return error;
 	if (node == NULL)
 		return -EINVAL;
-	if (timeout_ns > 0 && blazei_notifying())
-		return -EDEADLK;
 	view.node = *node;
-	local = blazei_node_pin(topology, node);
-	if (local == NULL)
-		return foreign_wait(topology, &view, timeout_ns);
-	view.db = local->db;
-	error = local_note(&view, &target);
-	if (error == 0)
-		error = wait_for(&view, &target, timeout_ns);
-	free(target.entries);
-	blazei_node_unpin(topology, local);
-	return error;
+	return node_wait(topology, &view, timeout_ns);
+}
+
+int blaze_topology_wait_position(struct blaze_topology *topology, const struct blaze_id *node,
+                                 const struct blaze_position *position, enum blaze_reached level,
+                                 uint64_t timeout_ns)
+{
+	struct blazei_vector_entry entry;
+	struct view view = { .position = &entry };
+	int error = blazei_topology_usable(topology);
+
+	if (error != 0)
+		return error;
+	if (node == NULL || position == NULL)
+		return -EINVAL;
+	if (level != BLAZE_REACHED_APPLIED)
+		return level == BLAZE_REACHED_DURABLE ? -EOPNOTSUPP : -EINVAL;
+	entry = (struct blazei_vector_entry){
+		.origin = { .node = position->node, .incarnation = position->incarnation },
+		.seq = position->seq,
+	};
+	view.node = *node;
+	return node_wait(topology, &view, timeout_ns);
 }

@@ -3,7 +3,7 @@
 # is a test that must end with 0. They are linked with the library as programs are.
 manual_examples = man/examples/conflicts man/examples/db man/examples/first man/examples/id \
 	man/examples/record man/examples/ring man/examples/topology man/examples/txn \
-	man/examples/watch
+	man/examples/watch man/examples/position
 check_PROGRAMS += $(manual_examples)
 TESTS += $(manual_examples)
 man_examples_first_SOURCES = man/examples/first.c
@@ -24,3 +24,5 @@ man_examples_txn_SOURCES = man/examples/txn.c
 man_examples_txn_LDADD = libblazeshm.la
 man_examples_watch_SOURCES = man/examples/watch.c
 man_examples_watch_LDADD = libblazeshm.la
+man_examples_position_SOURCES = man/examples/position.c
+man_examples_position_LDADD = libblazeshm.la
