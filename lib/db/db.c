@@ -117,6 +117,7 @@ static void db_free(struct blaze_db *db)
 	blazei_txn_spare_free(db);
 	if (db->replica != NULL)
 		blazei_replica_free(db->replica);
+	blazei_stage_free(db->stage);
 	blazei_conflict_log_fini(&db->conflicts);
 	free(db->out);
 	free(db);
@@ -147,6 +148,8 @@ static int db_new(const char *name, const struct blaze_db_options *options,
 		error = lock_init(&db->poll_lock);
 	if (error == 0)
 		error = replica_open(db);
+	if (error == 0)
+		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
 	if (error != 0) {
 		db_free(db);
 		return error;

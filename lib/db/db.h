@@ -17,7 +17,7 @@
  * INVARIANTS
  *   I1  Own transactions enter the lane in the order of seq, and the board names one only
  *       afterwards.
- *   I2  Whatever a lane loses or was never given is fetched as state: every miss shows as a board
+ *   I2  Whatever a lane loses or was never given is fetched: every miss shows as a board
  *       vector ahead of the own one, however it came about.
  *   I3  Only what reachable members sent is merged.
  *
@@ -74,6 +74,8 @@ struct blaze_db {
 	struct blazei_link *link; /* NULL while not registered */
 	struct blazei_census census;
 	struct blazei_pull pull;
+	struct blazei_stage *stage; /* what pulls hold of a snapshot */
+	uint64_t stage_until_ns;    /* and how long, while none goes on */
 	struct blazei_answer answers[BLAZEI_ANSWERS_MAX];
 	uint64_t drains;        /* polls that found nothing left */
 	uint64_t advanced;      /* transactions that came in, by lane or by catch-up */

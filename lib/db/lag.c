@@ -62,7 +62,7 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 		uint64_t mine;
 
 		blazei_board_vector_load(member->board, i, &entry);
-		mine = blazei_replica_vector_seq(db->replica, &entry.origin);
+		mine = blazei_replica_vector_covered(db->replica, &entry.origin);
 		if (lag->watched && i == lag->index)
 			lost = watched_lost(db, lag, mine, now_ns);
 		/* Of the own writes nobody can have more. */
@@ -78,7 +78,7 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 		lag->index = next < count ? next : first;
 		blazei_board_vector_load(member->board, lag->index, &entry);
 		lag->target = entry.seq;
-		watch(db, lag, blazei_replica_vector_seq(db->replica, &entry.origin), now_ns);
+		watch(db, lag, blazei_replica_vector_covered(db->replica, &entry.origin), now_ns);
 	}
 	return lost;
 }
@@ -149,6 +149,8 @@ unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns)
 	if (blazei_db_census(db, probe) != 0)
 		return 0;
 	best = members_measure(db, now_ns, &flags);
+	if (!db->pull.active && now_ns > db->stage_until_ns)
+		blazei_stage_clear(db->stage);
 	if (best != NULL && !db->pull.active) {
 		blazei_pull_start(db, best, now_ns);
 		flags |= BLAZEI_TURN_WORKED;

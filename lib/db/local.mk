@@ -5,6 +5,8 @@ libblazeshm_la_SOURCES += \
 	lib/db/attach.c \
 	lib/db/board.c \
 	lib/db/board.h \
+	lib/db/carry.c \
+	lib/db/carry.h \
 	lib/db/census.c \
 	lib/db/census.h \
 	lib/db/conflict_log.c \

@@ -1,40 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The side that lacks something (see pull.h for states and messages).
+/* The side that lacks something; see pull.h.
  *
- * FAILURE  Everything that comes is bounded and checked before it is used: kind, total and offset
- *        of a piece here, the content of a chunk by the replica. The first thing wrong ends it;
- *        the next one goes to another peer where there is one, and waits longer each time. */
+ * FAILURE  The first thing wrong ends the attempt; the next one goes to another peer where there is
+ *        one, and waits longer each time. It goes on with what is staged, if it is the same
+ *        peer. */
 #include "lib/db/db.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <unistd.h>
 
-#define PIECES_PER_STEP   8u
+#define MESSAGES_PER_STEP 8u
 #define RETRY_NS          (20 * BLAZEI_NS_PER_MS)
 #define RETRY_DOUBLED_MAX 7u
+#define STAGE_BYTES_MIN   (UINT64_C(64) << 20)
 
-void blazei_pull_name(const char *db_name, const struct blaze_id *ring,
-                      char ret_name[BLAZEI_PULL_NAME_BYTES])
+uint64_t blazei_pull_stage_bytes(void)
 {
-	static const char digits[] = "0123456789abcdef";
-	int n = snprintf(ret_name, BLAZEI_PULL_NAME_BYTES, "x.%.29s.", db_name);
-	char *at = ret_name + n;
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page_bytes = sysconf(_SC_PAGESIZE);
+	uint64_t bytes = 0;
 
-	for (size_t i = 0; i < sizeof(ring->bytes); i++) {
-		*at++ = digits[ring->bytes[i] >> 4];
-		*at++ = digits[ring->bytes[i] & 15];
-	}
-	*at = '\0';
+	if (pages > 0 && page_bytes > 0)
+		bytes = (uint64_t)pages * (uint64_t)page_bytes / 4;
+	return bytes > STAGE_BYTES_MIN ? bytes : STAGE_BYTES_MIN;
 }
 
 void blazei_pull_reap(const struct blazei_board_description *text)
 {
 	static const struct blaze_id none;
-	char name[BLAZEI_PULL_NAME_BYTES];
+	char name[BLAZEI_CARRY_NAME_BYTES];
 
 	if (blazei_id_equal(&text->request.ring, &none))
 		return;
-	blazei_pull_name(text->db_name, &text->request.ring, name);
+	blazei_carry_name(text->db_name, &text->request.ring, name);
 	/* Mostly gone already: it is removed by whoever leaves it last. */
 	(void)blazei_link_unlink_ring(name);
 }
@@ -58,36 +55,13 @@ static void attempt_failed(struct blaze_db *db, uint64_t now_ns)
 	struct blazei_member *member = blazei_census_by_peer(&db->census, &db->pull.peer);
 	unsigned doubled;
 
+	db->stage_until_ns = now_ns + BLAZEI_PULL_KEEP_NS;
 	if (member == NULL)
 		return;
 	doubled =
 	        member->lag.failures < RETRY_DOUBLED_MAX ? member->lag.failures : RETRY_DOUBLED_MAX;
 	member->lag.failures++;
 	member->lag.not_before = now_ns + (RETRY_NS << doubled);
-}
-
-static int nothing_handle(void *arg, const struct blazei_link_record *records, unsigned count)
-{
-	(void)arg;
-	(void)records;
-	(void)count;
-	return 0;
-}
-
-/* Makes the private ring, and becomes a reader of it, before the peer is told. */
-static int ring_make(struct blaze_db *db, const struct blaze_id *ring)
-{
-	struct blazei_pull *pull = &db->pull;
-	const struct blazei_link_options options = { .read_only = true };
-	char name[BLAZEI_PULL_NAME_BYTES];
-	int error;
-
-	blazei_pull_name(db->name, ring, name);
-	error = blazei_link_open_ring(name, &options, &pull->link);
-	if (error != 0)
-		return error;
-	error = pull->link->ops->poll(pull->link, nothing_handle, NULL, 1);
-	return error < 0 ? error : 0;
 }
 
 void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64_t now_ns)
@@ -104,7 +78,7 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	}
 	BLAZEI_TESTPOINT("pull_named");
 	if (error == 0)
-		error = ring_make(db, &ring);
+		error = blazei_carry_open(db, &pull->carry, &ring, BLAZEI_SESSION_ASKER);
 	BLAZEI_TESTPOINT("pull_made");
 	if (error != 0) {
 		blazei_log(BLAZE_LOG_WARNING, "database %s: cannot ask for what it lacks: %s",
@@ -118,39 +92,14 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	blazei_db_tell_sync(db, BLAZE_SYNC_CATCHING_UP);
 }
 
-/* How many transactions the raise to these entries stands for. Nobody may raise the own entry: it
- * numbers the own writes. `lock` is held. */
-static uint64_t raise_count(const struct blaze_db *db, struct blazei_vector_entry *entries,
-                            unsigned count)
+/* Whether a snapshot's vector claims more of a node that lives than its own board does. Its board
+ * may be one transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and
+ * who believed it would take that node's next writes for duplicates. Of nodes that are gone nobody
+ * can tell. The boards were read just now: later they may be mapped no more. */
+static bool vector_exceeds(struct blaze_db *db)
 {
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		uint64_t mine = blazei_replica_vector_seq(db->replica, &entries[i].origin);
-
-		if (blazei_id_equal(&entries[i].origin.node, &db->self.node))
-			entries[i].seq = 0;
-		if (entries[i].seq > mine)
-			n += entries[i].seq - mine;
-	}
-	return n;
-}
-
-static void state_pop(struct blazei_pull *pull)
-{
-	struct blazei_pull_body *body = pull->first;
-
-	pull->first = body->next;
-	free(body);
-}
-
-/* Whether these entries claim more of a node that lives than its own board does. Its board may be
- * one transaction behind its lane (board.h, I3), never more: beyond that somebody lies, and who
- * believed it would take that node's next writes for duplicates. Of nodes that are gone nobody can
- * tell. The boards were read just now: later they may be mapped no more. */
-static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry *entries,
-                           unsigned count)
-{
+	const struct blazei_session_entry *entries;
+	unsigned count = blazei_session_vector(db->pull.carry.session, &entries);
 	struct blazei_vector_entry own;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -169,111 +118,37 @@ static bool vector_exceeds(struct blaze_db *db, const struct blazei_vector_entry
 	return false;
 }
 
-/* A whole body has come. State is checked now and merged later (I1). */
-static int body_take(struct blaze_db *db)
+/* How many transactions of others the own vector tells of. `lock` is held. */
+static uint64_t others_count(const struct blaze_db *db)
 {
-	struct blazei_pull *pull = &db->pull;
-	struct blazei_pull_body *body = pull->body;
-	int error;
+	unsigned count = blazei_replica_vector_count(db->replica);
+	struct blazei_vector_entry entry;
+	uint64_t n = 0;
 
-	if (pull->kind == BLAZEI_PIECE_VECTOR) {
-		if (body->len % sizeof(struct blazei_vector_entry) != 0)
-			return -EBADMSG;
-		/* Now, as nothing is merged yet: a vector that is refused takes its state along. */
-		error = blazei_db_census(db, false);
-		if (error != 0)
-			return error;
-		if (vector_exceeds(db, (void *)body->words,
-		                   (unsigned)(body->len / sizeof(struct blazei_vector_entry))))
-			return -EBADMSG;
-		pull->whole = true;
-		return 0;
+	for (unsigned i = 1; i < count; i++) {
+		blazei_replica_vector_entry(db->replica, i, &entry);
+		n += entry.seq;
 	}
-	error = blazei_replica_state_check(blazei_realtime_ns(), body->words, body->len);
-	if (error != 0)
-		return error;
-	if (pull->first == NULL)
-		pull->first = body;
-	else
-		pull->last->next = body;
-	pull->last = body;
-	pull->bytes += body->len;
-	pull->body = NULL;
-	pull->have = 0;
-	return 0;
+	return n;
 }
 
-static int body_start(struct blazei_pull *pull, const struct blazei_piece *piece)
-{
-	pull->body = malloc(sizeof(*pull->body) + piece->total);
-	if (pull->body == NULL)
-		return -ENOMEM;
-	pull->body->next = NULL;
-	pull->body->len = piece->total;
-	pull->kind = piece->kind;
-	return 0;
-}
-
-static int piece_take(struct blaze_db *db, const void *data, size_t len)
+static int install(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
-	struct blazei_piece piece;
-	size_t n;
+	uint64_t before;
 	int error;
-
-	if (len < sizeof(piece) || pull->whole)
-		return -EBADMSG;
-	memcpy(&piece, data, sizeof(piece));
-	n = len - sizeof(piece);
-	if (piece.magic != BLAZEI_PIECE_MAGIC || piece.total > BLAZEI_BODY_MAX ||
-	    piece.total % 8 != 0 || piece.offset != pull->have || n == 0 ||
-	    n > piece.total - pull->have)
-		return -EBADMSG;
-	if (piece.kind != BLAZEI_PIECE_STATE && piece.kind != BLAZEI_PIECE_VECTOR)
-		return -EBADMSG;
-	if (pull->body == NULL) {
-		error = body_start(pull, &piece);
-		if (error != 0)
-			return error;
-	} else if (pull->kind != piece.kind || pull->body->len != piece.total) {
-		return -EBADMSG;
-	}
-	memcpy((unsigned char *)pull->body->words + pull->have,
-	       (const unsigned char *)data + sizeof(piece), n);
-	pull->have += n;
-	return pull->have == pull->body->len ? body_take(db) : 0;
-}
-
-/* Merges what has come whole, the vector last, in one step: a transaction may lie in several
- * bodies, and no reader may see half of it. 0 or the replica's error. */
-static int bodies_merge(struct blaze_db *db)
-{
-	struct blazei_pull *pull = &db->pull;
-	struct blazei_vector_entry *entries = (void *)pull->body->words;
-	unsigned count = (unsigned)(pull->body->len / sizeof(*entries));
-	uint64_t now_ns = blazei_realtime_ns();
-	uint64_t raised = 0;
-	int result = 0;
 
 	pthread_mutex_lock(&db->lock);
-	while (pull->first != NULL && result == 0) {
-		result = blazei_replica_state_merge(db->replica, now_ns, pull->first->words,
-		                                    pull->first->len);
-		if (result == 0)
-			state_pop(pull);
-	}
-	if (result == 0) {
-		raised = raise_count(db, entries, count);
-		result = blazei_replica_vector_raise(db->replica, now_ns, entries, count);
+	before = others_count(db);
+	error = blazei_session_install(pull->carry.session, blazei_realtime_ns());
+	if (error == 0) {
+		pull->raised += others_count(db) - before;
+		db->advanced += others_count(db) - before;
 		blazei_db_show_vector(db);
 	}
 	pthread_mutex_unlock(&db->lock);
-	if (result < 0)
-		return result;
-	pull->done = true;
-	pull->raised = raised + (uint64_t)result;
-	db->advanced += pull->raised;
-	return 0;
+	pull->partial = error == -ENOMEM;
+	return error;
 }
 
 void blazei_pull_stop(struct blaze_db *db)
@@ -283,32 +158,12 @@ void blazei_pull_stop(struct blaze_db *db)
 	if (!pull->active)
 		return;
 	/* What is merged in part already must not stay so (I1). */
-	if (pull->whole && !pull->done)
-		(void)bodies_merge(db);
-	if (pull->link != NULL)
-		pull->link->ops->close(pull->link);
+	if (pull->partial)
+		(void)install(db);
+	blazei_carry_end(&pull->carry);
 	blazei_pull_reap(&db->text);
 	request_show(db, NULL, NULL);
-	free(pull->body);
-	while (pull->first != NULL)
-		state_pop(pull);
 	memset(pull, 0, sizeof(*pull));
-}
-
-static int pieces_handle(void *arg, const struct blazei_link_record *records, unsigned count)
-{
-	struct blaze_db *db = arg;
-
-	for (unsigned i = 0; i < count; i++) {
-		/* Nothing may be lost on a lossless ring, and only one peer answers. */
-		int error = records[i].data == NULL
-		                    ? -EBADMSG
-		                    : piece_take(db, records[i].data, records[i].len);
-
-		if (error != 0)
-			return error;
-	}
-	return 0;
 }
 
 static void succeed(struct blaze_db *db, uint64_t now_ns)
@@ -333,47 +188,97 @@ static void succeed(struct blaze_db *db, uint64_t now_ns)
 
 static void fail(struct blaze_db *db, uint64_t now_ns, int error)
 {
-	blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s", db->name,
-	           error < 0 ? blaze_strerror(error) : "no answer");
+	const char *why = error < 0 ? blaze_strerror(error) : "no answer";
+
+	if (db->pull.carry.session != NULL) {
+		struct blazei_session_status status = blazei_carry_status(&db->pull.carry);
+
+		/* The other side is told, if it still listens. */
+		if (status.state == BLAZEI_SESSION_REFUSED && !status.by_peer)
+			(void)blazei_carry_out(db, &db->pull.carry, 1);
+		if (status.state == BLAZEI_SESSION_REFUSED)
+			why = blazei_session_reason_text(status.reason);
+	}
+	blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s", db->name, why);
 	attempt_failed(db, now_ns);
 	blazei_pull_stop(db);
 }
 
-/* What has come whole is merged, whatever becomes of the peer. Without memory it stays and is tried
- * again: given up half-way it would break I1. */
-static unsigned whole_step(struct blaze_db *db, uint64_t now_ns)
+/* A snapshot that is whole is merged, whatever becomes of the peer. Without memory it stays and is
+ * tried again: given up half-way it would break I1. */
+static unsigned staged_step(struct blaze_db *db, uint64_t now_ns)
 {
-	int error = bodies_merge(db);
+	int error = blazei_db_census(db, false);
 
+	if (error == 0 && vector_exceeds(db)) {
+		/* Nothing that came with it is worth keeping. */
+		blazei_stage_clear(db->stage);
+		error = -EBADMSG;
+	}
+	if (error == 0)
+		error = install(db);
 	if (error == -ENOMEM)
 		return BLAZEI_TURN_NAP;
 	if (error != 0)
 		fail(db, now_ns, error);
-	else if (db->pull.done)
+	else
 		succeed(db, now_ns);
 	return BLAZEI_TURN_WORKED;
+}
+
+/* Counts and shows the transactions that were merged as they came. */
+static void applied_note(struct blaze_db *db)
+{
+	struct blazei_pull *pull = &db->pull;
+	uint64_t applied = blazei_carry_status(&pull->carry).txns;
+
+	if (applied == pull->applied)
+		return;
+	pull->raised += applied - pull->applied;
+	db->advanced += applied - pull->applied;
+	pull->applied = applied;
+	pthread_mutex_lock(&db->lock);
+	blazei_db_show_vector(db);
+	pthread_mutex_unlock(&db->lock);
+}
+
+static bool peer_waits(struct blaze_db *db, uint64_t now_ns)
+{
+	const struct blazei_member *member = blazei_census_by_peer(&db->census, &db->pull.peer);
+
+	return member != NULL && member->live &&
+	       blazei_passed_ns(now_ns, db->pull.progress_ns) <= BLAZEI_PULL_PATIENCE_NS;
 }
 
 unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
 {
 	struct blazei_pull *pull = &db->pull;
-	const struct blazei_member *member;
-	int result;
+	struct blazei_session_status status;
+	int taken;
+	int given = 0;
 
 	if (!pull->active)
 		return 0;
-	if (pull->whole)
-		return whole_step(db, now_ns);
-	result = pull->link->ops->poll(pull->link, pieces_handle, db, PIECES_PER_STEP);
-	if (pull->whole)
+	status = blazei_carry_status(&pull->carry);
+	if (status.state == BLAZEI_SESSION_STAGED)
+		return staged_step(db, now_ns);
+	taken = blazei_carry_in(db, &pull->carry, MESSAGES_PER_STEP);
+	applied_note(db);
+	status = blazei_carry_status(&pull->carry);
+	if (status.state == BLAZEI_SESSION_STAGED)
 		return BLAZEI_TURN_WORKED;
-	if (result > 0) {
+	if (status.state == BLAZEI_SESSION_LIVE) {
+		succeed(db, now_ns);
+		return BLAZEI_TURN_WORKED;
+	}
+	if (taken >= 0)
+		given = blazei_carry_out(db, &pull->carry, 1);
+	if (taken > 0 || given > 0) {
 		pull->progress_ns = now_ns;
 		return BLAZEI_TURN_WORKED;
 	}
-	member = blazei_census_by_peer(&db->census, &pull->peer);
-	if (result < 0 || member == NULL || !member->live ||
-	    blazei_passed_ns(now_ns, pull->progress_ns) > BLAZEI_PULL_PATIENCE_NS)
-		fail(db, now_ns, result);
+	if (taken < 0 || (given < 0 && given != -EAGAIN && given != -ENOMEM) ||
+	    !peer_waits(db, now_ns))
+		fail(db, now_ns, taken < 0 ? taken : given);
 	return 0;
 }

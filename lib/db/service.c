@@ -102,7 +102,7 @@ static bool db_prepare(struct blaze_db *db, struct wait *waits, unsigned *count,
 			         BLAZEI_TURN_WORKED) == 0;
 	}
 	if (ready && db->pull.active)
-		ready = link_prepare(db->pull.link, waits, count, timeout_ns);
+		ready = link_prepare(db->pull.carry.link, waits, count, timeout_ns);
 	blazei_db_poll_unlock(db);
 	return ready;
 }

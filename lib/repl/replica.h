@@ -126,6 +126,9 @@ void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned 
 /* The seq up to which this replica holds an origin's transactions; 0 for one never heard of. */
 uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
                                    const struct blazei_origin *origin);
+/* The same, but UINT64_MAX for a quarantined origin: nothing more of it is wanted. */
+uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
+                                       const struct blazei_origin *origin);
 
 /* Catch-up by state ------------------------------------------------------------------------- */
 

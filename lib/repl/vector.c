@@ -158,6 +158,18 @@ uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
 	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].seq;
 }
 
+uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
+                                       const struct blazei_origin *origin)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, origin);
+
+	if (index == BLAZEI_ORIGIN_NONE)
+		return 0;
+	if (replica->vector.writers[index].halted & BLAZEI_HALTED_QUARANTINED)
+		return UINT64_MAX;
+	return replica->vector.writers[index].seq;
+}
+
 bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
                          uint64_t seq, uint64_t chain)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A peer that lies: garbage in its lane, nonsense on its board, wrong pieces in answer to a
+/* A peer that lies: garbage in its lane, nonsense on its board, wrong messages in answer to a
  * request. The database must say no, keep what it has and go on working with honest peers. */
 #include <stdlib.h>
 
+#include "lib/repl/session_wire.h"
 #include "tests/db/node.h"
 
 #define CLAIMED 100u
@@ -53,7 +54,7 @@ static void liar_leave(struct liar *liar)
 static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *node)
 {
 	const struct blazei_link_options options = { .lane_bytes = 65536, .no_create = true };
-	char name[BLAZEI_PULL_NAME_BYTES];
+	char name[BLAZEI_CARRY_NAME_BYTES];
 	struct blazei_link *link;
 
 	for (;;) {
@@ -65,7 +66,7 @@ static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *n
 		    blazei_id_equal(&member->text->request.peer, &liar->link->id) &&
 		    !blazei_id_equal(&member->text->request.ring, &liar->asked)) {
 			liar->asked = member->text->request.ring;
-			blazei_pull_name(node->db->name, &member->text->request.ring, name);
+			blazei_carry_name(node->db->name, &member->text->request.ring, name);
 			if (blazei_link_open_ring(name, &options, &link) == 0)
 				return link;
 		}
@@ -73,34 +74,62 @@ static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *n
 	}
 }
 
+/* A message that a liar sends: its head, as session_wire.h has it, and entries or bytes. */
 struct lie {
-	struct blazei_piece piece;
-	uint64_t body[8];
-	size_t len; /* of all that is sent */
+	union {
+		struct blazei_session_header header;
+		struct blazei_session_hello hello;
+		struct blazei_session_refuse refuse;
+		struct blazei_session_part part;
+		struct blazei_session_snapshot snapshot;
+		struct blazei_session_live live;
+		uint64_t words[64];
+	};
+	size_t len;
 };
 
-#define PIECE(kind_, total_, offset_)                                                              \
-	{                                                                                          \
-		.magic = BLAZEI_PIECE_MAGIC, .kind = (kind_), .total = (total_),                   \
-		.offset = (offset_)                                                                \
-	}
+/* Seals and publishes message `number` of a session. */
+static void lie_send(struct blazei_link *ring, struct lie *lie, unsigned number, uint8_t kind)
+{
+	lie->header.bytes = (uint32_t)lie->len;
+	lie->header.kind = kind;
+	lie->header.format = BLAZEI_SESSION_FORMAT;
+	lie->header.session = 77;
+	lie->header.number = number;
+	lie->header.magic = BLAZEI_SESSION_MAGIC;
+	lie->header.hash = blazei_session_hash(&lie->header);
+	ck_assert_int_eq(ring->ops->publish(ring, lie, lie->len), 0);
+}
 
-static const struct lie lies[] = {
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 23 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 24 },
-	{ .piece = { .magic = 1, .kind = 1, .total = 8 }, .len = 32 },
-	{ .piece = PIECE(9, 8, 0), .len = 32 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 9, 0), .len = 32 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, BLAZEI_BODY_MAX + 8, 0), .len = 32 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 16, 8), .len = 32 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 8, 0), .len = 48 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, UINT64_MAX - 7, 0), .len = 32 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 64, 0), .body = { 1, 2, 3, 4, 5 }, .len = 88 },
-	{ .piece = PIECE(BLAZEI_PIECE_STATE, 64, 0),
-	  .body = { UINT64_MAX, UINT64_MAX },
-	  .len = 88 },
-	{ .piece = PIECE(BLAZEI_PIECE_VECTOR, 40, 0), .len = 64 },
-};
+/* A hello that is in order, and claims that of the origin. */
+static void hello_send(struct blazei_link *ring, const struct liar *liar,
+                       const struct blazei_origin *origin, uint64_t seq)
+{
+	struct lie lie = { .len = sizeof(lie.hello) + sizeof(lie.hello.entries[0]) };
+
+	lie.hello.self = liar->origin;
+	lie.hello.txn_format = BLAZEI_FORMAT;
+	lie.hello.policy = BLAZE_POLICY_SERVER_PRIORITY;
+	lie.hello.entry_count = 1;
+	lie.hello.side = BLAZEI_SESSION_ANSWERER;
+	lie.hello.entries[0].origin = *origin;
+	lie.hello.entries[0].seq = seq;
+	lie_send(ring, &lie, 0, BLAZEI_KIND_HELLO);
+}
+
+static void snapshot_send(struct blazei_link *ring, const struct blazei_session_entry *entries,
+                          unsigned count)
+{
+	struct lie lie = { .len = sizeof(lie.snapshot) + count * sizeof(*entries) };
+
+	lie.snapshot.entry_count = count;
+	memcpy(lie.snapshot.entries, entries, count * sizeof(*entries));
+	lie_send(ring, &lie, 1, BLAZEI_KIND_SNAPSHOT);
+	lie = (struct lie){ .len = sizeof(lie.live) + count * sizeof(*entries) };
+	lie.live.entry_count = count;
+	memcpy(lie.live.entries, entries, count * sizeof(*entries));
+	lie_send(ring, &lie, 2, BLAZEI_KIND_LIVE);
+}
 
 /* It may not speak for a third node: who believed it would take that node's writes for known. */
 START_TEST(hostile_vector_of_a_third_node_is_refused)
@@ -109,17 +138,16 @@ START_TEST(hostile_vector_of_a_third_node_is_refused)
 	struct node node = node_open(name, "honest"), other = node_open(name, "other");
 	struct liar liar = liar_join(&node);
 	struct blazei_link *ring = liar_is_asked(&liar, &node);
-	struct {
-		struct blazei_piece piece;
-		struct blazei_vector_entry entries[2];
-	} lie = {
-		.piece = PIECE(BLAZEI_PIECE_VECTOR, sizeof(lie.entries), 0),
-		.entries = { { .origin = other.db->self, .seq = 1000 },
-		             { .origin = liar.origin, .seq = CLAIMED } },
+	const struct blazei_session_entry entries[] = {
+		{ .origin = other.db->self, .seq = 1000 },
+		{ .origin = liar.origin, .seq = CLAIMED },
 	};
 	struct blaze_id id;
 
-	ck_assert_int_eq(ring->ops->publish(ring, &lie, sizeof(lie)), 0);
+	hello_send(ring, &liar, &liar.origin, CLAIMED);
+	snapshot_send(ring, entries, 2);
+	/* It asks anew when it has given up on this one. */
+	ring->ops->close(liar_is_asked(&liar, &node));
 	ring->ops->close(ring);
 	nodes_link(&other, &node);
 	node_insert(&other, "n", 1, &id);
@@ -132,16 +160,45 @@ START_TEST(hostile_vector_of_a_third_node_is_refused)
 }
 END_TEST
 
-START_TEST(hostile_piece_ends_the_attempt)
+/* What follows a hello that is in order, or comes in its place. */
+static const struct {
+	struct lie lie;
+	uint8_t kind;
+	bool no_hello;
+} lies[] = {
+	{ .kind = 99, .lie.len = 32 },
+	{ .kind = BLAZEI_KIND_LIVE, .lie.len = 40, .no_hello = true },
+	{ .kind = BLAZEI_KIND_HELLO, .lie.len = 112, .no_hello = true },
+	{ .kind = BLAZEI_KIND_REFUSE, .lie.len = 72, .lie.refuse.reason = 1000 },
+	{ .kind = BLAZEI_KIND_TXNS, .lie.len = 120, .lie.part.total = 64 },
+	{ .kind = BLAZEI_KIND_TXNS, .lie.len = 120, .lie.part = { .total = 64, .offset = 8 } },
+	{ .kind = BLAZEI_KIND_TXNS, .lie.len = 120, .lie.part.total = UINT64_MAX - 7 },
+	{ .kind = BLAZEI_KIND_CHUNK, .lie.len = 120, .lie.part.total = 64 },
+	{ .kind = BLAZEI_KIND_SNAPSHOT, .lie.len = 64 },
+	{ .kind = BLAZEI_KIND_SNAPSHOT, .lie.len = 64, .lie.snapshot.entry_count = 9 },
+	{ .kind = BLAZEI_KIND_SNAPSHOT,
+	  .lie.len = 104,
+	  .lie.snapshot = { .header.flags = BLAZEI_SNAPSHOT_AGAIN, .entry_count = 1 } },
+	{ .kind = BLAZEI_KIND_SNAPSHOT,
+	  .lie.len = 64,
+	  .lie.snapshot.header.flags = BLAZEI_SNAPSHOT_RESUMED },
+};
+
+START_TEST(hostile_message_ends_the_attempt)
 {
 	struct node node = node_open(unique_name(), "honest");
-	const struct lie *lie = &lies[_i];
+	struct lie lie = lies[_i].lie;
 	struct liar liar = liar_join(&node);
 	struct blazei_link *ring = liar_is_asked(&liar, &node), *again;
 
-	ck_assert_int_eq(ring->ops->publish(ring, lie, lie->len), 0);
+	if (!lies[_i].no_hello)
+		hello_send(ring, &liar, &liar.origin, CLAIMED);
+	lie_send(ring, &lie, !lies[_i].no_hello, lies[_i].kind);
 	/* It asks anew, in another ring, when it has given up on this one. */
 	again = liar_is_asked(&liar, &node);
+	/* No message at all. */
+	ck_assert_int_eq(again->ops->publish(again, &lie, 23), 0);
+	again->ops->close(liar_is_asked(&liar, &node));
 	again->ops->close(again);
 	ring->ops->close(ring);
 	liar_leave(&liar);
@@ -161,32 +218,32 @@ static uint64_t seq_of(struct node *node, const struct blazei_origin *origin)
 	return seq;
 }
 
+/* Neither by its hello nor by its snapshot. */
 START_TEST(hostile_vector_does_not_raise_the_own_entry)
 {
 	struct node node = node_open(unique_name(), "honest"), other;
 	struct liar liar = liar_join(&node);
-	struct blazei_link *ring = liar_is_asked(&liar, &node);
-	struct {
-		struct blazei_piece piece;
-		struct blazei_vector_entry entries[2];
-	} lie = {
-		.piece = PIECE(BLAZEI_PIECE_VECTOR, sizeof(lie.entries), 0),
-		.entries = { { .origin = node.db->self, .seq = 1000 },
-		             { .origin = liar.origin, .seq = CLAIMED } },
+	struct blazei_link *ring = liar_is_asked(&liar, &node), *again;
+	const struct blazei_session_entry entries[] = {
+		{ .origin = node.db->self, .seq = 1000 },
+		{ .origin = liar.origin, .seq = CLAIMED },
 	};
 	struct blaze_id id;
 
-	ck_assert_int_eq(ring->ops->publish(ring, &lie, sizeof(lie)), 0);
-	while (node_stats(&node).catch_ups == 0)
-		blazei_sleep_ns(100 * 1000);
+	hello_send(ring, &liar, &node.db->self, 1000);
+	again = liar_is_asked(&liar, &node);
+	hello_send(again, &liar, &liar.origin, CLAIMED);
+	snapshot_send(again, entries, 2);
+	ring->ops->close(liar_is_asked(&liar, &node));
 	ring->ops->close(ring);
+	again->ops->close(again);
+	ck_assert_uint_eq(node_stats(&node).catch_ups, 0);
 	/* Its writes are numbered from 1, as others expect them. */
 	other = node_open(node.db->name, "other");
 	nodes_link(&other, &node);
 	node_insert(&node, "n", 1, &id);
 	while (node_value(&other, &id, "n") != 1)
 		blazei_sleep_ns(100 * 1000);
-	/* Fetched state shows a moment before its vector. */
 	while (seq_of(&other, &node.db->self) == 0)
 		blazei_sleep_ns(100 * 1000);
 	ck_assert_uint_eq(seq_of(&other, &node.db->self), 1);
@@ -244,7 +301,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, hostile_vector_of_a_third_node_is_refused);
-	tcase_add_loop_test(tcase, hostile_piece_ends_the_attempt, 0,
+	tcase_add_loop_test(tcase, hostile_message_ends_the_attempt, 0,
 	                    sizeof(lies) / sizeof(lies[0]));
 	tcase_add_test(tcase, hostile_vector_does_not_raise_the_own_entry);
 	tcase_add_test(tcase, hostile_lane_and_board_are_refused);

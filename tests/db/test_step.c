@@ -262,12 +262,12 @@ START_TEST(step_interrupted_catch_up_leaves_nothing_behind)
 	c = node_open_with(name, "c", BLAZE_ROLE_PEER, &manual);
 	nodes_link(&b, &a);
 	nodes_link(&b, &c);
-	for (int i = 0; i < 1000 && b.db->pull.bytes < (UINT64_C(4) << 20); i++) {
+	for (int i = 0; i < 1000 && blazei_stage_bytes(b.db->stage) < (UINT64_C(4) << 20); i++) {
 		(void)blaze_db_pump(a.db, 0);
 		(void)blaze_db_pump(b.db, 0);
 		blazei_sleep_ns(BLAZEI_NS_PER_MS / 10);
 	}
-	ck_assert_uint_ge(b.db->pull.bytes, UINT64_C(4) << 20);
+	ck_assert_uint_ge(blazei_stage_bytes(b.db->stage), UINT64_C(4) << 20);
 	node_close(&a);
 	node_insert(&b, "n", 1, &id);
 	for (int i = 0; i < 10000 && node_value(&c, &id, "n") != 1; i++) {
@@ -303,7 +303,7 @@ START_TEST(step_catch_up_amid_writes_brings_nothing_beyond_its_vector)
 	for (int i = 0; i < 10000 && (!again || b.db->pull.active); i++) {
 		(void)blaze_db_pump(a.db, 0);
 		(void)blaze_db_pump(b.db, 0);
-		if (!again && b.db->pull.bytes > 0) {
+		if (!again && blazei_stage_bytes(b.db->stage) > 0) {
 			/* Too long for the lane, and of a record that is still to be sent. */
 			value[0] = 'y';
 			ck_assert_int_eq(blaze_db_put(a.db, &id, value, sizeof(value)), 0);
