@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times the replica core alone, without a ring: ns per operation of local writes, of merging what
- * another replica wrote, and of reads, over a million records in random order.
+/* Times the replica core alone, without a ring: local writes, the merging of what another replica
+ * wrote, and reads, of a million records in random order; and the memory that they take.
  *
- * bench_replica [RECORDS [OPERATIONS [HISTORY_BYTES]]] prints one line per measurement. It checks
- * that both replicas end equal, and exits non-zero otherwise. Not a test: figures depend on the
- * machine. */
+ * bench_replica [RUNS [RECORDS [OPERATIONS [HISTORY_BYTES]]]] prints one row per measurement, the
+ * median of the runs, beside its bar where it has one. It checks that both replicas end equal, and
+ * exits non-zero otherwise; a missed bar is printed. Not a test: figures depend on the machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,6 +12,7 @@
 #include "lib/base/base.h"
 #include "lib/repl/history.h"
 #include "lib/repl/replica.h"
+#include "perf/perf.h"
 
 #define LANE_BYTES  (4u << 20) /* a lane's default */
 #define LANE_TXNS   65536u
@@ -61,11 +62,67 @@ static uint64_t clock_ns(void)
 	return (uint64_t)now.tv_sec * BLAZEI_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+#define RUNS_MAX   99u
+#define SERIES_MAX 16u
+
+/* What was measured under one name, run by run. */
+struct series {
+	char name[32];
+	const char *unit;
+	double figures[RUNS_MAX];
+	unsigned count;
+};
+
+static struct series series[SERIES_MAX];
+
+/* The bars: at least, for rates; at most, for bytes. */
+static const struct {
+	const char *name;
+	double bar;
+} bars[] = {
+	{ "update, merged", 10 },
+	{ "fetch", 6 },
+	{ "get", 2.5 },
+	{ "memory per record", 160 },
+};
+
+static void note(const char *name, const char *unit, double figure)
+{
+	unsigned i = 0;
+
+	while (series[i].name[0] != '\0' && strcmp(series[i].name, name) != 0)
+		if (++i == SERIES_MAX)
+			fail(name, -E2BIG);
+	snprintf(series[i].name, sizeof(series[i].name), "%s", name);
+	series[i].unit = unit;
+	if (series[i].count < RUNS_MAX)
+		series[i].figures[series[i].count++] = figure;
+}
+
 static void report(const char *what, uint64_t ns, uint32_t count)
 {
-	double each = (double)ns / count;
+	note(what, "M/s", 1000.0 * count / (double)ns);
+}
 
-	printf("%-28s %8.1f ns  %7.2f M/s\n", what, each, 1000 / each);
+static void print_all(unsigned runs)
+{
+	printf("%s; commit %s; replica core, one thread, %u runs, median [min..max]\n\n",
+	       perf_machine(), perf_commit(), runs);
+	printf("| what | figure | bar |\n|---|---|---|\n");
+	for (struct series *s = series; s < series + SERIES_MAX && s->count > 0; s++) {
+		const double middle = perf_median(s->figures, s->count);
+		const bool rate = strcmp(s->unit, "M/s") == 0;
+
+		printf("| %s | %.2f [%.2f..%.2f] %s |", s->name, middle, s->figures[0],
+		       s->figures[s->count - 1], s->unit);
+		for (unsigned i = 0; i < sizeof(bars) / sizeof(bars[0]); i++)
+			if (strcmp(bars[i].name, s->name) == 0)
+				printf(" %s %g: %s", rate ? "at least" : "at most", bars[i].bar,
+				       (rate ? middle >= bars[i].bar : middle <= bars[i].bar)
+				               ? "met"
+				               : "MISSED");
+		printf(" |\n");
+	}
 }
 
 static struct blazei_replica *replica_new(uint64_t rank, uint64_t history_bytes)
@@ -189,7 +246,7 @@ static void update_all(struct bench *bench)
 		keep(bench, txn.data, txn.len);
 	}
 	phase_end(bench, "update", bench->operations);
-	printf("%-28s %8zu bytes\n", "update, encoded", txn.len);
+	note("update, encoded", "bytes", (double)txn.len);
 	blaze_record_free(record);
 }
 
@@ -244,7 +301,7 @@ static void memory_report(const struct bench *bench, const char *what)
 	struct blaze_db_stats stats = BLAZE_DB_STATS_INIT;
 
 	blazei_replica_stats(bench->reader, &stats);
-	printf("%-28s %8.1f bytes\n", what, (double)stats.memory_bytes / bench->records);
+	note(what, "bytes", (double)stats.memory_bytes / bench->records);
 }
 
 static void compare(struct bench *bench)
@@ -261,39 +318,50 @@ static void compare(struct bench *bench)
 		fail("the replicas differ", -EBADMSG);
 }
 
-int main(int argc, char **argv)
+/* The ids of all records, and the order in which operations take them. */
+static void ids_make(struct bench *bench)
 {
-	uint64_t history_bytes = BLAZEI_HISTORY_BYTES_DEFAULT;
-	static struct bench bench;
-
-	bench.records = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1000000;
-	bench.operations = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 2000000;
-	if (argc > 3)
-		history_bytes = strtoull(argv[3], NULL, 10);
-	bench.writer = replica_new(1, history_bytes);
-	bench.reader = replica_new(2, history_bytes);
-	bench.ids = malloc(bench.records * sizeof(*bench.ids));
-	bench.order = malloc(bench.operations * sizeof(*bench.order));
-	if (!bench.ids || !bench.order || bench.records == 0)
+	bench->ids = malloc(bench->records * sizeof(*bench->ids));
+	bench->order = malloc(bench->operations * sizeof(*bench->order));
+	if (!bench->ids || !bench->order || bench->records == 0)
 		fail("set-up", -ENOMEM);
-	for (uint32_t i = 0; i < bench.records; i++)
+	for (uint32_t i = 0; i < bench->records; i++)
 		for (unsigned j = 0; j < 2; j++) {
 			uint64_t word = random_next();
 
-			memcpy(bench.ids[i].bytes + 8 * j, &word, sizeof(word));
+			memcpy(bench->ids[i].bytes + 8 * j, &word, sizeof(word));
 		}
-	for (uint32_t i = 0; i < bench.operations; i++)
-		bench.order[i] = bench.ids[random_next() % bench.records];
-	insert_all(&bench);
-	memory_report(&bench, "memory per record");
-	update_all(&bench);
-	memory_report(&bench, "memory per record");
-	compare(&bench);
-	put_all(&bench);
-	read_all(&bench);
-	compare(&bench);
-	blazei_replica_free(bench.writer);
-	blazei_replica_free(bench.reader);
+	for (uint32_t i = 0; i < bench->operations; i++)
+		bench->order[i] = bench->ids[random_next() % bench->records];
+}
+
+static void run_once(struct bench *bench, uint64_t history_bytes)
+{
+	bench->writer = replica_new(1, history_bytes);
+	bench->reader = replica_new(2, history_bytes);
+	insert_all(bench);
+	update_all(bench);
+	memory_report(bench, "memory per record");
+	compare(bench);
+	put_all(bench);
+	read_all(bench);
+	compare(bench);
+	blazei_replica_free(bench->writer);
+	blazei_replica_free(bench->reader);
+}
+
+int main(int argc, char **argv)
+{
+	const unsigned runs = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
+	static struct bench bench;
+
+	bench.records = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1000000;
+	bench.operations = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 2000000;
+	ids_make(&bench);
+	for (unsigned run = 0; run < runs && run < RUNS_MAX; run++)
+		run_once(&bench,
+		         argc > 4 ? strtoull(argv[4], NULL, 10) : BLAZEI_HISTORY_BYTES_DEFAULT);
+	print_all(runs);
 	free(bench.ids);
 	free(bench.order);
 	return EXIT_SUCCESS;

@@ -35,10 +35,11 @@ EXTRA_DIST += perf/NOTES.md
 
 # The bars of the ring and the database, medians of five runs; fails on wrong content only.
 .PHONY: bench
-bench: perf/blaze-perf
+bench: perf/blaze-perf perf/bench_replica
 	@commit=$$(git -C $(srcdir) describe --always --dirty 2>/dev/null) || commit=; \
-	BLAZE_PERF_COMMIT=$$commit perf/blaze-perf bench
+	export BLAZE_PERF_COMMIT=$$commit; \
+	perf/blaze-perf bench && echo && perf/bench_replica 5
 
-# The replica core alone: perf/bench_replica [RECORDS [OPERATIONS]].
+# The replica core alone: perf/bench_replica [RUNS [RECORDS [OPERATIONS [HISTORY_BYTES]]]].
 noinst_PROGRAMS += perf/bench_replica
-perf_bench_replica_SOURCES = perf/bench_replica.c
+perf_bench_replica_SOURCES = perf/bench_replica.c perf/perf.h perf/perf_stat.c
