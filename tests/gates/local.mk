@@ -4,6 +4,7 @@ gates = \
 	tests/gates/asan \
 	tests/gates/callgrind \
 	tests/gates/clang \
+	tests/gates/classics \
 	tests/gates/corpora \
 	tests/gates/distcheck \
 	tests/gates/errors \
@@ -15,6 +16,7 @@ gates = \
 	tests/gates/lengths \
 	tests/gates/manual \
 	tests/gates/memcheck \
+	tests/gates/sim \
 	tests/gates/spdx \
 	tests/gates/symbols \
 	tests/gates/toplevel \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blaze-sim: replicas under all that may go wrong, from a seed.
  *
- *        blaze-sim [--seeds 1-10000] [--nodes N] [-j N] [--json] [--whole] [--history SEED]
+ *        blaze-sim [--seeds 1-10000] [--nodes N] [-j N] [--json] [--whole] [--first]
+ *                  [--history SEED]
  *
  * WHAT   Each seed makes a setting (2 to 8 nodes; who hears whom; policy; who is a server; which
  *        faults) and a few hundred events: writes to few hot records and many cold ones, reading of
@@ -11,7 +12,7 @@
  *
  * OUTPUT How often each thing happened. With a thousand seeds or more nothing may be zero: what
  *        never happens is not tested. A seed that fails is shrunk and told as a history; --whole
- *        leaves it as long as it was; --history tells any seed's. The exit status is 1 if any seed
+ *        leaves it as long as it was, --first ends at the first one; --history tells any seed's. The exit status is 1 if any seed
  *        fails or something never happened. The same seed does the same on every machine.
  *
  * Workers (-j, by default one per processor) share nothing but a table in which each notes the seed
@@ -53,6 +54,7 @@ struct command {
 	unsigned workers;
 	bool json;
 	bool whole;
+	bool first_only;
 };
 
 static const char *const count_names[SIM_COUNT_KINDS] = {
@@ -93,8 +95,11 @@ static pid_t worker_start(const struct command *command, struct worker *worker)
 
 	if (child != 0)
 		return child;
-	for (; worker->seed <= command->last; worker->seed += command->workers)
+	for (; worker->seed <= command->last; worker->seed += command->workers) {
+		if (command->first_only && worker->failed > 0)
+			break;
 		seed_run(command, worker);
+	}
 	worker->done = true;
 	fflush(stdout);
 	_exit(0);
@@ -164,7 +169,7 @@ static unsigned zeros_complain(const struct worker *total, bool json)
 
 static int report(const struct command *command, const struct worker *total, double seconds)
 {
-	bool enough = total->seeds >= SEEDS_ENOUGH && command->nodes == 0;
+	bool enough = total->seeds >= SEEDS_ENOUGH && command->nodes == 0 && !command->first_only;
 	unsigned zeros;
 
 	if (command->json)
@@ -187,7 +192,7 @@ static int report(const struct command *command, const struct worker *total, dou
 	if (command->json) {
 		printf("]}\n");
 	} else {
-		for (unsigned i = 0; i < total->failed && i < TOLD_MAX; i++)
+		for (unsigned i = 0; i < total->failed && i < TOLD_MAX && !command->first_only; i++)
 			sim_shrink(total->failures[i].seed, command->nodes, !command->whole);
 		printf("%llu seeds from %llu, %llu failed, %.1f s\n",
 		       (unsigned long long)total->seeds, (unsigned long long)command->first,
@@ -200,7 +205,7 @@ static int usage(const char *name)
 {
 	fprintf(stderr,
 	        "usage: %s [--seeds A-B] [--nodes 2..8] [-j workers] [--json] [--whole] "
-	        "[--history SEED]\n",
+	        "[--first] [--history SEED]\n",
 	        name);
 	return 2;
 }
@@ -233,6 +238,7 @@ int main(int argc, char **argv)
 		{ "nodes", required_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'J' },
 		{ "whole", no_argument, NULL, 'w' },
+		{ "first", no_argument, NULL, 'f' },
 		{ "history", required_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -261,6 +267,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			command.whole = true;
+			break;
+		case 'f':
+			command.first_only = true;
 			break;
 		case 'h':
 			history = strtoull(optarg, NULL, 10);

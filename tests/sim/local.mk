@@ -17,3 +17,21 @@ tests_blaze_sim_SOURCES = tests/sim/blaze-sim.c tests/sim/catchup.c tests/sim/ch
 	tests/sim/txn.c tests/sim/world.c $(sim_reference)
 tests_blaze_sim_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+
+# Mistakes to be found; the gate `classics` plants each of them.
+EXTRA_DIST += \
+	tests/sim/classics/arrival-order-wins.patch \
+	tests/sim/classics/fields-of-a-dead-life-dropped.patch \
+	tests/sim/classics/forced-clock-dropped.patch \
+	tests/sim/classics/no-dependency-check.patch \
+	tests/sim/classics/restamp-on-relay.patch \
+	tests/sim/classics/seq-reused-after-crash.patch \
+	tests/sim/classics/snapshot-not-a-cut.patch \
+	tests/sim/classics/tombstone-dropped-early.patch
+
+# Hours, for whoever has them: SOAK_SEEDS="1-1000000", and every history of 3 replicas x 2.
+SOAK_SEEDS = 1-1000000
+.PHONY: soak
+soak: tests/blaze-sim tests/sim/exhaustive
+	tests/blaze-sim --seeds $(SOAK_SEEDS)
+	tests/sim/exhaustive --full
