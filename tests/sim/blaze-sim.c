@@ -12,8 +12,9 @@
  *
  * OUTPUT How often each thing happened. With a thousand seeds or more nothing may be zero: what
  *        never happens is not tested. A seed that fails is shrunk and told as a history; --whole
- *        leaves it as long as it was, --first ends at the first one; --history tells any seed's. The exit status is 1 if any seed
- *        fails or something never happened. The same seed does the same on every machine.
+ *        leaves it as long as it was, --first ends at the first one; --history tells any seed's.
+ *        The exit status is 1 if any seed fails or something never happened. The same seed does the
+ *        same on every machine.
  *
  * Workers (-j, by default one per processor) share nothing but a table in which each notes the seed
  * at hand: when one dies of it, that seed has failed, and another worker goes on behind it. */
