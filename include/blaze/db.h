@@ -176,6 +176,13 @@ BLAZE_EXPORT int blaze_db_hash(struct blaze_db *db, uint8_t ret_digest[16]);
  * it has. One thread at a time. */
 BLAZE_EXPORT int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns);
 
+/* With BLAZE_DB_MANUAL: a descriptor that is readable when blaze_db_pump has work, for poll(2) and
+ * its like. It may be so without need, and stays so until the pump. The first call starts a thread
+ * that waits for this. The descriptor belongs to the database: only poll it, and not after
+ * blaze_db_close. -EINVAL the database has the service thread; -EMFILE, -ENFILE, -ENOMEM, -EAGAIN,
+ * -ECHILD. */
+BLAZE_EXPORT int blaze_db_event_fd(struct blaze_db *db);
+
 BLAZE_EXPORT int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats);
 
 #ifdef __cplusplus

@@ -111,6 +111,7 @@ static int replica_open(struct blaze_db *db)
 
 static void db_free(struct blaze_db *db)
 {
+	blazei_event_fini(db);
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
 	pthread_mutex_destroy(&db->poll_lock);
@@ -146,6 +147,8 @@ static int db_new(const char *name, const struct blaze_db_options *options,
 		error = lock_init(&db->lock);
 	if (error == 0)
 		error = lock_init(&db->poll_lock);
+	if (error == 0)
+		error = blazei_event_init(&db->event);
 	if (error == 0)
 		error = replica_open(db);
 	if (error == 0)
@@ -194,6 +197,7 @@ static int close_in_child(struct blaze_db *db)
 	if (db->link != NULL)
 		db->link->ops->close(db->link);
 	db->link = NULL;
+	blazei_event_forget(db);
 	/* Relaxed: nobody follows the list. */
 	db->next_remains = atomic_exchange_explicit(&remains, db, memory_order_relaxed);
 	return 0;

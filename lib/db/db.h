@@ -33,6 +33,7 @@
 #include "lib/db/answer.h"
 #include "lib/db/census.h"
 #include "lib/db/conflicts.h"
+#include "lib/db/event.h"
 #include "lib/db/pull.h"
 #include "lib/db/watch.h"
 
@@ -77,6 +78,7 @@ struct blaze_db {
 	struct blazei_stage *stage; /* what pulls hold of a snapshot */
 	uint64_t stage_until_ns;    /* and how long, while none goes on */
 	struct blazei_answer answers[BLAZEI_ANSWERS_MAX];
+	struct blazei_event event;
 	uint64_t drains;        /* polls that found nothing left */
 	uint64_t advanced;      /* transactions that came in, by lane or by catch-up */
 	uint64_t next_check_ns; /* of lag.c */

@@ -122,8 +122,8 @@ static void wait_any(const struct wait *waits, unsigned count, uint64_t timeout_
 }
 
 /* Sleeps until something comes in for one of these databases, or the kick word is not what it was
- * before the turns. */
-static void sleep_on(struct blaze_db *const *dbs, unsigned count, const struct wait *kick,
+ * before the turns. True: there is something already. */
+static bool sleep_on(struct blaze_db *const *dbs, unsigned count, const struct wait *kick,
                      uint64_t timeout_ns)
 {
 	struct wait waits[WAITS_MAX];
@@ -137,9 +137,10 @@ static void sleep_on(struct blaze_db *const *dbs, unsigned count, const struct w
 			break;
 		}
 		if (!db_prepare(dbs[i], waits, &n, &timeout_ns))
-			return;
+			return true;
 	}
 	wait_any(waits, n, timeout_ns);
+	return false;
 }
 
 static uint64_t sleep_limit(unsigned flags)
@@ -147,19 +148,21 @@ static uint64_t sleep_limit(unsigned flags)
 	return (flags & BLAZEI_TURN_NAP) != 0 ? NAP_NS : SLEEP_MAX_NS;
 }
 
-void blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns)
+bool blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns)
 {
 	uint64_t limit_ns = sleep_limit(flags);
 	struct wait wait;
 	unsigned n = 0;
+	bool ready;
 
 	wait_add(&wait, &n, &db->kick, kick);
 	/* Pairs with the one in blazei_db_kick: either the sleeper is seen there, or here that the
 	 * value is outdated, by the kernel. */
 	atomic_fetch_add_explicit(&db->kick_sleepers, 1, memory_order_seq_cst);
-	sleep_on(&db, 1, &wait, timeout_ns < limit_ns ? timeout_ns : limit_ns);
+	ready = sleep_on(&db, 1, &wait, timeout_ns < limit_ns ? timeout_ns : limit_ns);
 	/* Relaxed: one too many costs a system call. */
 	atomic_fetch_sub_explicit(&db->kick_sleepers, 1, memory_order_relaxed);
+	return ready;
 }
 
 void blazei_db_kick(struct blaze_db *db)

@@ -3,6 +3,7 @@
 #ifndef BLAZEI_DB_SERVICE_H
 #define BLAZEI_DB_SERVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct blaze_db;
@@ -15,7 +16,7 @@ void blazei_service_remove(struct blaze_db *db);
 void blazei_service_kick(void);
 
 /* Sleeps until something comes in for the database or its kick is not this value any more, at most
- * timeout_ns; flags are what its last turn returned. */
-void blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns);
+ * timeout_ns; flags are what its last turn returned. True: something was there already. */
+bool blazei_service_sleep(struct blaze_db *db, uint32_t kick, unsigned flags, uint64_t timeout_ns);
 
 #endif

@@ -107,7 +107,7 @@ unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_adva
 
 /* As the service thread: turns, spins, sleeps; until something came in or watches were told, and
  * nothing more is there, or the time is up. */
-static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
+static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns, unsigned *ret_flags)
 {
 	uint64_t start_ns = blazei_monotonic_ns(), worked_ns = start_ns, now_ns = start_ns;
 	uint64_t before, advanced, called = 0;
@@ -121,6 +121,7 @@ static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns)
 		unsigned flags = blazei_db_turn(db, now_ns, &advanced);
 
 		called += blazei_notify_pump(db);
+		*ret_flags = flags;
 		if (advanced + called > before && (flags & BLAZEI_TURN_WORKED) == 0)
 			return advanced - before;
 		now_ns = timeout_ns > 0 ? blazei_monotonic_ns() : start_ns;
@@ -142,6 +143,7 @@ int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns)
 {
 	int error = blazei_db_writable(db);
 	uint64_t advanced;
+	unsigned flags = 0;
 
 	if (error == 0 && blazei_notifying())
 		error = -EDEADLK;
@@ -149,6 +151,8 @@ int blaze_db_pump(struct blaze_db *db, uint64_t timeout_ns)
 		return error;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		return -EINVAL;
-	advanced = pump(db, timeout_ns);
+	blazei_event_pump_begin(db);
+	advanced = pump(db, timeout_ns, &flags);
+	blazei_event_pump_end(db, flags);
 	return advanced > INT32_MAX ? INT32_MAX : (int)advanced;
 }
