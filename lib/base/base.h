@@ -89,6 +89,46 @@ static inline bool blazei_id_equal(const struct blaze_id *a, const struct blaze_
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+/* memcmp and memcpy for names and values, most of which are short: up to 16 bytes go without a
+ * call, as two words, or three bytes, that overlap. */
+static inline bool blazei_short_equal(const void *a, const void *b, size_t len)
+{
+	const uint8_t *x = a, *y = b;
+
+	if (len > 16)
+		return memcmp(a, b, len) == 0;
+	if (len >= 8)
+		return memcmp(x, y, 8) == 0 && memcmp(x + len - 8, y + len - 8, 8) == 0;
+	if (len >= 4)
+		return memcmp(x, y, 4) == 0 && memcmp(x + len - 4, y + len - 4, 4) == 0;
+	return len == 0 || (x[0] == y[0] && x[len / 2] == y[len / 2] && x[len - 1] == y[len - 1]);
+}
+
+static inline void blazei_short_copy(void *to, const void *from, size_t len)
+{
+	const uint8_t *source = from;
+	uint8_t *target = to;
+	uint64_t words[2];
+	uint32_t halves[2];
+
+	if (len > 16) {
+		memcpy(to, from, len);
+	} else if (len >= 8) {
+		memcpy(&words[0], source, 8);
+		memcpy(&words[1], source + len - 8, 8);
+		memcpy(target, &words[0], 8);
+		memcpy(target + len - 8, &words[1], 8);
+	} else if (len >= 4) {
+		memcpy(&halves[0], source, 4);
+		memcpy(&halves[1], source + len - 4, 4);
+		memcpy(target, &halves[0], 4);
+		memcpy(target + len - 4, &halves[1], 4);
+	} else {
+		for (size_t i = 0; i < len; i++)
+			target[i] = source[i];
+	}
+}
+
 static inline uint64_t blazei_round_up(uint64_t n, uint64_t power_of_two)
 {
 	return (n + power_of_two - 1) & ~(power_of_two - 1);

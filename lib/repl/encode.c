@@ -60,7 +60,7 @@ static uint64_t priority(const struct blazei_replica *replica, uint64_t hlc, uin
 	return replica->server ? hlc : inherited;
 }
 
-static void put(uint8_t **at, const void *data, size_t len)
+static inline void put(uint8_t **at, const void *data, size_t len)
 {
 	memcpy(*at, data, len);
 	*at += len;
@@ -80,43 +80,45 @@ static void existence_encode(const struct blazei_replica *replica, uint64_t hlc,
 	put(at, &op, sizeof(op));
 }
 
+/* The heads are written where they belong, field by field: what is built elsewhere and copied at
+ * once makes the CPU wait for its own stores. */
 static void register_encode(const struct blazei_replica *replica, uint64_t hlc,
                             const struct blazei_write_op *op, uint8_t **at)
 {
-	static const uint8_t zeros[8];
-	struct blazei_txn_register reg = {
-		.seen_origin = BLAZEI_SEEN_NOTHING,
-		.name_len = op->name_len,
-		.flags = op->unset ? BLAZEI_REGISTER_UNSET : 0,
-		.value_len = op->head_len + op->body_len,
-	};
+	struct blazei_txn_register *reg = (struct blazei_txn_register *)*at;
+	uint32_t value_len = op->head_len + op->body_len;
+	uint8_t *to;
 
-	if (op->seen) {
-		reg.priority = op->seen->priority;
-		reg.seen_hlc = op->seen->hlc;
-		reg.seen_origin = replica->vector.writers[op->seen->origin].wire;
-	}
-	reg.priority = priority(replica, hlc, reg.priority);
-	put(at, &reg, sizeof(reg));
-	put(at, op->name, op->name_len);
-	if (op->head_len)
-		put(at, op->head, op->head_len);
+	reg->priority = priority(replica, hlc, op->seen ? op->seen->priority : 0);
+	reg->seen_hlc = op->seen ? op->seen->hlc : 0;
+	reg->seen_origin =
+	        op->seen ? replica->vector.writers[op->seen->origin].wire : BLAZEI_SEEN_NOTHING;
+	reg->name_len = op->name_len;
+	reg->flags = op->unset ? BLAZEI_REGISTER_UNSET : 0;
+	reg->value_len = value_len;
+	*at = reg->bytes + blazei_round_up((uint64_t)op->name_len + value_len, 8);
+	/* The last word's zeros first. */
+	if (*at > reg->bytes)
+		memset(*at - 8, 0, 8);
+	to = reg->bytes;
+	blazei_short_copy(to, op->name, op->name_len);
+	to += op->name_len;
+	blazei_short_copy(to, op->head, op->head_len);
+	to += op->head_len;
 	if (op->body_len)
-		put(at, op->body, op->body_len);
-	put(at, zeros, -((size_t)op->name_len + reg.value_len) & 7);
+		blazei_short_copy(to, op->body, op->body_len);
 }
 
 static void group_encode(const struct blazei_replica *replica, uint64_t hlc,
                          const struct blazei_write_group *group, uint8_t **at)
 {
-	const struct blazei_txn_group head = {
-		.id = *group->id,
-		.life = group->life,
-		.register_count = (uint16_t)group->op_count,
-		.flags = group->flags,
-	};
+	struct blazei_txn_group *head = (struct blazei_txn_group *)*at;
 
-	put(at, &head, sizeof(head));
+	head->id = *group->id;
+	head->life = group->life;
+	head->register_count = (uint16_t)group->op_count;
+	head->flags = group->flags;
+	*at = (uint8_t *)(head + 1);
 	if (group->flags)
 		existence_encode(replica, hlc, group, at);
 	for (uint32_t i = 0; i < group->op_count; i++)

@@ -9,6 +9,9 @@
  * The greater stamp stays, never the later arrival: that is what makes replicas converge. */
 #include "lib/repl/core.h"
 
+/* Groups whose rows are fetched at once; a transaction of as many is looked up but once. */
+#define CHUNK 32u
+
 /* The transaction at hand. */
 struct merge {
 	struct blazei_replica *replica;
@@ -53,7 +56,7 @@ void blazei_merge_field(struct blazei_replica *replica, struct blazei_row *row,
 	entry->flags &= BLAZEI_ENTRY_SLACK;
 	if (value->unset)
 		entry->flags |= BLAZEI_ENTRY_UNSET;
-	memcpy(entry->value, value->value, value->value_len);
+	blazei_short_copy(entry->value, value->value, value->value_len);
 }
 
 void blazei_merge_existence(struct blazei_replica *replica, struct blazei_row *row,
@@ -217,6 +220,16 @@ static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
 	return at;
 }
 
+/* What the first walk finds out about a group for the second one. */
+struct plan {
+	const uint8_t *at;
+	uint64_t hash;
+	struct blazei_row *row;
+	struct blazei_entry *entry; /* where single: of its register, or NULL */
+	uint32_t name;              /* likewise */
+	bool single;                /* one register, and no other group of this id */
+};
+
 static const uint8_t *group_end(const struct blazei_group_view *group)
 {
 	const uint8_t *at = group->registers;
@@ -224,6 +237,52 @@ static const uint8_t *group_end(const struct blazei_group_view *group)
 	for (unsigned i = 0; i < group->head->register_count; i++)
 		at += blazei_register_bytes((const struct blazei_txn_register *)at);
 	return at;
+}
+
+/* Finds or adds the row of a group of one register, with room for it: looked up only once. 0 or
+ * -ENOMEM. */
+static int single_prepare(struct blazei_replica *replica, const struct blazei_group_view *group,
+                          struct plan *plan)
+{
+	const struct blazei_txn_register *reg =
+	        (const struct blazei_txn_register *)group->registers;
+	struct blazei_table *table = &replica->table;
+	const struct blaze_id *id = &group->head->id;
+	uint32_t need;
+
+	plan->row = blazei_table_find(table, id, plan->hash);
+	plan->name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len);
+	plan->entry = NULL;
+	plan->single = true;
+	if (plan->name == BLAZEI_NAME_NONE)
+		return -ENOMEM;
+	if (plan->row)
+		plan->entry = blazei_row_find(plan->row, plan->name, group->head->life);
+	need = blazei_merge_need(plan->entry, reg->value_len);
+	if (!plan->row) {
+		plan->row = blazei_table_add(table, id, plan->hash, need);
+	} else if (need > plan->row->cap - plan->row->used) {
+		plan->row = blazei_table_room(table, plan->row, plan->hash, need);
+		if (plan->row && plan->entry)
+			plan->entry = blazei_row_find(plan->row, plan->name, group->head->life);
+	}
+	return plan->row ? 0 : -ENOMEM;
+}
+
+static void single_merge(struct merge *merge, const struct blazei_group_view *group,
+                         const struct plan *plan)
+{
+	const struct place place = {
+		.row = plan->row,
+		.entry = plan->entry,
+		.name = plan->name,
+		.life = group->head->life,
+	};
+
+	if (group->existence)
+		existence_merge(merge, place.row, group);
+	register_merge(merge, &place, (const struct blazei_txn_register *)group->registers);
+	merge->updates += 1 + (group->existence != NULL);
 }
 
 /* Tells the change of the row at hand and begins with the next; NULL: there is none. */
@@ -238,74 +297,123 @@ static void row_turn(struct merge *merge, const struct blazei_row *row)
 	merge->row = row;
 }
 
-/* Several groups: all of them get their room before the first is merged. */
-static int64_t groups_merge(struct merge *merge, const uint8_t *at, uint32_t count)
+/* Several groups ----------------------------------------------------------------------------- */
+
+/* Notes where up to CHUNK groups start, and fetches what will be wanted of them: all places in the
+ * index first, then all rows, so that the misses overlap. Moves *at behind them and returns how
+ * many there are. Inlined, as what it calls: see table.h. */
+static inline __attribute__((always_inline)) uint32_t chunk_plan(const struct blazei_table *table,
+                                                                 const uint8_t **at, uint32_t left,
+                                                                 struct plan plans[CHUNK])
 {
-	struct blazei_replica *replica = merge->replica;
+	uint32_t count = left < CHUNK ? left : CHUNK;
 	struct blazei_group_view group;
-	const uint8_t *next = at;
-	const struct blaze_id *last = NULL;
-	uint64_t ahead = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		blazei_group_read(next, &group);
-		if (!last || !blazei_id_equal(last, &group.head->id))
-			ahead = 0;
-		last = &group.head->id;
-		if (!group_prepare(replica, &group, blazei_table_hash(&replica->table, last),
-		                   &ahead))
-			return -ENOMEM;
-		next = group_end(&group);
+		blazei_group_read(*at, &group);
+		plans[i].at = *at;
+		plans[i].hash = blazei_table_hash(table, &group.head->id);
+		blazei_table_prefetch(table, plans[i].hash);
+		*at = group_end(&group);
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		struct blazei_row *row;
-
-		blazei_group_read(at, &group);
-		row = blazei_table_find(&replica->table, &group.head->id,
-		                        blazei_table_hash(&replica->table, &group.head->id));
-		if (blazei_watched(replica))
-			row_turn(merge, row);
-		at = group_merge(merge, row, &group);
-	}
-	if (blazei_watched(replica)) {
-		row_turn(merge, NULL);
-		blazei_changes_end(replica);
-	}
-	return merge->updates;
+	for (uint32_t i = 0; i < count; i++)
+		blazei_table_prefetch_row(table, plans[i].hash);
+	return count;
 }
 
-/* One group of one register, which is what most transactions are: looked up only once. */
-static int64_t single_merge(struct merge *merge, const struct blazei_group_view *group)
+static inline const struct blaze_id *plan_id(const struct plan *plan)
 {
-	const struct blazei_txn_register *reg =
-	        (const struct blazei_txn_register *)group->registers;
-	struct blazei_replica *replica = merge->replica;
-	uint64_t hash = blazei_table_hash(&replica->table, &group->head->id);
-	struct place place = {
-		.row = blazei_table_find(&replica->table, &group->head->id, hash),
-		.name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len),
-		.life = group->head->life,
-	};
-	uint32_t need;
+	return &((const struct blazei_txn_group *)plan->at)->id;
+}
 
-	if (place.name == BLAZEI_NAME_NONE)
-		return -ENOMEM;
-	if (place.row)
-		place.entry = blazei_row_find(place.row, place.name, place.life);
-	need = blazei_merge_need(place.entry, reg->value_len);
-	if (!place.row) {
-		place.row = blazei_table_add(&replica->table, &group->head->id, hash, need);
-	} else if (need > place.row->cap - place.row->used) {
-		place.row = blazei_table_room(&replica->table, place.row, hash, need);
-		if (place.row && place.entry)
-			place.entry = blazei_row_find(place.row, place.name, place.life);
+/* How far the first walk is. */
+struct walk {
+	const struct blaze_id *last; /* of the group before; NULL: there is none */
+	uint64_t ahead;              /* bytes that the groups before took of its row */
+	uint32_t left;               /* groups that follow */
+};
+
+/* Makes room for the groups of a chunk. 0 or -ENOMEM. */
+static int chunk_prepare(struct blazei_replica *replica, struct plan *plans, uint32_t count,
+                         struct walk *walk)
+{
+	struct blazei_group_view group;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct plan *plan = &plans[i];
+		const struct blaze_id *id = plan_id(plan);
+		bool same = walk->last && blazei_id_equal(walk->last, id);
+		bool alone = !same && (i + 1 < count ? !blazei_id_equal(plan_id(plan + 1), id)
+		                                     : walk->left == 0);
+
+		walk->last = id;
+		blazei_group_read(plan->at, &group);
+		if (alone && group.head->register_count == 1) {
+			if (single_prepare(replica, &group, plan) < 0)
+				return -ENOMEM;
+			continue;
+		}
+		if (!same)
+			walk->ahead = 0;
+		plan->single = false;
+		plan->row = group_prepare(replica, &group, plan->hash, &walk->ahead);
+		if (!plan->row)
+			return -ENOMEM;
+		/* The row may have moved from where the groups before found it. */
+		for (uint32_t j = i; same && j > 0 && blazei_id_equal(plan_id(&plans[j - 1]), id);
+		     j--)
+			plans[j - 1].row = plan->row;
 	}
-	if (!place.row)
-		return -ENOMEM;
-	if (group->existence)
-		existence_merge(merge, place.row, group);
-	register_merge(merge, &place, reg);
-	return 1 + (group->existence != NULL);
+	return 0;
+}
+
+static void chunk_merge(struct merge *merge, const struct plan *plans, uint32_t count)
+{
+	struct blazei_group_view group;
+
+	for (uint32_t i = 0; i < count; i++) {
+		blazei_group_read(plans[i].at, &group);
+		if (blazei_watched(merge->replica))
+			row_turn(merge, plans[i].row);
+		if (plans[i].single)
+			single_merge(merge, &group, &plans[i]);
+		else
+			group_merge(merge, plans[i].row, &group);
+	}
+}
+
+/* All groups get their room before the first is merged. The rows of many are looked up twice. */
+static int64_t groups_merge(struct merge *merge, const uint8_t *start, uint32_t count)
+{
+	struct blazei_table *table = &merge->replica->table;
+	struct plan plans[CHUNK];
+	struct walk walk = { .left = count };
+	const uint8_t *at = start;
+	uint32_t n = 0;
+
+	while (walk.left > 0) {
+		n = chunk_plan(table, &at, walk.left, plans);
+		walk.left -= n;
+		if (chunk_prepare(merge->replica, plans, n, &walk) < 0)
+			return -ENOMEM;
+	}
+	at = start;
+	for (uint32_t done = 0; done < count; done += n) {
+		if (count > CHUNK) {
+			n = chunk_plan(table, &at, count - done, plans);
+			for (uint32_t i = 0; i < n; i++) {
+				plans[i].row =
+				        blazei_table_find(table, plan_id(&plans[i]), plans[i].hash);
+				plans[i].single = false;
+			}
+		}
+		chunk_merge(merge, plans, n);
+	}
+	if (blazei_watched(merge->replica)) {
+		row_turn(merge, NULL);
+		blazei_changes_end(merge->replica);
+	}
+	return merge->updates;
 }
 
 int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn_header *header,
@@ -318,7 +426,7 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 		.stamp = { .hlc = header->hlc, .seq = header->seq, .origin = (uint16_t)writer },
 	};
 	struct blazei_group_view group;
-	struct blazei_row *row;
+	struct plan plan;
 	uint64_t ahead = 0;
 
 	replica->map[0] = (uint16_t)writer;
@@ -330,12 +438,16 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 	if (header->record_count > 1 || blazei_watched(replica))
 		return groups_merge(&merge, blazei_txn_groups(header), header->record_count);
 	blazei_group_read(blazei_txn_groups(header), &group);
-	if (group.head->register_count == 1)
-		return single_merge(&merge, &group);
-	row = group_prepare(replica, &group, blazei_table_hash(&replica->table, &group.head->id),
-	                    &ahead);
-	if (!row)
+	plan.hash = blazei_table_hash(&replica->table, &group.head->id);
+	if (group.head->register_count == 1) {
+		if (single_prepare(replica, &group, &plan) < 0)
+			return -ENOMEM;
+		single_merge(&merge, &group, &plan);
+		return merge.updates;
+	}
+	plan.row = group_prepare(replica, &group, plan.hash, &ahead);
+	if (!plan.row)
 		return -ENOMEM;
-	group_merge(&merge, row, &group);
+	group_merge(&merge, plan.row, &group);
 	return merge.updates;
 }

@@ -70,7 +70,7 @@ void blazei_names_fini(struct blazei_names *names)
 
 static bool name_is(const struct blazei_name *name, const void *text, size_t len)
 {
-	return name->len == len && memcmp(name->text, text, len) == 0;
+	return name->len == len && blazei_short_equal(name->text, text, len);
 }
 
 uint32_t blazei_names_find(struct blazei_names *names, const void *text, size_t len)

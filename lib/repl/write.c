@@ -75,7 +75,7 @@ bool blazei_op_changes(const struct blazei_write_op *op)
 	if (op->unset || !has)
 		return op->unset == has;
 	return op->seen->value_len != op->body_len ||
-	       memcmp(op->seen->value, op->body, op->body_len) != 0;
+	       !blazei_short_equal(op->seen->value, op->body, op->body_len);
 }
 
 static const struct blazei_entry *seen_entry(const struct write *write, const void *name,

@@ -122,6 +122,16 @@ static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *r
 	return 0;
 }
 
+static void list_init(struct blazei_op_list *list)
+{
+	list->ops = NULL;
+	list->count = 0;
+	list->max = 0;
+	list->encoded = 0;
+}
+
+/* Fields are set one by one: what is built elsewhere and copied at once makes the CPU wait for its
+ * own stores. */
 static int record_add(struct blazei_replica *replica, struct blazei_writeset *writeset,
                       const struct blaze_id *id, uint64_t hash)
 {
@@ -144,8 +154,15 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	staged->hash = hash;
 	staged->base = base;
 	staged->next_life = blazei_next_life(row);
-	staged->now = (struct blazei_draft){ .alive = row && blazei_row_alive(row) };
-	memset(staged->spares, 0, sizeof(staged->spares));
+	staged->encoded = 0;
+	staged->measured = false;
+	staged->now.alive = row && blazei_row_alive(row);
+	staged->now.affirmed = false;
+	staged->now.life = BLAZEI_FIRST;
+	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
+		list_init(&staged->lists[life]);
+		list_init(&staged->spares[life]);
+	}
 	writeset->list[writeset->count] = staged;
 	slot_put(writeset, writeset->count++);
 	return 0;
@@ -224,7 +241,7 @@ int blazei_writeset_get(struct blazei_replica *replica, struct blazei_writeset *
 	if (staged->now.life == BLAZEI_FIRST)
 		rc = base_read(replica, staged, record);
 	if (rc == 0)
-		rc = ops_read(&staged->now.lists[staged->now.life], record);
+		rc = ops_read(&staged->lists[staged->now.life], record);
 	if (rc < 0)
 		blaze_record_free(record);
 	else
@@ -307,7 +324,7 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 	list_sort(writeset->list, writeset->count);
 	for (uint32_t i = 0; i < writeset->count; i++) {
 		struct blazei_staged *staged = writeset->list[i];
-		unsigned n = blazei_staged_groups(replica, staged, &staged->now, staged->groups);
+		unsigned n = blazei_staged_groups(replica, staged);
 
 		for (unsigned j = 0; j < n; j++)
 			writeset->groups[count++] = &staged->groups[j];

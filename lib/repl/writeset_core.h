@@ -24,28 +24,29 @@ struct blazei_op_list {
 	struct blazei_write_op *ops; /* ascending by name */
 	uint32_t count;
 	uint32_t max;
+	size_t encoded; /* bytes */
 };
 
-/* What writes change of a record. */
-struct blazei_draft {
-	struct blazei_op_list lists[BLAZEI_LIVES];
-	uint8_t life; /* BLAZEI_FIRST or BLAZEI_NEXT; of a dead one of no meaning */
+/* Where a record stands after the writes so far. */
+struct blazei_standing {
 	bool alive;
 	bool affirmed; /* was written in its first life: a server says so */
-	bool measured; /* the two that follow are known */
-	int64_t fields;
-	int64_t bytes; /* of names and values */
-	size_t encoded;
+	uint8_t life;  /* BLAZEI_FIRST or BLAZEI_NEXT: the last one that it was alive in */
 };
 
 struct blazei_staged {
 	struct blaze_id id;
 	uint64_t hash;
 	const struct blazei_row *base; /* a copy of what can be seen; NULL: there was no row */
+	size_t encoded;                /* bytes of its groups */
 	uint32_t next_life;            /* 0: there is none left */
-	struct blazei_draft now;
+	struct blazei_standing now;
+	bool measured; /* the two that follow are known */
+	int64_t fields;
+	int64_t bytes; /* of names and values */
+	struct blazei_op_list lists[BLAZEI_LIVES];
 	struct blazei_op_list spares[BLAZEI_LIVES];
-	struct blazei_write_group groups[BLAZEI_LIVES]; /* made from the draft where it counts */
+	struct blazei_write_group groups[BLAZEI_LIVES]; /* made at the commit */
 };
 
 struct blazei_writeset {
@@ -71,10 +72,8 @@ const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
 /* The op on a name in the record's present life, or NULL. */
 const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *staged, const void *name,
                                                size_t name_len);
-/* Describes what is to be encoded of a record in its present state in ret_groups, which ascend by
- * life. Returns how many. */
-unsigned blazei_staged_groups(const struct blazei_replica *replica,
-                              const struct blazei_staged *staged, const struct blazei_draft *draft,
-                              struct blazei_write_group ret_groups[BLAZEI_LIVES]);
+/* Describes in staged->groups what is to be encoded of a record, ascending by life. Returns how
+ * many groups that is. */
+unsigned blazei_staged_groups(const struct blazei_replica *replica, struct blazei_staged *staged);
 
 #endif

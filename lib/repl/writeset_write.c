@@ -6,7 +6,7 @@
  *        held at first touch, and takes back an op that it makes needless; upsert and put write
  *        always, and what they wrote stays written.
  *
- * FAILURE A write is made on a draft, which takes the place of what was there as the last step, in
+ * FAILURE What a write makes of the record takes the place of what was there as the last step, in
  *        which nothing can fail (writeset.h, I3). What it took from the arena until then is lost to
  *        the transaction, and bounded (I4). */
 #include "lib/op/record.h"
@@ -18,9 +18,9 @@ struct staging {
 	struct blazei_replica *replica;
 	struct blazei_writeset *writeset;
 	struct blazei_staged *staged;
-	struct blazei_draft draft;
-	bool was_alive;
-	bool forced; /* writes even what is there */
+	struct blazei_standing standing; /* after it */
+	bool forced;                     /* writes even what is there */
+	struct blazei_op_list made;      /* the list of that life after it */
 	int64_t more_fields;
 	int64_t more_bytes;
 };
@@ -44,7 +44,7 @@ const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
 const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *staged, const void *name,
                                                size_t name_len)
 {
-	const struct blazei_op_list *list = &staged->now.lists[staged->now.life];
+	const struct blazei_op_list *list = &staged->lists[staged->now.life];
 	uint32_t low = 0;
 	uint32_t high = list->count;
 
@@ -65,43 +65,60 @@ const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *stage
 
 /* Groups ------------------------------------------------------------------------------------- */
 
-/* What is written of existence in a life; 0: nothing. */
-static uint16_t existence_flags(const struct blazei_replica *replica,
-                                const struct blazei_staged *staged,
-                                const struct blazei_draft *draft, unsigned life)
+/* What is written of existence in a life of a record that stands so; 0: nothing. */
+static inline uint16_t existence_flags(const struct blazei_replica *replica,
+                                       const struct blazei_staged *staged,
+                                       struct blazei_standing standing, unsigned life)
 {
 	const uint16_t alive = BLAZEI_GROUP_EXISTENCE | BLAZEI_GROUP_ALIVE;
-	bool was_alive = staged->base && blazei_row_alive(staged->base);
 
 	if (life == BLAZEI_NEXT)
-		return draft->alive && draft->life == BLAZEI_NEXT ? alive : 0;
-	if (!draft->alive)
-		return was_alive ? BLAZEI_GROUP_EXISTENCE : 0;
-	return draft->life == BLAZEI_FIRST && draft->affirmed && replica->server ? alive : 0;
+		return standing.alive && standing.life == BLAZEI_NEXT ? alive : 0;
+	if (!standing.alive)
+		return staged->base && blazei_row_alive(staged->base) ? BLAZEI_GROUP_EXISTENCE : 0;
+	return standing.life == BLAZEI_FIRST && standing.affirmed && replica->server ? alive : 0;
 }
 
-unsigned blazei_staged_groups(const struct blazei_replica *replica,
-                              const struct blazei_staged *staged, const struct blazei_draft *draft,
-                              struct blazei_write_group ret_groups[BLAZEI_LIVES])
+unsigned blazei_staged_groups(const struct blazei_replica *replica, struct blazei_staged *staged)
 {
 	unsigned count = 0;
 
 	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
-		const struct blazei_op_list *list = &draft->lists[life];
-		uint16_t flags = existence_flags(replica, staged, draft, life);
+		const struct blazei_op_list *list = &staged->lists[life];
+		uint16_t flags = existence_flags(replica, staged, staged->now, life);
+		struct blazei_write_group *group = &staged->groups[count];
 
 		if (flags == 0 && list->count == 0)
 			continue;
-		ret_groups[count++] = (struct blazei_write_group){
-			.id = &staged->id,
-			.row = staged->base,
-			.ops = list->ops,
-			.op_count = list->count,
-			.life = life == BLAZEI_FIRST ? staged->base->life : staged->next_life,
-			.flags = flags,
-		};
+		group->id = &staged->id;
+		group->row = staged->base;
+		group->ops = list->ops;
+		group->op_count = list->count;
+		group->life = life == BLAZEI_FIRST ? staged->base->life : staged->next_life;
+		group->flags = flags;
+		count++;
 	}
 	return count;
+}
+
+/* What the record will take in the transaction. Its list of this life is the one made. */
+static size_t record_encoded(const struct staging *staging)
+{
+	const struct blazei_standing standing = staging->standing;
+	size_t bytes = 0;
+
+	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
+		const struct blazei_op_list *list = &staging->staged->lists[life];
+		uint16_t flags = existence_flags(staging->replica, staging->staged, standing, life);
+
+		if (life == standing.life)
+			list = &staging->made;
+		if (flags != 0 || list->count > 0)
+			bytes += sizeof(struct blazei_txn_group) + list->encoded;
+		if (flags != 0)
+			bytes += sizeof(struct blazei_txn_existence);
+	}
+	return bytes;
 }
 
 /* Ops ---------------------------------------------------------------------------------------- */
@@ -115,7 +132,7 @@ static int op_keep(struct staging *staging, struct blazei_write_op *op,
 	int rc;
 
 	if (old && old->unset == op->unset && old->body_len == op->body_len + op->head_len &&
-	    op->head_len == 0 && memcmp(old->body, op->body, op->body_len) == 0) {
+	    op->head_len == 0 && blazei_short_equal(old->body, op->body, op->body_len)) {
 		op->name = old->name;
 		op->body = old->body;
 		return 0;
@@ -125,19 +142,17 @@ static int op_keep(struct staging *staging, struct blazei_write_op *op,
 	if (rc < 0)
 		return rc;
 	copy = memory;
-	if (op->head_len)
-		memcpy(copy, op->head, op->head_len);
+	blazei_short_copy(copy, op->head, op->head_len);
 	if (op->body_len)
-		memcpy(copy + op->head_len, op->body, op->body_len);
+		blazei_short_copy(copy + op->head_len, op->body, op->body_len);
 	op->body = copy;
 	op->body_len += op->head_len;
 	op->head = NULL;
 	op->head_len = 0;
 	copy += op->body_len;
-	if (old)
-		op->name = old->name;
-	else
-		op->name = memcpy(copy, op->name, op->name_len);
+	if (!old)
+		blazei_short_copy(copy, op->name, op->name_len);
+	op->name = old ? old->name : (const void *)copy;
 	return 0;
 }
 
@@ -160,126 +175,139 @@ static void op_measure(struct staging *staging, const struct blazei_write_op *op
 		staging->more_bytes -= name + had;
 }
 
-/* Appends to the list what becomes of one field's op, over an older one if there is one. */
-static int op_stage(struct staging *staging, struct blazei_op_list *list,
-                    struct blazei_write_op *op, const struct blazei_write_op *old)
+/* Decides what becomes of one field's op, which stands behind the list's last one, over an older
+ * one if there is one. */
+static int op_stage(struct staging *staging, struct blazei_write_op *op,
+                    const struct blazei_write_op *old)
 {
+	struct blazei_op_list *list = &staging->made;
+
 	if (old)
 		op->seen = old->seen;
-	else if (staging->draft.life == BLAZEI_FIRST)
+	else if (staging->standing.life == BLAZEI_FIRST)
 		op->seen = blazei_staged_seen(staging->replica, staging->staged, op->name,
 		                              op->name_len);
 	op->forced = staging->forced || (old && old->forced);
 	op_measure(staging, op, old);
 	if (!op->forced && !blazei_op_changes(op))
 		return 0;
-	list->ops[list->count] = *op;
-	return op_keep(staging, &list->ops[list->count++], old);
+	list->encoded += blazei_op_bytes(op);
+	list->count++;
+	return op_keep(staging, op, old);
 }
 
-/* Gives the spare list of the draft's life room for so many ops. */
+/* Appends an older op as it is. */
+static void op_pass(struct blazei_op_list *list, const struct blazei_write_op *op)
+{
+	list->encoded += blazei_op_bytes(op);
+	list->ops[list->count++] = *op;
+}
+
+/* Begins the list in the memory of the spare one, with room for so many ops. */
 static int spare_reserve(struct staging *staging, uint32_t count)
 {
-	struct blazei_op_list *spare = &staging->staged->spares[staging->draft.life];
-	uint32_t max = spare->max ? spare->max * 2 : count;
+	struct blazei_op_list *spare = &staging->staged->spares[staging->standing.life];
 	void *memory;
-	int rc;
 
-	spare->count = 0;
-	if (count <= spare->max)
-		return 0;
-	if (max < count)
-		max = count;
-	rc = blazei_arena_take(&staging->writeset->arena, max * sizeof(*spare->ops), &memory);
-	if (rc < 0)
-		return rc;
-	spare->ops = memory;
-	spare->max = max;
+	if (count > spare->max) {
+		uint32_t max = count > spare->max * 2 ? count : spare->max * 2;
+		int rc = blazei_arena_take(&staging->writeset->arena, max * sizeof(*spare->ops),
+		                           &memory);
+
+		if (rc < 0)
+			return rc;
+		spare->ops = memory;
+		spare->max = max;
+	}
+	staging->made.ops = spare->ops;
+	staging->made.max = spare->max;
 	return 0;
 }
 
-/* What a write says of its field number i. */
-static void op_read(const struct blazei_write *write, uint32_t i, uint8_t *head,
-                    struct blazei_write_op *ret_op)
+/* What a write says of its field number i: of a put, without the head of its value. */
+static inline void field_read(const struct blazei_write *write, uint32_t i,
+                              struct blazei_field_view *ret_field)
 {
-	struct blazei_field_view field;
-
-	if (write->kind == BLAZEI_WRITE_PUT) {
-		*ret_op = (struct blazei_write_op){
-			.name = "",
-			.head = head,
-			.body = write->value,
-			.head_len = (uint32_t)blazei_encode_bytes_head(head, BLAZEI_VALUE_HEAD_MAX,
-			                                               write->len),
-			.body_len = (uint32_t)write->len,
-		};
+	if (write->kind != BLAZEI_WRITE_PUT) {
+		blazei_record_view(write->record, i, ret_field);
 		return;
 	}
-	blazei_record_view(write->record, i, &field);
-	*ret_op = (struct blazei_write_op){
-		.name = field.name,
-		.body = field.value,
-		.body_len = field.value_len,
-		.name_len = field.name_len,
-		.unset = field.unset,
-	};
+	ret_field->name = "";
+	ret_field->name_len = 0;
+	ret_field->value = write->value;
+	ret_field->value_len = (uint32_t)write->len;
+	ret_field->unset = false;
 }
 
-/* Makes the draft's list of the older one and the write. The spare list takes its place. */
+/* Makes an op of it, in the place of the list where it may stay. */
+static inline void op_init(struct blazei_write_op *op, const struct blazei_field_view *field)
+{
+	op->name = field->name;
+	op->head = NULL;
+	op->body = field->value;
+	op->seen = NULL;
+	op->head_len = 0;
+	op->body_len = field->value_len;
+	op->name_len = field->name_len;
+	op->unset = field->unset;
+}
+
+/* Makes the list of the older one and the write, in the memory of the spare one. */
 static int ops_stage(struct staging *staging, const struct blazei_write *write)
 {
-	struct blazei_op_list *old = &staging->draft.lists[staging->draft.life];
-	struct blazei_op_list *spare = &staging->staged->spares[staging->draft.life];
+	const struct blazei_op_list *old = &staging->staged->lists[staging->standing.life];
 	uint32_t field_count = write->kind == BLAZEI_WRITE_PUT ? 1 : write->record->count;
 	uint8_t head[BLAZEI_VALUE_HEAD_MAX];
-	struct blazei_op_list made;
 	uint32_t at = 0;
 	int rc = spare_reserve(staging, old->count + field_count);
 
-	made = *spare;
 	for (uint32_t i = 0; i < field_count && rc == 0; i++) {
-		struct blazei_write_op op;
+		struct blazei_field_view field;
+		struct blazei_write_op *op;
 		int order = 1;
 
-		op_read(write, i, head, &op);
-		if (op.unset && staging->forced)
+		field_read(write, i, &field);
+		if (field.unset && staging->forced)
 			return -EINVAL;
 		while (at < old->count) {
 			order = blazei_key_compare(old->ops[at].name, old->ops[at].name_len,
-			                           op.name, op.name_len);
+			                           field.name, field.name_len);
 			if (order >= 0)
 				break;
-			made.ops[made.count++] = old->ops[at++];
+			op_pass(&staging->made, &old->ops[at++]);
 			order = 1;
 		}
-		rc = op_stage(staging, &made, &op, order == 0 ? &old->ops[at] : NULL);
+		op = &staging->made.ops[staging->made.count];
+		op_init(op, &field);
+		if (write->kind == BLAZEI_WRITE_PUT) {
+			op->head = head;
+			op->head_len =
+			        (uint32_t)blazei_encode_bytes_head(head, sizeof(head), write->len);
+		}
+		rc = op_stage(staging, op, order == 0 ? &old->ops[at] : NULL);
 		at += order == 0;
 	}
-	if (rc < 0)
-		return rc;
-	while (at < old->count)
-		made.ops[made.count++] = old->ops[at++];
-	*old = made;
-	return 0;
+	while (rc == 0 && at < old->count)
+		op_pass(&staging->made, &old->ops[at++]);
+	return rc;
 }
 
 /* Limits ------------------------------------------------------------------------------------- */
 
 /* What a reader sees of the record before the write. */
-static void measure(const struct staging *staging, struct blazei_draft *draft)
+static void measure(const struct blazei_replica *replica, struct blazei_staged *staged)
 {
-	const struct blazei_draft *now = &staging->staged->now;
-	const struct blazei_op_list *list = &now->lists[now->life];
-	const struct blazei_row *base = now->life == BLAZEI_FIRST ? staging->staged->base : NULL;
+	const struct blazei_op_list *list = &staged->lists[staged->now.life];
+	const struct blazei_row *base = staged->now.life == BLAZEI_FIRST ? staged->base : NULL;
 	const struct blazei_entry *entry = base ? blazei_row_first(base) : NULL;
 
-	draft->fields = 0;
-	draft->bytes = 0;
+	staged->fields = 0;
+	staged->bytes = 0;
 	for (uint32_t i = 0; base && i < base->entry_count; i++) {
 		if (!(entry->flags & BLAZEI_ENTRY_UNSET)) {
-			draft->fields++;
-			draft->bytes += staging->replica->names.names[entry->name]->len;
-			draft->bytes += entry->value_len;
+			staged->fields++;
+			staged->bytes += replica->names.names[entry->name]->len;
+			staged->bytes += entry->value_len;
 		}
 		entry = blazei_entry_next(entry);
 	}
@@ -287,82 +315,86 @@ static void measure(const struct staging *staging, struct blazei_draft *draft)
 		const struct blazei_write_op *op = &list->ops[i];
 		bool had = op->seen && !(op->seen->flags & BLAZEI_ENTRY_UNSET);
 
-		draft->fields += !op->unset - had;
-		draft->bytes += op->unset ? 0 : (int64_t)op->name_len + op->body_len;
-		draft->bytes -= had ? (int64_t)op->name_len + op->seen->value_len : 0;
+		staged->fields += !op->unset - had;
+		staged->bytes += op->unset ? 0 : (int64_t)op->name_len + op->body_len;
+		staged->bytes -= had ? (int64_t)op->name_len + op->seen->value_len : 0;
 	}
+	staged->measured = true;
 }
 
 /* Whether the record stays within its limits; one that merging took beyond them may shrink. */
-static bool limits_hold(const struct staging *staging, struct blazei_draft *draft)
+static bool limits_hold(const struct staging *staging)
 {
-	if (!staging->was_alive) {
-		draft->fields = 0;
-		draft->bytes = 0;
-		draft->measured = true;
-	}
-	if (!draft->measured) {
-		if (staging->more_fields <= 0 && staging->more_bytes <= 0)
-			return true;
-		measure(staging, draft);
-		draft->measured = true;
-	}
-	draft->fields += staging->more_fields;
-	draft->bytes += staging->more_bytes;
-	return (staging->more_fields <= 0 || draft->fields <= BLAZEI_RECORD_FIELDS_MAX) &&
-	       (staging->more_bytes <= 0 || draft->bytes <= BLAZEI_RECORD_BYTES_MAX);
+	struct blazei_staged *staged = staging->staged;
+
+	if (staging->more_fields <= 0 && staging->more_bytes <= 0)
+		return true;
+	/* A dead one has nothing; the fields of what is inserted are within the limits. */
+	if (!staged->now.alive)
+		return true;
+	if (!staged->measured)
+		measure(staging->replica, staged);
+	return (staging->more_fields <= 0 ||
+	        staged->fields + staging->more_fields <= BLAZEI_RECORD_FIELDS_MAX) &&
+	       (staging->more_bytes <= 0 ||
+	        staged->bytes + staging->more_bytes <= BLAZEI_RECORD_BYTES_MAX);
 }
 
 /* Writing ------------------------------------------------------------------------------------ */
 
-static size_t draft_encoded(const struct staging *staging, const struct blazei_draft *draft)
+/* Lists what is written, and whether that may be. */
+static int content_stage(struct staging *staging, const struct blazei_write *write)
 {
-	struct blazei_write_group groups[BLAZEI_LIVES];
-	unsigned count = blazei_staged_groups(staging->replica, staging->staged, draft, groups);
-	size_t bytes = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		bytes += blazei_group_bytes(&groups[i]);
-	return bytes;
-}
-
-static void draft_delete(struct blazei_draft *draft)
-{
-	draft->alive = false;
-	draft->measured = false;
-	if (draft->life == BLAZEI_NEXT)
-		draft->lists[BLAZEI_NEXT].count = 0;
-}
-
-static int draft_write(struct staging *staging, const struct blazei_write *write)
-{
-	struct blazei_draft *draft = &staging->draft;
 	int rc;
 
-	if (!draft->alive) {
+	if (!staging->standing.alive) {
 		if (staging->staged->next_life == 0)
 			return -E2BIG;
-		draft->life = BLAZEI_NEXT;
-		draft->alive = true;
+		staging->standing.life = BLAZEI_NEXT;
+		staging->standing.alive = true;
 	}
-	if (draft->life == BLAZEI_FIRST)
-		draft->affirmed = true;
+	if (staging->standing.life == BLAZEI_FIRST)
+		staging->standing.affirmed = true;
 	rc = ops_stage(staging, write);
-	if (rc == 0 && !limits_hold(staging, draft))
-		rc = -E2BIG;
-	return rc;
+	return rc == 0 && !limits_hold(staging) ? -E2BIG : rc;
 }
 
-/* Puts the draft in the place of what was there; the old list becomes the spare one. */
-static void draft_take(struct staging *staging, bool listed)
+/* A deleted record keeps what was written to its first life, and nothing of the next. */
+static void delete_stage(struct staging *staging)
+{
+	const struct blazei_op_list *list = &staging->staged->lists[staging->standing.life];
+
+	staging->standing.alive = false;
+	staging->made.ops = list->ops;
+	staging->made.max = list->max;
+	if (staging->standing.life == BLAZEI_FIRST) {
+		staging->made.count = list->count;
+		staging->made.encoded = list->encoded;
+	}
+}
+
+/* Puts what was made in the place of what was there; the old list becomes the spare one. */
+static void take(struct staging *staging, size_t encoded)
 {
 	struct blazei_staged *staged = staging->staged;
-	unsigned life = staging->draft.life;
+	struct blazei_op_list *list = &staged->lists[staging->standing.life];
+	struct blazei_op_list *spare = &staged->spares[staging->standing.life];
 
-	if (listed)
-		staged->spares[life] = staged->now.lists[life];
-	staging->writeset->encoded += staging->draft.encoded - staged->now.encoded;
-	staged->now = staging->draft;
+	if (list->ops != staging->made.ops) {
+		spare->ops = list->ops;
+		spare->max = list->max;
+	}
+	list->ops = staging->made.ops;
+	list->max = staging->made.max;
+	list->count = staging->made.count;
+	list->encoded = staging->made.encoded;
+	if (!staged->now.alive || !staging->standing.alive)
+		staged->measured = false;
+	staged->fields += staging->more_fields;
+	staged->bytes += staging->more_bytes;
+	staging->writeset->encoded += encoded - staged->encoded;
+	staged->encoded = encoded;
+	staged->now = staging->standing;
 }
 
 int blazei_writeset_write(struct blazei_replica *replica, struct blazei_writeset *writeset,
@@ -370,29 +402,33 @@ int blazei_writeset_write(struct blazei_replica *replica, struct blazei_writeset
 {
 	const size_t room = BLAZEI_TXN_BYTES_MAX - sizeof(struct blazei_txn_header) -
 	                    sizeof(struct blazei_origin);
-	struct staging staging = {
-		.replica = replica,
-		.writeset = writeset,
-		.forced = write->kind != BLAZEI_WRITE_UPDATE,
-	};
+	struct staging staging;
+	size_t encoded;
 	int rc = blazei_write_check(write);
 
 	if (rc == 0)
 		rc = blazei_writeset_touch(replica, writeset, write->id, &staging.staged);
+	if (rc == 0)
+		rc = blazei_write_applies(write->kind, staging.staged->now.alive);
 	if (rc < 0)
 		return rc;
-	staging.draft = staging.staged->now;
-	staging.was_alive = staging.draft.alive;
-	rc = blazei_write_applies(write->kind, staging.was_alive);
-	if (rc == 0 && write->kind == BLAZEI_WRITE_DELETE)
-		draft_delete(&staging.draft);
-	else if (rc == 0)
-		rc = draft_write(&staging, write);
+	staging.replica = replica;
+	staging.writeset = writeset;
+	staging.standing = staging.staged->now;
+	staging.forced = write->kind != BLAZEI_WRITE_UPDATE;
+	staging.made.count = 0;
+	staging.made.encoded = 0;
+	staging.more_fields = 0;
+	staging.more_bytes = 0;
+	if (write->kind == BLAZEI_WRITE_DELETE)
+		delete_stage(&staging);
+	else
+		rc = content_stage(&staging, write);
 	if (rc < 0)
 		return rc;
-	staging.draft.encoded = draft_encoded(&staging, &staging.draft);
-	if (writeset->encoded - staging.staged->now.encoded + staging.draft.encoded > room)
+	encoded = record_encoded(&staging);
+	if (writeset->encoded - staging.staged->encoded + encoded > room)
 		return -EMSGSIZE;
-	draft_take(&staging, write->kind != BLAZEI_WRITE_DELETE);
+	take(&staging, encoded);
 	return 0;
 }
