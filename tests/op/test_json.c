@@ -314,6 +314,7 @@ START_TEST(json_beyond_limits_refused)
 	const size_t len = BLAZEI_JSON_BYTES_MAX + 1;
 	char *text = malloc(len + 1), *end = text;
 	struct blaze_record *record = NULL;
+	size_t len_of_all;
 
 	ck_assert_ptr_nonnull(text);
 	end += sprintf(end, "{");
@@ -321,6 +322,11 @@ START_TEST(json_beyond_limits_refused)
 		end += sprintf(end, "%s\"f%u\":1", i ? "," : "", i);
 	strcpy(end, "}");
 	expect_refused(text, -E2BIG);
+	*strrchr(text, ',') = '}';
+	len_of_all = (size_t)(strchr(text, '}') + 1 - text);
+	ck_assert_int_eq(blaze_record_from_json(text, len_of_all, &record), 0);
+	ck_assert_uint_eq(blaze_record_field_count(record), BLAZEI_RECORD_FIELDS_MAX);
+	blaze_record_free(record);
 	snprintf(text, len, "{\"%0*d\":1}", BLAZEI_NAME_BYTES_MAX + 1, 0);
 	expect_refused(text, -E2BIG);
 	snprintf(text, len, "{\"%0*d\":1}", BLAZEI_NAME_BYTES_MAX, 0);
@@ -401,6 +407,9 @@ START_TEST(time_text_round_trips)
 	}
 	ck_assert_int_eq(blazei_time_parse("1970-01-01T00:00:01.500Z", 24, &time_ns), 0);
 	ck_assert_uint_eq(time_ns, 1500000000);
+	ck_assert_int_eq(blazei_time_parse("1970-01-01T00:00:01.5Z", 22, &time_ns), 0);
+	ck_assert_uint_eq(time_ns, 1500000000);
+	ck_assert_int_eq(blazei_time_parse("1970-01-01T00:00:01.Z", 21, &time_ns), -EINVAL);
 }
 END_TEST
 

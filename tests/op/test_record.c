@@ -435,6 +435,26 @@ START_TEST(bytes_beyond_limit_refused_record_kept)
 }
 END_TEST
 
+/* A value that is as long as all of a record may be, under the empty name. */
+START_TEST(bytes_of_exactly_the_limit_accepted)
+{
+	const size_t max = BLAZEI_RECORD_BYTES_MAX;
+	struct blaze_record *record = record_new();
+	char *json = malloc(max + 1);
+
+	ck_assert_ptr_nonnull(json);
+	/* An array of one string: heads of one byte and of five. */
+	snprintf(json, max + 1, "[\"%0*d\"]", (int)max - 6, 0);
+	ck_assert_int_eq(blaze_record_set_array(record, "", json, strlen(json)), 0);
+	expect_sound(record);
+	snprintf(json, max + 1, "[\"%0*d\"]", (int)max - 5, 0);
+	ck_assert_int_eq(blaze_record_set_array(record, "", json, strlen(json)), -E2BIG);
+	expect_sound(record);
+	blaze_record_free(record);
+	free(json);
+}
+END_TEST
+
 START_TEST(append_any_order_keeps_fields_sorted)
 {
 	struct random_source source = random_source_new("append_any_order");
@@ -548,6 +568,7 @@ int main(void)
 		field_at_walks_all_once,
 		fields_beyond_limit_refused,
 		bytes_beyond_limit_refused_record_kept,
+		bytes_of_exactly_the_limit_accepted,
 		append_any_order_keeps_fields_sorted,
 		sized_record_takes_its_fields_in_place,
 		random_changes_equal_model,

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #include "lib/op/record.h"
+#include "tests/op/held.h"
 #include "tests/op/help.h"
 
 static long allocations_left = -1; /* negative: all succeed */
-static long allocations_held;      /* given out and not freed */
 
 static bool allocation_fails(void)
 {
@@ -27,30 +27,24 @@ void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
 void __wrap_free(void *memory);
 
-static void *held(void *before, void *memory)
-{
-	allocations_held += before == NULL && memory != NULL;
-	return memory;
-}
-
 void *__wrap_malloc(size_t size)
 {
-	return allocation_fails() ? NULL : held(NULL, __real_malloc(size));
+	return allocation_fails() ? NULL : held(__real_malloc(size));
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
-	return allocation_fails() ? NULL : held(old, __real_realloc(old, size));
+	return allocation_fails() ? NULL : held_instead(old, __real_realloc(old, size));
 }
 
 void *__wrap_reallocarray(void *old, size_t count, size_t size)
 {
-	return allocation_fails() ? NULL : held(old, __real_reallocarray(old, count, size));
+	return allocation_fails() ? NULL : held_instead(old, __real_reallocarray(old, count, size));
 }
 
 void __wrap_free(void *memory)
 {
-	allocations_held -= memory != NULL;
+	held_forget(memory);
 	__real_free(memory);
 }
 
@@ -155,6 +149,7 @@ static void expect_memory_errors(size_t which, action run, bool also_jansson)
 	int r = -ENOMEM;
 
 	for (long fail = 0; r != 0; fail++) {
+		const unsigned held_before = held_count;
 		char *before, *after;
 		struct blaze_record *record = record_full(&before);
 
@@ -172,6 +167,8 @@ static void expect_memory_errors(size_t which, action run, bool also_jansson)
 		}
 		free(before);
 		blaze_record_free(record);
+		ck_assert_msg(held_count == held_before, "action %zu, allocation %ld leaks", which,
+		              fail);
 	}
 }
 
@@ -222,11 +219,11 @@ END_TEST
 
 START_TEST(freed_record_leaves_nothing)
 {
-	const long before = allocations_held;
+	const unsigned before = held_count;
 	struct blaze_record *record;
 	char name[2] = "A";
 	char *json = NULL;
-	long after;
+	unsigned after;
 	int r;
 
 	r = blaze_record_from_json(text, sizeof(text) - 1, &record);
@@ -238,9 +235,72 @@ START_TEST(freed_record_leaves_nothing)
 		r = blaze_record_to_json(record, &json);
 	free(json);
 	blaze_record_free(record);
-	after = allocations_held; /* Check allocates too, and frees otherwise */
+	after = held_count;
 	ck_assert_int_eq(r, 0);
-	ck_assert_int_eq(after, before);
+	ck_assert_uint_eq(after, before);
+}
+END_TEST
+
+/* Bytes that outgrow their place again and again leave none of the old places behind. */
+START_TEST(record_that_grows_holds_what_it_is)
+{
+	const unsigned before = held_count;
+	struct blaze_record *record;
+	char *text_of = malloc(100001);
+	unsigned after;
+
+	memset(text_of, 'x', 100000);
+	text_of[100000] = 0;
+	ck_assert_int_eq(blaze_record_new(&record), 0);
+	for (size_t len = 100; len <= 100000; len *= 10)
+		ck_assert_int_eq(blaze_record_set_string(record, "a", text_of + 100000 - len), 0);
+	free(text_of);
+	after = held_count;
+	ck_assert_uint_eq(after, before + 2); /* the record, and its bytes */
+	blaze_record_free(record);
+	after = held_count;
+	ck_assert_uint_eq(after, before);
+}
+END_TEST
+
+START_TEST(buffer_that_has_room_does_not_allocate)
+{
+	struct blazei_buffer buffer = { .max = 1 << 20 };
+	static const uint8_t bytes[4096];
+	size_t room;
+	int r;
+
+	ck_assert_int_eq(blazei_buffer_append(&buffer, bytes, 300), 0);
+	room = buffer.cap - buffer.len;
+	ck_assert_uint_le(room, sizeof(bytes));
+	allocations_left = 0;
+	r = blazei_buffer_append(&buffer, bytes, room); /* to the last byte */
+	allocations_left = -1;
+	ck_assert_int_eq(r, 0);
+	allocations_left = 0;
+	r = blazei_buffer_append(&buffer, bytes, 1);
+	allocations_left = -1;
+	ck_assert_int_eq(r, -ENOMEM);
+	blazei_buffer_free(&buffer);
+}
+END_TEST
+
+START_TEST(value_of_the_same_length_replaced_in_place)
+{
+	struct blaze_record *record = NULL;
+	int r;
+
+	ck_assert_int_eq(blazei_record_sized(1, 1 + 5, &record), 0);
+	ck_assert_int_eq(blaze_record_set_string(record, "a", "1234"), 0);
+	allocations_left = 0;
+	r = blaze_record_set_string(record, "a", "5678");
+	if (r == 0)
+		r = blaze_record_set_string(record, "a", "9");
+	if (r == 0)
+		r = blaze_record_set_string(record, "a", "4321"); /* its place is still as long */
+	allocations_left = -1;
+	ck_assert_int_eq(r, 0);
+	blaze_record_free(record);
 }
 END_TEST
 
@@ -248,7 +308,11 @@ int main(void)
 {
 	const TTest *const tests[] = { allocation_fails_enomem_and_record_kept,
 		                       allocation_in_parser_fails_error_and_record_kept,
-		                       sized_record_allocates_once, freed_record_leaves_nothing };
+		                       sized_record_allocates_once,
+		                       freed_record_leaves_nothing,
+		                       record_that_grows_holds_what_it_is,
+		                       buffer_that_has_room_does_not_allocate,
+		                       value_of_the_same_length_replaced_in_place };
 
 	return run_tests("record_memory", tests, sizeof(tests) / sizeof(*tests));
 }

@@ -23,7 +23,8 @@ TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c
 check_PROGRAMS += tests/repl/test_memory
 TESTS += tests/repl/test_memory
-tests_repl_test_memory_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h tests/repl/test_memory.c
+tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/harness.h \
+	tests/repl/writeset_help.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
 check_PROGRAMS += tests/repl/test_effects

@@ -4,17 +4,13 @@
  * wrapped by the linker. */
 #include <limits.h>
 
+#include "tests/op/held.h"
 #include "tests/repl/writeset_help.h"
 
 #define NEVER UINT_MAX
 
 static unsigned allocations_left = NEVER;
 static bool allocation_failed;
-
-/* What was given out here and not freed. Others free what they had elsewhere: that is not in it. */
-#define HELD_MASK 0xffffu
-static const void *held_set[HELD_MASK + 1];
-static unsigned held_count;
 
 static bool allocation_fails(void)
 {
@@ -40,48 +36,6 @@ void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void __wrap_free(void *memory);
-
-static unsigned held_place(const void *memory)
-{
-	unsigned i = (unsigned)((uintptr_t)memory * UINT64_C(0x9e3779b97f4a7c15) >> 48);
-
-	while (held_set[i] != NULL && held_set[i] != memory)
-		i = (i + 1) & HELD_MASK;
-	return i;
-}
-
-static void *held(void *memory)
-{
-	if (memory != NULL && held_count < HELD_MASK) {
-		held_set[held_place(memory)] = memory;
-		held_count++;
-	}
-	return memory;
-}
-
-static void forget(const void *memory)
-{
-	unsigned i = held_place(memory);
-
-	if (memory == NULL || held_set[i] == NULL)
-		return;
-	held_set[i] = NULL;
-	held_count--;
-	/* Those behind it may have been put there because it was taken. */
-	for (i = (i + 1) & HELD_MASK; held_set[i] != NULL; i = (i + 1) & HELD_MASK) {
-		const void *moved = held_set[i];
-
-		held_set[i] = NULL;
-		held_set[held_place(moved)] = moved;
-	}
-}
-
-static void *held_instead(const void *old, void *memory)
-{
-	if (memory != NULL)
-		forget(old);
-	return held(memory);
-}
 
 void *__wrap_malloc(size_t size)
 {
@@ -110,7 +64,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 
 void __wrap_free(void *memory)
 {
-	forget(memory);
+	held_forget(memory);
 	__real_free(memory);
 }
 
