@@ -55,3 +55,11 @@ tests_repl_test_oversize_SOURCES = tests/repl/harness.h tests/repl/test_oversize
 check_PROGRAMS += tests/repl/test_hash
 TESTS += tests/repl/test_hash
 tests_repl_test_hash_SOURCES = tests/repl/harness.h tests/repl/test_hash.c
+check_PROGRAMS += tests/repl/test_order tests/repl/test_park tests/repl/test_slab
+TESTS += tests/repl/test_order tests/repl/test_park tests/repl/test_slab
+tests_repl_test_order_SOURCES = tests/op/help.c tests/op/help.h tests/repl/harness.h \
+	tests/repl/test_order.c
+tests_repl_test_park_SOURCES = tests/repl/harness.h tests/repl/test_park.c
+tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
+	tests/repl/test_slab.c
+tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ids in order, wherever a search starts: against a sorted array. */
+#include "tests/op/help.h"
+#include "tests/repl/harness.h"
+
+#define MANY 3000u
+#define FEW  40u
+
+static struct blaze_id ids[MANY + FEW];
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct blaze_id));
+}
+
+/* An id whose halves are drawn from few values each, so that many share their first one. */
+static struct blaze_id random_id(struct random_source *source)
+{
+	struct blaze_id id = { { 0 } };
+
+	id.bytes[0] = (uint8_t)random_below(source, 256);
+	id.bytes[7] = (uint8_t)random_below(source, 4);
+	id.bytes[8] = (uint8_t)random_below(source, 4);
+	id.bytes[15] = (uint8_t)random_below(source, 256);
+	return id;
+}
+
+/* Puts records under new random ids; the array holds all, sorted. */
+static unsigned add(struct node *node, struct random_source *source, unsigned count, unsigned more)
+{
+	for (unsigned i = 0; i < more; i++) {
+		const struct blaze_id id = random_id(source);
+		struct blazei_txn_view txn;
+
+		if (bsearch(&id, ids, count, sizeof(id), compare) != NULL)
+			continue;
+		ck_assert_int_eq(node_put(node, &id, "x", 1, &txn), 0);
+		ids[count++] = id;
+		qsort(ids, count, sizeof(id), compare);
+	}
+	return count;
+}
+
+static void expect_from(struct node *node, const struct blaze_id *from, const struct blaze_id *to)
+{
+	struct blaze_id id;
+	const int rc = blazei_replica_next_id(node->replica, from, &id);
+
+	ck_assert_int_eq(rc, to ? 0 : -ENOENT);
+	if (to)
+		ck_assert_mem_eq(&id, to, sizeof(id));
+}
+
+/* Searches from each id, from just behind it, and from places drawn at random. */
+static void expect_order(struct node *node, struct random_source *source, unsigned count)
+{
+	expect_from(node, NULL, &ids[0]);
+	for (unsigned i = 0; i < count; i++) {
+		const unsigned other = (unsigned)random_below(source, count);
+		struct blaze_id behind = ids[i];
+
+		expect_from(node, &ids[i], &ids[i]);
+		behind.bytes[15]++;
+		if (behind.bytes[15] != 0 && (i + 1 == count || compare(&behind, &ids[i + 1]) <= 0))
+			expect_from(node, &behind, i + 1 < count ? &ids[i + 1] : NULL);
+		if (i > 0)
+			expect_from(node, &ids[i - 1], &ids[i - 1]);
+		expect_from(node, &ids[other], &ids[other]);
+	}
+}
+
+START_TEST(next_id_is_the_next_from_anywhere)
+{
+	struct random_source source = random_source_new("order");
+	struct node node;
+	unsigned count;
+
+	node_open(&node, 1);
+	expect_from(&node, NULL, NULL);
+	count = add(&node, &source, 0, MANY);
+	expect_order(&node, &source, count);
+	/* These go to the short run. */
+	count = add(&node, &source, count, FEW / 2);
+	expect_order(&node, &source, count);
+	count = add(&node, &source, count, FEW / 2);
+	expect_order(&node, &source, count);
+	node_close(&node);
+}
+END_TEST
+
+/* The short run joins the long one, and then again. */
+START_TEST(next_id_while_the_runs_grow)
+{
+	struct random_source source = random_source_new("order");
+	struct node node, other;
+	unsigned count = 0;
+
+	node_open(&node, 1);
+	node_open(&other, 1);
+	while (count < MANY - 200) {
+		count = add(&node, &source, count, 150);
+		expect_from(&node, NULL, &ids[0]);
+		expect_from(&node, &ids[count - 1], &ids[count - 1]);
+		expect_from(&node, &ids[count / 2], &ids[count / 2]);
+	}
+	expect_order(&node, &source, count);
+	node_close(&node);
+	node_close(&other);
+}
+END_TEST
+
+START_TEST(deleted_ids_are_passed_over)
+{
+	struct node node;
+
+	node_open(&node, 1);
+	for (unsigned i = 0; i < 10; i++)
+		node_insert(&node, i, "{}");
+	for (unsigned i = 0; i < 10; i += 3)
+		node_delete(&node, i);
+	for (unsigned i = 0; i < 10; i++) {
+		const struct blaze_id from = id_of(i), to = id_of(i % 3 ? i : i + 1);
+
+		expect_from(&node, &from, i == 9 ? NULL : &to);
+	}
+	node_close(&node);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("order");
+	TCase *tcase = tcase_create("order");
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, next_id_is_the_next_from_anywhere);
+	tcase_add_test(tcase, next_id_while_the_runs_grow);
+	tcase_add_test(tcase, deleted_ids_are_passed_over);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
