@@ -92,8 +92,10 @@ static void seed_run(const struct command *command, struct worker *worker)
 /* Every so-many-th seed from the one noted. */
 static pid_t worker_start(const struct command *command, struct worker *worker)
 {
-	pid_t child = fork();
+	pid_t child;
 
+	fflush(stdout);
+	child = fork();
 	if (child != 0)
 		return child;
 	for (; worker->seed <= command->last; worker->seed += command->workers) {
@@ -102,8 +104,8 @@ static pid_t worker_start(const struct command *command, struct worker *worker)
 		seed_run(command, worker);
 	}
 	worker->done = true;
-	fflush(stdout);
-	_exit(0);
+	/* Not _exit: a build for gcov writes its counts now. */
+	exit(0);
 }
 
 static int workers_run(const struct command *command, struct worker *workers)

@@ -150,6 +150,23 @@ static bool side_give(struct sim_world *world, struct sim_node *node, unsigned t
 	return true;
 }
 
+void sim_session_damage(struct sim_world *world, struct sim_node *node, struct sim_random *random)
+{
+	struct sim_message *message;
+
+	if (!node->session)
+		return;
+	message = node->session->first[sim_below(random, 2)];
+	if (!message)
+		return;
+	world->events[SIM_DAMAGE_MESSAGE]++;
+	if (sim_below(random, 4) == 0)
+		message->len = sim_below(random, (unsigned)message->len / 8) * 8;
+	else
+		((uint8_t *)message->data)[sim_below(random, (unsigned)message->len)] ^=
+		        (uint8_t)(1u << sim_below(random, 8));
+}
+
 /* Merges the snapshot that is here whole. */
 static void install(struct sim_world *world, struct sim_node *node)
 {

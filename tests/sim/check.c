@@ -6,7 +6,8 @@
  *        S3   All that a transaction's writer had seen is there before it (dependencies first).
  *        S4   No more wait than are missing: none that is covered, none twice.
  *        S5   Records that are only ever written together show the same (transactions whole).
- *        S6   It shows what the reference folds from what its vector covers; seen now and then. */
+ *        S6   What it was told of changes adds up to what a reader sees (watch.c).
+ *        S7   It shows what the reference folds from what its vector covers; seen now and then. */
 #include "tests/sim/sim.h"
 
 /* Whether all that this writer had seen is covered. */
@@ -107,6 +108,8 @@ void sim_observe(struct sim_world *world, struct sim_node *node, int applied)
 		parked_check(world, node);
 	if (!world->violated)
 		sim_pairs_check(world, node);
+	if (!world->violated)
+		sim_watch_check(world, node);
 	sim_renew(world, node);
 }
 

@@ -4,7 +4,6 @@
 
 #include "tests/sim/sim.h"
 
-#define HOT_RECORDS  3u
 #define COLD_RECORDS 60u
 #define BATCH_MAX    16u
 
@@ -54,16 +53,22 @@ void sim_sync(struct sim_world *world, struct sim_node *node)
 
 /* Writing ------------------------------------------------------------------------------------ */
 
-struct blaze_id sim_random_id(struct sim_random *random)
+struct blaze_id sim_record_id(unsigned number)
 {
 	struct blaze_id id = { { 0x01, 0x90 } };
-	unsigned number = sim_below(random, HOT_RECORDS);
 
-	if (sim_below(random, 4) == 0)
-		number = HOT_RECORDS + sim_below(random, COLD_RECORDS);
 	id.bytes[7] = (uint8_t)(number * 37);
 	id.bytes[15] = (uint8_t)number;
 	return id;
+}
+
+struct blaze_id sim_random_id(struct sim_random *random)
+{
+	unsigned number = sim_below(random, SIM_HOT_RECORDS);
+
+	if (sim_below(random, 4) == 0)
+		number = SIM_HOT_RECORDS + sim_below(random, COLD_RECORDS);
+	return sim_record_id(number);
 }
 
 /* Each value is one that was never written before. */

@@ -9,6 +9,7 @@
  *        txn.c        transactions of several writes
  *        store.c      crash, restart, backup, copy
  *        catchup.c    fetching what was missed
+ *        watch.c      what a node is told of changes and conflicts
  *        damage.c     bytes that nobody wrote
  *        check.c      what must hold after each step
  *        heal.c       the end: all faults mended, and what must hold then
@@ -31,6 +32,7 @@
 #define SIM_ORIGINS_MAX 64u
 #define SIM_LANE_MAX    24u /* transactions that a lane holds */
 #define SIM_TEXT_MAX    400u
+#define SIM_HOT_RECORDS 3u
 #define SIM_UNKNOWN     (1 << 30) /* number of transactions, after a call that was repeated */
 #define SIM_NOW         UINT64_C(1800000000000000000)
 #define SIM_DAY_NS      (UINT64_C(86400) * BLAZEI_NS_PER_S)
@@ -62,6 +64,7 @@
 	X(LEAVE, 3, true)                                                                          \
 	X(ROLE, 10, true)                                                                          \
 	X(SILENCE, 3, true)                                                                        \
+	X(DAMAGE_MESSAGE, 10, true)                                                                \
 	X(CORRUPT, 10, true)                                                                       \
 	X(NO_MEMORY, 25, true)
 
@@ -81,7 +84,8 @@ enum sim_event_kind {
 	X(tail_lost) X(restarts) X(continued) X(relayed) X(one_way_links) X(refused) \
 	X(forged) X(quarantined) X(conflicts) X(allocations_failed) X(compared) \
 	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
-	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first)
+	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
+	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told)
 /* clang-format on */
 
 enum sim_count {
@@ -203,6 +207,10 @@ struct sim_node {
 	struct blazei_stage *stage;       /* what it has of a snapshot */
 	uint64_t fetched;                 /* transactions and chunks, by sessions */
 	uint32_t vector[SIM_ORIGINS_MAX]; /* as last looked at, by origin number */
+	struct sim_world *world;
+	bool watched; /* it has a sink */
+	bool changes_lost;
+	uint64_t mirror[SIM_HOT_RECORDS]; /* what it was told of the hot records */
 	bool behind;                      /* it knows that it lacks something */
 	bool mute;   /* goes on under its name, and may not have all that it wrote */
 	bool closed; /* cleanly: its token lies beside the store */
@@ -299,6 +307,7 @@ void sim_log_append(struct sim_log *log, struct sim_entry entry);
 void sim_lane_append(struct sim_world *world, struct sim_node *node, struct sim_txn *txn);
 
 /* Random parts of a write; the record is freed by the caller. */
+struct blaze_id sim_record_id(unsigned number);
 struct blaze_id sim_random_id(struct sim_random *random);
 struct blaze_record *sim_random_record(struct sim_world *world, bool patch,
                                        struct sim_random *random);
@@ -333,11 +342,18 @@ bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from);
  * one. False: there is none. */
 bool sim_session_step(struct sim_world *world, struct sim_node *node, unsigned what);
 void sim_session_close(struct sim_node *node);
+/* Damages a message on its way, if there is one. */
+void sim_session_damage(struct sim_world *world, struct sim_node *node, struct sim_random *random);
 /* All of it, from hello to the end; the number of transactions and chunks that came. */
 uint64_t sim_catch_up(struct sim_world *world, struct sim_node *node, unsigned from);
 /* Puts what a store kept into a fresh replica. */
 void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
                        const struct sim_snapshot *snapshot);
+
+/* watch.c ------------------------------------------------------------------------------------ */
+
+void sim_watch(struct sim_world *world, struct sim_node *node);
+void sim_watch_check(struct sim_world *world, struct sim_node *node);
 
 /* damage.c ----------------------------------------------------------------------------------- */
 

@@ -151,6 +151,7 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 		node->cursors[i] = world->nodes[i].lane_count;
 	blazei_replica_set_server(node->replica, node->server);
 	log_replay(world, node);
+	sim_watch(world, node);
 	world->counts[SIM_COUNT_restarts] += node->runs > 1;
 	if (node->log.count > 0)
 		sim_tell(world, "n%u starts as n%u.%u", number, number, node->runs);

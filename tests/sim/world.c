@@ -311,6 +311,9 @@ static void event_up(struct sim_world *world, struct sim_node *node, struct sim_
 	case SIM_DROP:
 		event_drop(world, node, other);
 		break;
+	case SIM_DAMAGE_MESSAGE:
+		sim_session_damage(world, node, random);
+		break;
 	case SIM_CORRUPT:
 		sim_corrupt(world, node, random);
 		break;
