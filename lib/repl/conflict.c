@@ -14,11 +14,15 @@
  *        have seen (the dependencies of its transactions say that). The rest may be known or not
  *        and is not told; the other replica, which has the end first, always notices.
  *
+ *        A snapshot does not say what its registers had overwritten, but it is a cut: what it
+ *        covers has seen nothing that it does not cover. So a register of it that is new here and
+ *        one here that it does not cover know nothing of each other (state.c).
+ *
  * INVARIANTS
  *   I1   Two writes of one origin conflict only where the later one belongs to a transaction that
  *        had touched the record before the earlier one came: it names something else as seen.
  *   I2   What is told is known to be a conflict; what is not may be one only where said above, or
- *        where one side came as state. */
+ *        where a register came as state before the transaction that wrote it. */
 #include "lib/repl/core.h"
 
 static struct blazei_stamp row_stamp(const struct blazei_row *row)
@@ -114,12 +118,20 @@ static void tell_met(struct blazei_replica *replica, const struct blaze_id *id, 
 	tell(replica, id, name, &conflict);
 }
 
+/* Whether a register that is here came as state, before its transaction: what follows it in there
+ * may have seen it. */
+static bool ahead(const struct blazei_replica *replica, uint16_t origin, uint64_t seq)
+{
+	return seq > replica->vector.writers[origin].seq;
+}
+
 void blazei_conflict_field(struct blazei_replica *replica, const struct blazei_row *row,
                            const struct blazei_entry *entry, const struct blazei_merge_value *value)
 {
 	struct blazei_stamp here;
 
-	if (!entry || (entry->origin == value->stamp.origin && entry->seq >= value->stamp.seq))
+	if (!entry || (entry->origin == value->stamp.origin && entry->seq >= value->stamp.seq) ||
+	    ahead(replica, entry->origin, entry->seq))
 		return;
 	here = entry_stamp(entry);
 	tell_met(replica, &row->id, value->name,
@@ -134,7 +146,8 @@ void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_
 	struct blazei_stamp here;
 
 	if (!(row->flags & BLAZEI_ROW_EXISTS) ||
-	    (row->origin == value->stamp.origin && row->seq >= value->stamp.seq))
+	    (row->origin == value->stamp.origin && row->seq >= value->stamp.seq) ||
+	    ahead(replica, row->origin, row->seq))
 		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, value->name,
@@ -149,7 +162,7 @@ void blazei_conflict_existence(struct blazei_replica *replica, const struct blaz
 {
 	struct blazei_stamp here;
 
-	if (!(row->flags & BLAZEI_ROW_EXISTS))
+	if (!(row->flags & BLAZEI_ROW_EXISTS) || ahead(replica, row->origin, row->seq))
 		return;
 	/* A server affirms what it had affirmed meanwhile: nothing is lost. */
 	if (row->origin == stamp->origin &&
@@ -163,24 +176,36 @@ void blazei_conflict_existence(struct blazei_replica *replica, const struct blaz
 	         blazei_stamp_beats(stamp, &here, replica->vector.origins));
 }
 
+/* Whether the writer of that end of a life had not seen this field of it, for all that is known. */
+static bool unseen(const struct blazei_replica *replica, const struct blazei_entry *entry,
+                   const struct blazei_conflict_end *end)
+{
+	if (entry->origin == end->stamp.origin || ahead(replica, entry->origin, entry->seq))
+		return false;
+	if (end->cut)
+		return entry->seq > end->cut[entry->origin];
+	if (entry->hlc > end->stamp.hlc)
+		return true;
+	return entry->origin == 0 && entry->seq > replica->vector.writers[end->stamp.origin].heard;
+}
+
 void blazei_conflict_hiding(struct blazei_replica *replica, const struct blazei_row *row,
-                            const struct blazei_stamp *stamp, uint32_t life, bool alive)
+                            const struct blazei_conflict_end *end)
 {
 	const struct blazei_stamp here = row_stamp(row);
 	const struct blazei_entry *entry = blazei_row_first(row);
-	uint64_t heard = replica->vector.writers[stamp->origin].heard;
 
-	if (stamp->origin == 0 || !blazei_stamp_beats(stamp, &here, replica->vector.origins))
+	if (end->stamp.origin == 0 ||
+	    !blazei_stamp_beats(&end->stamp, &here, replica->vector.origins))
 		return;
 	for (uint32_t i = 0; i < row->entry_count; i++) {
-		bool unseen = entry->hlc > stamp->hlc || (entry->origin == 0 && entry->seq > heard);
-
-		if (unseen && entry->origin != stamp->origin && blazei_entry_visible(row, entry))
-			tell_met(replica, &row->id, entry->name,
-			         (const struct blazei_effect_side[]){
-			                 existence_side(replica, stamp, life, alive),
-			                 entry_side(replica, entry) },
-			         true);
+		if (blazei_entry_visible(row, entry) && unseen(replica, entry, end))
+			tell_met(
+			        replica, &row->id, entry->name,
+			        (const struct blazei_effect_side[]){
+			                existence_side(replica, &end->stamp, end->life, end->alive),
+			                entry_side(replica, entry) },
+			        true);
 		entry = blazei_entry_next(entry);
 	}
 }

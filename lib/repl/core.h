@@ -308,10 +308,11 @@ void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, ui
  * bytes of rows are there. Its bytes, perhaps without a row; 0: the end was reached before. */
 int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t *known,
                             struct blazei_state_cursor *cursor, void *buf, size_t enough);
-/* Merges a chunk that blazei_replica_state_check accepted; with mark, marks what it has. 0;
+/* Merges a chunk that blazei_replica_state_check accepted; with mark, marks what it has. cut is
+ * what the snapshot covers, by origin index, to tell conflicts by; NULL: none are told. 0;
  * -ENOMEM; -EBADMSG: too many origins, if they were not all interned before. */
 int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
-                         bool mark);
+                         bool mark, const uint64_t *cut);
 
 /* members.c ---------------------------------------------------------------------------------- */
 
@@ -358,8 +359,14 @@ void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_
 void blazei_conflict_existence(struct blazei_replica *replica, const struct blazei_row *row,
                                const struct blazei_stamp *stamp, uint32_t life, bool alive);
 /* An existence that would hide the row's visible fields. */
+struct blazei_conflict_end {
+	struct blazei_stamp stamp;
+	uint32_t life;
+	bool alive;
+	const uint64_t *cut; /* what its writer had seen at most; NULL: a transaction wrote it */
+};
 void blazei_conflict_hiding(struct blazei_replica *replica, const struct blazei_row *row,
-                            const struct blazei_stamp *stamp, uint32_t life, bool alive);
+                            const struct blazei_conflict_end *end);
 
 /* effects.c ---------------------------------------------------------------------------------- */
 

@@ -149,8 +149,12 @@ static void existence_merge(struct merge *merge, struct blazei_row *row,
 		blazei_conflict_existence(merge->replica, row, &merge->stamp, group->head->life,
 		                          alive);
 	if (blazei_row_alive(row) && (!alive || group->head->life != row->life))
-		blazei_conflict_hiding(merge->replica, row, &merge->stamp, group->head->life,
-		                       alive);
+		blazei_conflict_hiding(merge->replica, row,
+		                       &(const struct blazei_conflict_end){
+		                               .stamp = merge->stamp,
+		                               .life = group->head->life,
+		                               .alive = alive,
+		                       });
 	blazei_merge_existence(merge->replica, row, &merge->stamp, group->head->life, alive);
 }
 

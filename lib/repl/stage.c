@@ -303,14 +303,26 @@ static int txns_install(struct blazei_replica *replica, const struct blazei_blob
 	return applied;
 }
 
+static int chunks_install(const struct blazei_stage *stage, struct blazei_replica *replica)
+{
+	/* All origins were interned by the check. */
+	uint64_t *cut = calloc(BLAZEI_ORIGINS_MAX, sizeof(*cut));
+	int rc = cut ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < stage->v0_count && rc == 0; i++)
+		cut[blazei_vector_find(&replica->vector, &stage->v0[i].origin)] = stage->v0[i].seq;
+	for (const struct blazei_blob *blob = stage->chunks.first; blob && rc == 0;
+	     blob = blob->next)
+		rc = blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
+	free(cut);
+	return rc;
+}
+
 static int install(const struct blazei_stage *stage, struct blazei_replica *replica)
 {
 	int applied = 0;
-	int rc = 0;
+	int rc = chunks_install(stage, replica);
 
-	for (const struct blazei_blob *blob = stage->chunks.first; blob && rc == 0;
-	     blob = blob->next)
-		rc = blazei_state_install(replica, (const void *)blob->words, stage->whole);
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; i < stage->v0_count; i++)
@@ -327,16 +339,8 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns)
 {
-	const struct blazei_sink sink = replica->sink;
-	const uint64_t conflicts = replica->conflicts;
-	int rc;
+	int rc = install(stage, replica);
 
-	/* A register in a chunk may be younger than the transactions that follow: what these meet
-	 * is no conflict. */
-	replica->sink.conflict = NULL;
-	rc = install(stage, replica);
-	replica->sink.conflict = sink.conflict;
-	replica->conflicts = conflicts;
 	if (rc < 0) {
 		if (stage->whole)
 			blazei_prune_cancel(replica);

@@ -219,7 +219,50 @@ struct decoder {
 	struct blazei_replica *replica;
 	const struct blazei_origin *origins;
 	bool mark; /* what the chunk has, for blazei_prune */
+	/* What the snapshot's vector covers, by origin index; NULL: not known, so none is told. */
+	const uint64_t *cut;
 };
+
+/* Whether a register of the snapshot and one that is here, of that origin and seq, know nothing of
+ * each other. The cut is closed: what it covers has seen only what it covers; and all that what is
+ * here has seen is here. */
+static bool strangers(const struct decoder *decoder, const struct blazei_stamp *incoming,
+                      uint16_t origin, uint64_t seq)
+{
+	return decoder->cut && seq > decoder->cut[origin] &&
+	       incoming->seq <= decoder->cut[incoming->origin] &&
+	       incoming->seq > decoder->replica->vector.writers[incoming->origin].seq;
+}
+
+/* What an existence of the snapshot meets. */
+static void existence_meet(const struct decoder *decoder, const struct blazei_row *row,
+                           const struct blazei_stamp *stamp, uint32_t life, bool alive)
+{
+	if (!decoder->cut)
+		return;
+	if (strangers(decoder, stamp, row->origin, row->seq))
+		blazei_conflict_existence(decoder->replica, row, stamp, life, alive);
+	if (blazei_row_alive(row) && (!alive || life != row->life))
+		blazei_conflict_hiding(decoder->replica, row,
+		                       &(const struct blazei_conflict_end){
+		                               .stamp = *stamp,
+		                               .life = life,
+		                               .alive = alive,
+		                               .cut = decoder->cut,
+		                       });
+}
+
+/* What a field of the snapshot meets. */
+static void field_meet(const struct decoder *decoder, const struct blazei_row *row,
+                       const struct blazei_entry *entry, const struct blazei_merge_value *value)
+{
+	if (!blazei_row_alive(row) || row->life != value->life) {
+		if (strangers(decoder, &value->stamp, row->origin, row->seq))
+			blazei_conflict_hidden(decoder->replica, row, value);
+	} else if (entry && strangers(decoder, &value->stamp, entry->origin, entry->seq)) {
+		blazei_conflict_field(decoder->replica, row, entry, value);
+	}
+}
 
 /* A stamp from outside; interns its origin. 1: nothing more of that origin is merged; -EBADMSG: too
  * many origins; -ENOMEM. */
@@ -268,6 +311,7 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 		.life = reg->life,
 		.unset = reg->flags & BLAZEI_REGISTER_UNSET,
 	};
+	struct blazei_entry *entry;
 	struct blazei_row *roomy;
 	int rc;
 
@@ -284,7 +328,9 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 	*row = roomy;
 	if (blazei_unlikely(value.life == BLAZEI_LIFE_MAX))
 		blazei_members_heard(replica, roomy, &value.stamp);
-	blazei_merge_field(replica, roomy, blazei_row_find(roomy, value.name, value.life), &value);
+	entry = blazei_row_find(roomy, value.name, value.life);
+	field_meet(decoder, roomy, entry, &value);
+	blazei_merge_field(replica, roomy, entry, &value);
 	if (decoder->mark)
 		blazei_row_find(roomy, value.name, value.life)->flags |= BLAZEI_ENTRY_MARKED;
 	return 0;
@@ -317,9 +363,12 @@ static int registers_merge(const struct decoder *decoder, struct blazei_row **ro
 		rc = stamp_read(decoder, (const struct blazei_state_existence *)*at, &stamp);
 		if (rc < 0)
 			return rc;
-		if (rc == 0)
+		if (rc == 0) {
+			existence_meet(decoder, *row, &stamp, group->life,
+			               group->flags & BLAZEI_GROUP_ALIVE);
 			blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
 			                       group->flags & BLAZEI_GROUP_ALIVE);
+		}
 		if (rc == 0 && decoder->mark)
 			(*row)->flags |= BLAZEI_ROW_MARKED;
 		*at += sizeof(struct blazei_state_existence);
@@ -421,12 +470,13 @@ static void ahead_note(struct blazei_replica *replica, uint64_t now_ns,
 }
 
 int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
-                         bool mark)
+                         bool mark, const uint64_t *cut)
 {
 	struct decoder decoder = {
 		.replica = replica,
 		.origins = blazei_txn_origins(header),
 		.mark = mark,
+		.cut = cut,
 	};
 	const uint8_t *at = blazei_txn_groups(header);
 	int rc = 0;
@@ -444,7 +494,7 @@ int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, 
 	int rc = blazei_replica_state_check(now_ns, data, len);
 
 	if (rc == 0)
-		rc = blazei_state_install(replica, data, false);
+		rc = blazei_state_install(replica, data, false, NULL);
 	if (rc == -EAGAIN)
 		ahead_note(replica, now_ns, data);
 	if (rc == -EBADMSG)

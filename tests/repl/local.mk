@@ -29,7 +29,8 @@ tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
 check_PROGRAMS += tests/repl/test_effects
 TESTS += tests/repl/test_effects
-tests_repl_test_effects_SOURCES = tests/repl/harness.h tests/repl/test_effects.c
+tests_repl_test_effects_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
+	tests/repl/test_effects.c
 check_PROGRAMS += tests/repl/test_history
 TESTS += tests/repl/test_history
 tests_repl_test_history_SOURCES = tests/repl/harness.h tests/repl/test_history.c

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 
 #include "lib/repl/effects.h"
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 
 #define TOLD_MAX 64u
 
@@ -114,7 +114,7 @@ static void expect(struct told *told, const char *lines)
 static struct node a, b;
 static struct told told_a, told_b;
 
-static void pair_open(bool want)
+static void both_open(bool want)
 {
 	node_open(&a, 1);
 	node_open(&b, 2);
@@ -125,14 +125,14 @@ static void pair_open(bool want)
 	listen(&b, &told_b, want);
 }
 
-static void pair_close(void)
+static void both_close(void)
 {
 	nodes_expect_equal(&a, &b);
 	node_close(&a);
 	node_close(&b);
 }
 
-static void pair_exchange(void)
+static void both_exchange(void)
 {
 	node_give_all(&a, &b);
 	node_give_all(&b, &a);
@@ -140,7 +140,7 @@ static void pair_exchange(void)
 
 START_TEST(writes_that_saw_each_other_tell_no_conflict)
 {
-	pair_open(false);
+	both_open(false);
 	for (unsigned i = 1; i < 4; i++) {
 		char json[64];
 
@@ -155,81 +155,81 @@ START_TEST(writes_that_saw_each_other_tell_no_conflict)
 	node_give(&b, &a, b.count);
 	expect(&told_a, "");
 	expect(&told_b, "");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(field_conflict_told_in_both_directions)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
 	b.now_ns = a.now_ns;
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "1.x 1#2:01 < 2#1:02 *\n");
 	expect(&told_b, "1.x 1#2:01 < 2#1:02\n");
 	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
 	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(field_unset_against_set_is_told_as_unset)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPDATE, 1, "{}", "x"), 0);
 	b.now_ns = a.now_ns;
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "1.x 1#2:unset < 2#1:02 *\n");
 	expect(&told_b, "1.x 1#2:unset < 2#1:02\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(other_fields_of_a_record_do_not_conflict)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
 	ck_assert_int_eq(node_update(&b, 1, "{\"y\":2}"), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "");
 	expect(&told_b, "");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 /* A row of writes of one side against one of the other: each of the row's that arrives meets it. */
 START_TEST(own_later_writes_do_not_conflict_with_own_earlier_ones)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
 	ck_assert_int_eq(node_update(&a, 1, "{\"x\":3}"), 0);
 	b.now_ns = a.now_ns;
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "1.x 1#3:03 < 2#1:02 *\n");
 	expect(&told_b, "1.x 1#2:01 < 2#1:02\n1.x 1#3:03 < 2#1:02\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(update_that_arrives_after_a_delete_is_told_against_it)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_delete(&a, 1), 0);
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
 	node_give_all(&b, &a);
 	expect(&told_a, "1.x 2#1:02 < 1#2:dead1\n");
 	node_give_all(&a, &b);
-	pair_close();
+	both_close();
 }
 END_TEST
 
 /* The deleting side lists what it saw of this replica's transactions. */
 START_TEST(delete_that_arrives_tells_own_updates_that_it_had_not_seen)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_update(&b, 1, "{\"y\":1}"), 0);
 	node_give_all(&b, &a);
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
@@ -239,7 +239,7 @@ START_TEST(delete_that_arrives_tells_own_updates_that_it_had_not_seen)
 	expect(&told_b, "1.x 2#2:02 < 1#2:dead1 *\n");
 	node_give_all(&b, &a);
 	expect(&told_a, "1.x 2#2:02 < 1#2:dead1\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
@@ -247,7 +247,7 @@ START_TEST(delete_that_arrives_tells_foreign_updates_of_a_later_clock)
 {
 	struct node c;
 
-	pair_open(false);
+	both_open(false);
 	node_open(&c, 3);
 	node_give_all(&a, &c);
 	c.now_ns = a.now_ns + 5000000000;
@@ -258,13 +258,13 @@ START_TEST(delete_that_arrives_tells_foreign_updates_of_a_later_clock)
 	expect(&told_b, "1.x 3#1:02 < 1#2:dead1 *\n");
 	node_give_all(&c, &a);
 	node_close(&c);
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(what_came_as_state_is_not_told_against_its_successors)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
 	node_give_all(&b, &a);
 	ck_assert_int_eq(node_update(&a, 1, "{\"y\":3}"), 0);
@@ -273,17 +273,106 @@ START_TEST(what_came_as_state_is_not_told_against_its_successors)
 	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
 	expect(&told_a, "");
 	expect(&told_b, "");
-	pair_close();
+	both_close();
+}
+END_TEST
+
+/* Both sides write apart from each other, then a takes b's state as a snapshot. */
+static void apart(void (*at_a)(void), void (*at_b)(void))
+{
+	struct pair pair;
+
+	node_open(&a, 1);
+	node_open_history(&b, 2, 0);
+	ck_assert_int_eq(node_insert(&a, 1, "{\"x\":0,\"y\":0}"), 0);
+	node_give_all(&a, &b);
+	b.now_ns = a.now_ns;
+	at_a();
+	b.now_ns = a.now_ns;
+	at_b();
+	listen(&a, &told_a, false);
+	pair_open(&pair, &a, &b);
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
+	pair_close(&pair);
+	node_give_all(&a, &b);
+}
+
+static void a_updates_x(void)
+{
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), 0);
+}
+
+static void a_deletes(void)
+{
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+}
+
+static void a_inserts(void)
+{
+	ck_assert_int_eq(node_insert(&a, 2, "{}"), 0);
+}
+
+static void b_updates_x(void)
+{
+	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
+}
+
+static void b_updates_y(void)
+{
+	ck_assert_int_eq(node_update(&b, 1, "{\"y\":2}"), 0);
+}
+
+static void b_deletes(void)
+{
+	ck_assert_int_eq(node_delete(&b, 1), 0);
+}
+
+static void b_inserts(void)
+{
+	ck_assert_int_eq(node_insert(&b, 2, "{}"), 0);
+}
+
+/* What b wrote after it had seen all of a's. */
+static void b_follows(void)
+{
+	node_give_all(&a, &b);
+	b_updates_x();
+	b_deletes();
+}
+
+START_TEST(snapshot_conflicts_are_told)
+{
+	static const struct {
+		void (*at_a)(void);
+		void (*at_b)(void);
+		const char *told;
+	} cases[] = {
+		{ a_updates_x, b_updates_x, "1.x 1#2:01 < 2#1:02 *\n" },
+		{ a_updates_x, b_updates_y, "" },
+		{ a_updates_x, b_deletes, "1.x 1#2:01 < 2#1:dead1 *\n" },
+		{ a_deletes, b_updates_x, "1.x 2#1:02 < 1#2:dead1\n" },
+		{ a_deletes, b_deletes, "1. 1#2:dead1 < 2#1:dead1 *\n" },
+		{ a_inserts, b_inserts, "2. 1#2:alive1 < 2#1:alive1 *\n" },
+		{ a_updates_x, b_follows, "" },
+		{ a_deletes, b_inserts, "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		apart(cases[i].at_a, cases[i].at_b);
+		expect(&told_a, cases[i].told);
+		both_close();
+	}
 }
 END_TEST
 
 START_TEST(existence_conflicts_are_told)
 {
-	pair_open(false);
+	both_open(false);
 	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
 	b.now_ns = a.now_ns;
 	ck_assert_int_eq(node_insert(&b, 2, "{\"q\":2}"), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "2. 1#2:alive1 < 2#1:alive1 *\n");
 	expect(&told_b, "2. 1#2:alive1 < 2#1:alive1\n");
 	/* A server's update writes existence too, and beats a delete of a later clock. */
@@ -291,16 +380,16 @@ START_TEST(existence_conflicts_are_told)
 	ck_assert_int_eq(node_update(&a, 2, "{\"p\":3}"), 0);
 	b.now_ns = a.now_ns + 1000000;
 	ck_assert_int_eq(node_delete(&b, 2), 0);
-	pair_exchange();
+	both_exchange();
 	expect(&told_a, "2. 2#2:dead1 < 1#3:alive1\n");
 	expect(&told_b, "2. 2#2:dead1 < 1#3:alive1 *\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(changes_tell_before_and_after)
 {
-	pair_open(true);
+	both_open(true);
 	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
 	ck_assert_int_eq(node_update(&a, 2, "{\"q\":2}"), 0);
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPDATE, 2, "{}", "p"), 0);
@@ -309,18 +398,18 @@ START_TEST(changes_tell_before_and_after)
 	                "2 {\"p\":1} -> {\"p\":1,\"q\":2} by 1#3 local\nend\n"
 	                "2 {\"p\":1,\"q\":2} -> {\"q\":2} by 1#4 local\nend\n"
 	                "2 {\"q\":2} -> - by 1#5 local\nend\n");
-	pair_exchange();
+	both_exchange();
 	expect(&told_b, "2 - -> {\"p\":1} by 1#2\nend\n"
 	                "2 {\"p\":1} -> {\"p\":1,\"q\":2} by 1#3\nend\n"
 	                "2 {\"p\":1,\"q\":2} -> {\"q\":2} by 1#4\nend\n"
 	                "2 {\"q\":2} -> - by 1#5\nend\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(what_no_reader_sees_is_no_change)
 {
-	pair_open(true);
+	both_open(true);
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 1, "{\"x\":0}", NULL), 0);
 	expect(&told_a, "");
 	/* What loses changes nothing; that it lost is told. */
@@ -331,33 +420,33 @@ START_TEST(what_no_reader_sees_is_no_change)
 	node_give_all(&a, &b);
 	expect(&told_b, "1.x 1#2:00 < 2#1:02\n1.x 1#3:01 < 2#1:02\n");
 	node_give_all(&b, &a);
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(unwanted_records_are_not_told)
 {
-	pair_open(true);
+	both_open(true);
 	ck_assert_int_eq(node_insert(&a, 99, "{\"p\":1}"), 0);
 	expect(&told_a, "");
 	blazei_replica_set_sink(a.replica, NULL);
 	ck_assert_int_eq(node_insert(&a, 3, "{\"p\":1}"), 0);
 	expect(&told_a, "");
-	pair_exchange();
+	both_exchange();
 	expect(&told_b, "3 - -> {\"p\":1} by 1#3\nend\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
 START_TEST(changes_that_come_as_state_are_told_without_origin)
 {
-	pair_open(true);
+	both_open(true);
 	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
 	ck_assert_int_eq(node_delete(&a, 1), 0);
 	node_catch_up(&a, &b);
 	expect(&told_b, "1 {\"x\":0,\"y\":0} -> - by -1#0\nend\n"
 	                "2 - -> {\"p\":1} by -1#0\nend\n");
-	pair_close();
+	both_close();
 }
 END_TEST
 
@@ -377,6 +466,7 @@ static Suite *suite(void)
 	tcase_add_test(conflicts, delete_that_arrives_tells_foreign_updates_of_a_later_clock);
 	tcase_add_test(conflicts, what_came_as_state_is_not_told_against_its_successors);
 	tcase_add_test(conflicts, existence_conflicts_are_told);
+	tcase_add_test(conflicts, snapshot_conflicts_are_told);
 	tcase_add_test(changes, changes_tell_before_and_after);
 	tcase_add_test(changes, what_no_reader_sees_is_no_change);
 	tcase_add_test(changes, unwanted_records_are_not_told);
