@@ -223,7 +223,8 @@ struct blazei_reader {
 	bool bad_news;     /* there are more of them: to be reported by the next poll */
 	unsigned empty_polls;
 	unsigned trickle; /* how much records come one by one of late */
-	unsigned lull;    /* pauses before the next look */
+	uint64_t lull;    /* ticks from one look to the next, at least */
+	uint64_t look;    /* when the last one was, where lull is not 0 */
 	uint64_t reap_ns; /* when last */
 	uint64_t spin_now_ns;
 	uint8_t *chunk; /* BLAZEI_CHUNK_BYTES, grown in address space to the largest record */

@@ -47,6 +47,17 @@ static inline void blazei_cpu_relax(void)
 #endif
 }
 
+/* A clock for a few microseconds on one CPU, that costs less than clock_gettime: in ticks of 0.3 to
+ * 1 ns on today's machines. */
+static inline uint64_t blazei_cpu_ticks(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return __builtin_ia32_rdtsc();
+#else
+	return blazei_monotonic_ns();
+#endif
+}
+
 /* Fills buf from getrandom(2). 0 or -EIO. */
 int blazei_random(void *buf, size_t len);
 
