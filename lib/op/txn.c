@@ -150,7 +150,8 @@ static inline bool group_check(struct reader *reader, const struct blazei_txn_gr
 {
 	if (!group_flags_check(group) || group->life == 0 || group->life > BLAZEI_LIFE_MAX)
 		return false;
-	if (group->flags & BLAZEI_GROUP_EXISTENCE && !existence_check(reader))
+	if (group->flags & BLAZEI_GROUP_EXISTENCE &&
+	    (group->life == BLAZEI_LIFE_MAX || !existence_check(reader)))
 		return false;
 	return registers_check(reader, group->register_count);
 }
@@ -249,7 +250,7 @@ static bool state_group_check(struct reader *reader)
 	const struct blazei_txn_group *group = reader_take(reader, sizeof(*group));
 	bool existence;
 
-	if (!group || !group_flags_check(group) || group->life > BLAZEI_LIFE_MAX)
+	if (!group || !group_flags_check(group) || group->life >= BLAZEI_LIFE_MAX)
 		return false;
 	existence = group->flags & BLAZEI_GROUP_EXISTENCE;
 	if (existence != (group->life != 0) || (existence && !state_existence_check(reader)))

@@ -11,7 +11,7 @@
  *        park.c     transactions that came too early
  *        history.c  the transactions merged last
  *        halt.c     origins of which nothing is merged at present
- *        members.c  the replicated list of members; frontier.c: what follows from it
+ *        members.c  the replicated list of members; frontier.c, collect.c: what follows from it
  *        restart.c  back from a store, and under another name; identity.c: which
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
@@ -96,6 +96,8 @@ struct blazei_order {
 	uint32_t counts[2];
 	uint32_t maxes[2];
 	uint32_t hints[2]; /* where the last search ended */
+	uint32_t known;    /* rows that are in it: those with lower numbers */
+	uint32_t doubles;  /* places that a removed row left */
 };
 
 struct blazei_write_op {
@@ -129,6 +131,12 @@ struct blazei_changes {
 
 #define BLAZEI_MEMBERS_FRESH_MAX 8u
 
+/* What a write to a record that is not there has to be above, as it may have been collected. */
+struct blazei_floor {
+	uint64_t life;
+	uint64_t priority;
+};
+
 struct blazei_member {
 	struct blaze_id node;
 	uint64_t *durable; /* by origin index */
@@ -152,7 +160,13 @@ struct blazei_members {
 	unsigned fresh_count;
 	struct blaze_id fresh[BLAZEI_MEMBERS_FRESH_MAX];
 	uint64_t ticked_ns;
-	uint64_t unreported_ns; /* since the last report */
+	uint64_t unreported_ns;    /* since the last report */
+	struct blazei_floor floor; /* of what is collected: made known */
+	struct blazei_floor wish;  /* of what could be collected besides */
+	uint64_t version;          /* grows with the frontier and the floor */
+	uint64_t swept;            /* the version as of which all rows were gone through */
+	uint64_t sweeping;         /* the version as of which they are being gone through */
+	uint32_t sweep_next;       /* the next one's number */
 };
 
 struct blazei_replica {
@@ -225,7 +239,7 @@ int blazei_write_applies(enum blazei_write_kind kind, bool alive);
 bool blazei_op_changes(const struct blazei_write_op *op);
 /* A life that no field of the row belongs to yet: a field of an insert that lost against a server's
  * write must not come up again. 0: there is none left. */
-uint32_t blazei_next_life(const struct blazei_row *row);
+uint32_t blazei_next_life(struct blazei_replica *replica, const struct blazei_row *row);
 
 /* encode.c ----------------------------------------------------------------------------------- */
 
@@ -325,6 +339,38 @@ int blazei_members_refresh(struct blazei_replica *replica);
 void blazei_members_reset(struct blazei_members *members);
 void blazei_members_fini(struct blazei_members *members);
 
+/* As blazei_replica_below_frontier, of a vector by origin index. */
+bool blazei_known_below(struct blazei_replica *replica, const uint64_t *known);
+
+/* collect.c ---------------------------------------------------------------------------------- */
+
+/* Whether a stamp is below the frontier. */
+static inline bool blazei_below(const struct blazei_members *members, uint16_t origin, uint64_t seq)
+{
+	return origin < members->width && seq <= members->frontier[origin];
+}
+
+/* Whether an existence op that saw something, or nothing, and finds another thing here, differs
+ * because a tombstone that it knew of was collected: here, or there. */
+bool blazei_was_collected(struct blazei_replica *replica, const struct blazei_row *row, bool saw);
+/* The priority that a write to a record that is not there inherits. */
+static inline uint64_t blazei_floor_priority(const struct blazei_replica *replica, uint64_t hlc)
+{
+	uint64_t priority = replica->members.floor.priority;
+
+	return priority < hlc ? priority : hlc;
+}
+
+/* Whether this entry is hidden, for now, and below the frontier. */
+static inline bool blazei_hidden_below(const struct blazei_members *members,
+                                       const struct blazei_row *row,
+                                       const struct blazei_entry *entry)
+{
+	return entry->life != BLAZEI_LIFE_MAX && (row->flags & BLAZEI_ROW_EXISTS) &&
+	       (!blazei_row_alive(row) || entry->life < row->life) &&
+	       blazei_below(members, entry->origin, entry->seq);
+}
+
 /* replica.c ---------------------------------------------------------------------------------- */
 
 enum blazei_verdict {
@@ -401,6 +447,9 @@ int blazei_row_record(const struct blazei_replica *replica, const struct blazei_
 
 /* Brings the order up to date with the table. 0 or -ENOMEM. */
 int blazei_order_update(struct blazei_order *order, const struct blazei_table *table);
+/* Gives a row's number, and so on, to others, so that the last number is free: the row, which is in
+ * the list no more, is to be removed from the table at once. */
+void blazei_order_remove(struct blazei_order *order, struct blazei_table *table, uint32_t number);
 void blazei_order_fini(struct blazei_order *order);
 /* The first row at or after *from (NULL: of all) that is alive, or merely the first where any is
  * set; NULL at the end. */

@@ -71,6 +71,8 @@ static void existence_encode(const struct blazei_replica *replica, uint64_t hlc,
 {
 	struct blazei_txn_existence op = { .seen_origin = BLAZEI_SEEN_NOTHING };
 
+	/* As if it had seen what may have been collected. */
+	op.priority = blazei_floor_priority(replica, hlc);
 	if (existence_seen(group)) {
 		op.priority = group->row->priority;
 		op.seen_hlc = group->row->hlc;

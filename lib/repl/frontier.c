@@ -49,6 +49,16 @@ bool blazei_replica_below_frontier(struct blazei_replica *replica,
 	return false;
 }
 
+bool blazei_known_below(struct blazei_replica *replica, const uint64_t *known)
+{
+	if (blazei_members_refresh(replica) < 0)
+		return true;
+	for (unsigned i = 0; i < replica->members.width; i++)
+		if (known[i] < replica->members.frontier[i])
+			return true;
+	return false;
+}
+
 /* Unseen writes ------------------------------------------------------------------------------ */
 
 static bool unseen(const struct blazei_replica *replica, const struct blazei_vector_view *seen,

@@ -2,6 +2,7 @@
 libblazeshm_la_SOURCES += \
 	lib/repl/arena.c \
 	lib/repl/arena.h \
+	lib/repl/collect.c \
 	lib/repl/conflict.c \
 	lib/repl/core.h \
 	lib/repl/effects.c \

@@ -45,9 +45,12 @@ void blazei_members_fini(struct blazei_members *members)
 
 void blazei_members_reset(struct blazei_members *members)
 {
+	const struct blazei_floor floor = members->floor;
+
 	blazei_members_fini(members);
 	members->stale = true;
 	members->rescan = true;
+	members->floor = floor;
 }
 
 static struct blazei_member *member_find(const struct blazei_members *members,
@@ -150,6 +153,29 @@ static void vector_read(const struct blazei_replica *replica, const struct blaze
 	}
 }
 
+static void floor_raise(struct blazei_floor *floor, const struct blazei_floor *to)
+{
+	if (to->life > floor->life)
+		floor->life = to->life;
+	if (to->priority > floor->priority)
+		floor->priority = to->priority;
+}
+
+static void floor_read(struct blazei_members *members, const struct blazei_entry *entry)
+{
+	struct blazei_floor floor;
+	const void *content;
+	size_t len;
+
+	if (!entry || blazei_value_type(entry->value) != BLAZE_TYPE_BYTES)
+		return;
+	content = blazei_decode_content(entry->value, entry->value_len, &len);
+	if (len != sizeof(floor))
+		return;
+	memcpy(&floor, content, sizeof(floor));
+	floor_raise(&members->floor, &floor);
+}
+
 static bool member_says_joined(struct blazei_replica *replica, const struct blazei_row *row)
 {
 	const struct blazei_entry *entry = member_entry(replica, row, "s");
@@ -166,6 +192,7 @@ static void member_read(struct blazei_replica *replica, struct blazei_member *me
 
 	vector_read(replica, report, member->durable);
 	vector_read(replica, member_entry(replica, row, "f"), replica->members.frontier);
+	floor_read(&replica->members, member_entry(replica, row, "c"));
 	if (report && report->hlc != member->hlc) {
 		member->hlc = report->hlc;
 		member->silent_ns = 0;
@@ -226,6 +253,7 @@ int blazei_members_refresh(struct blazei_replica *replica)
 		                  reaches(member->durable, members->frontier, members->width);
 	}
 	members->stale = false;
+	members->version++;
 	return 0;
 }
 
@@ -239,9 +267,11 @@ struct tick {
 	uint64_t *durable;
 	uint64_t *reach; /* what may be made known as frontier */
 	struct blazei_vector_entry *entries;
-	uint8_t heads[2][BLAZEI_VALUE_HEAD_MAX];
-	struct blazei_write_op ops[3];
+	struct blazei_floor floor; /* likewise */
+	uint8_t heads[3][BLAZEI_VALUE_HEAD_MAX];
+	struct blazei_write_op ops[4];
 	unsigned op_count;
+	unsigned head_count;
 };
 
 /* The last transaction of an origin that is more than a report; what came as state may be one. */
@@ -272,10 +302,21 @@ static void op_add(struct tick *tick, const struct blaze_id *node, const char *n
 		op->seen = blazei_row_find(row, number, BLAZEI_LIFE_MAX);
 }
 
-/* Encodes a vector from entry *at of the memory on, and moves that. */
-static void op_vector(struct tick *tick, unsigned head, const uint64_t *seqs, unsigned *at)
+/* Gives the op bytes as its value. */
+static void op_bytes(struct tick *tick, const void *data, size_t len)
 {
+	uint8_t *head = tick->heads[tick->head_count++];
 	struct blazei_write_op *op = &tick->ops[tick->op_count - 1];
+
+	op->body = data;
+	op->body_len = (uint32_t)len;
+	op->head = head;
+	op->head_len = (uint32_t)blazei_encode_bytes_head(head, BLAZEI_VALUE_HEAD_MAX, len);
+}
+
+/* Encodes a vector from entry *at of the memory on, and moves that. */
+static void op_vector(struct tick *tick, const uint64_t *seqs, unsigned *at)
+{
 	const struct blazei_vector *vector = &tick->replica->vector;
 	unsigned first = *at;
 
@@ -283,11 +324,7 @@ static void op_vector(struct tick *tick, unsigned head, const uint64_t *seqs, un
 		if (seqs[i] > 0)
 			tick->entries[(*at)++] =
 			        (struct blazei_vector_entry){ vector->origins[i], seqs[i] };
-	op->body = tick->entries + first;
-	op->body_len = (uint32_t)((*at - first) * sizeof(*tick->entries));
-	op->head = tick->heads[head];
-	op->head_len = (uint32_t)blazei_encode_bytes_head(tick->heads[head],
-	                                                  sizeof(tick->heads[head]), op->body_len);
+	op_bytes(tick, tick->entries + first, (*at - first) * sizeof(*tick->entries));
 }
 
 static int commit(struct tick *tick, const struct blaze_id *node, struct blazei_txn_view *ret_txn)
@@ -313,6 +350,13 @@ static void op_state(struct tick *tick, const struct blaze_id *node, bool joined
 	tick->ops[tick->op_count - 1].body_len = 1;
 }
 
+/* Whether more could be collected if a higher floor were known. */
+static bool floor_wished(const struct blazei_members *members)
+{
+	return members->wish.life > members->floor.life ||
+	       members->wish.priority > members->floor.priority;
+}
+
 /* Writes what is durable here, that this node joined, and a frontier, as is due. */
 static int report(struct tick *tick, bool join, bool frontier, struct blazei_txn_view *ret_txn)
 {
@@ -320,14 +364,21 @@ static int report(struct tick *tick, bool join, bool frontier, struct blazei_txn
 	unsigned at = 0;
 	int rc;
 
+	/* Ascending by name. */
+	if (floor_wished(&tick->replica->members)) {
+		tick->floor = tick->replica->members.floor;
+		floor_raise(&tick->floor, &tick->replica->members.wish);
+		op_add(tick, node, "c");
+		op_bytes(tick, &tick->floor, sizeof(tick->floor));
+	}
 	if (frontier) {
 		op_add(tick, node, "f");
-		op_vector(tick, 0, tick->reach, &at);
+		op_vector(tick, tick->reach, &at);
 	}
 	if (join)
 		op_state(tick, node, true);
 	op_add(tick, node, "v");
-	op_vector(tick, 1, tick->durable, &at);
+	op_vector(tick, tick->durable, &at);
 	rc = commit(tick, node, ret_txn);
 	if (rc == 0)
 		tick->replica->members.unreported_ns = 0;
@@ -367,7 +418,14 @@ static void reach_measure(struct tick *tick, uint64_t *scratch)
 		if (members->list[i].counted && &members->list[i] != tick->self)
 			lower(tick->reach, members->list[i].durable, members->width);
 	for (unsigned i = 0; i < tick->asked->hold_count; i++) {
-		vector_spread(tick->replica, &tick->asked->holds[i], scratch);
+		const struct blazei_vector_view *hold = &tick->asked->holds[i];
+
+		if (hold->count == 0 ||
+		    blazei_replica_vector_seq(tick->replica, &hold->entries[0].origin) <
+		            hold->entries[0].seq)
+			memset(scratch, 0, bytes);
+		else
+			vector_spread(tick->replica, hold, scratch);
 		lower(tick->reach, scratch, members->width);
 	}
 	for (unsigned i = 0; i < members->width; i++)
@@ -424,7 +482,8 @@ static int tick_run(struct tick *tick, uint64_t elapsed_ns, struct blazei_txn_vi
 	if (members->unreported_ns < BLAZEI_MEMBER_REPORT_NS)
 		return 0;
 	frontier = !members->overfull && worth_telling(tick, tick->reach, members->frontier);
-	if (!frontier && !worth_telling(tick, tick->durable, self->durable))
+	if (!frontier && !floor_wished(members) &&
+	    !worth_telling(tick, tick->durable, self->durable))
 		return 0;
 	return report(tick, false, frontier, ret_txn);
 }

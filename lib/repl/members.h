@@ -12,6 +12,7 @@
  *
  * LAYOUT of a member's row, values in CBOR
  *          "v"  bytes  its durable vector, as struct blazei_vector_entry, written by the member
+ *          "c"  bytes  life, priority: the floor of what was collected (collect.c)
  *          "s"  int    1 it joined or came back (written by it), 0 it was expelled (by anyone)
  *          "f"  bytes  likewise a vector: a frontier that this member has made known
  *
@@ -60,7 +61,9 @@ struct blazei_members_tick {
 	/* What the own store holds for good, the own origin's entry among it. Without entries there
 	 * is no store, and nothing is ever written. */
 	struct blazei_vector_view durable;
-	/* The vectors of live replicas that are heard and have no store. */
+	/* The vectors of live replicas that are heard and have no store, each with its own origin's
+	 * entry first. While something that such a one wrote is not merged here, nobody knows what
+	 * that had seen, and the frontier stands still. */
 	const struct blazei_vector_view *holds;
 	unsigned hold_count;
 	bool rejoin; /* expelled before: a snapshot is in, the unseen writes are issued anew */
@@ -102,5 +105,11 @@ struct blazei_unseen {
 int blazei_replica_unseen(const struct blazei_replica *replica,
                           const struct blazei_vector_view *seen, uint64_t *cursor,
                           struct blazei_unseen *ret_unseen);
+
+/* Drops what nobody needs any more from at most `rows` records, going round: hidden fields and
+ * tombstones below the frontier (collect.c). Costs nothing where all is done. Not to be called
+ * while a snapshot is given out, which would begin anew. The number of fields and tombstones
+ * dropped, or -ENOMEM. */
+int64_t blazei_replica_collect(struct blazei_replica *replica, unsigned rows);
 
 #endif

@@ -145,7 +145,8 @@ static void existence_merge(struct merge *merge, struct blazei_row *row,
 	bool alive = group->head->flags & BLAZEI_GROUP_ALIVE;
 
 	merge->stamp.priority = op->priority;
-	if (blazei_unlikely(conflicts(merge, op->seen_hlc, op->seen_origin, &here)))
+	if (blazei_unlikely(conflicts(merge, op->seen_hlc, op->seen_origin, &here)) &&
+	    !blazei_was_collected(merge->replica, row, op->seen_hlc != 0))
 		blazei_conflict_existence(merge->replica, row, &merge->stamp, group->head->life,
 		                          alive);
 	if (blazei_row_alive(row) && (!alive || group->head->life != row->life))

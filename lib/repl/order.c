@@ -2,13 +2,17 @@
 /* The ids in order, for scans and hashes.
  *
  * WHY    Writes need no order, so none is kept while they come. The first scan sorts; later ones
- *        add what came since. Rows never go, so the order holds all of them and a scan passes over
- *        those that are not alive. New ids first go to a short run of their own: an insert between
- *        two steps of a scan must not cost a pass over a million numbers. The short run joins the
- *        long one when it passes an eighth of it, so an id is moved O(log n) times in all.
+ *        add what came since. It holds dead rows too, and a scan passes over them. New ids first go
+ *        to a short run of their own: an insert between two steps of a scan must not cost a pass
+ *        over a million numbers. The short run joins the long one when it passes an eighth of it,
+ *        so an id is moved O(log n) times in all. A row that is removed must not cost a pass
+ *        either: its places in the run take the number of a neighbour, which a scan then meets
+ *        twice at one id, and passes over. A pass takes such places out, without looking at a row,
+ *        once there are some thousands.
  *
  * INVARIANTS
- *   I1   Together the runs hold the numbers 0 .. counts[0] + counts[1] - 1, each once.
+ *   I1   The runs hold the numbers 0 .. known - 1, each in one run, in one or more places that
+ *        follow one another.
  *   I2   Each run ascends by id.
  *   I3   blazei_order_update fails before it changes anything. */
 #include <stdlib.h>
@@ -16,6 +20,7 @@
 #include "lib/repl/core.h"
 
 #define SHORT_RUN_MIN 1024u
+#define DOUBLES_MAX   4096u
 
 struct sort_key {
 	uint64_t prefix; /* the id's first 8 bytes, as a number */
@@ -114,14 +119,16 @@ static void run_merge(struct blazei_order *order, const struct blazei_table *tab
 
 int blazei_order_update(struct blazei_order *order, const struct blazei_table *table)
 {
-	uint32_t known = order->counts[0] + order->counts[1];
+	uint32_t known = order->known;
 	uint32_t count = table->row_count - known;
 	bool join = order->counts[1] + (uint64_t)count > order->counts[0] / 8 + SHORT_RUN_MIN;
 	uint32_t *numbers;
 
 	if (count == 0)
 		return 0;
-	if (run_reserve(order, !join, join ? table->row_count : order->counts[1] + count) < 0)
+	if (run_reserve(order, !join,
+	                join ? (uint64_t)order->counts[0] + order->counts[1] + count
+	                     : (uint64_t)order->counts[1] + count) < 0)
 		return -ENOMEM;
 	numbers = numbers_sorted(table, known, count);
 	if (!numbers)
@@ -131,8 +138,88 @@ int blazei_order_update(struct blazei_order *order, const struct blazei_table *t
 		order->counts[1] = 0;
 	}
 	run_merge(order, table, !join, numbers, count);
+	order->known = table->row_count;
 	free(numbers);
 	return 0;
+}
+
+/* The places of a number: its run, the first place and the one behind the last. */
+struct places {
+	unsigned which;
+	uint32_t first;
+	uint32_t end;
+};
+
+static struct places places_find(const struct blazei_order *order, const struct blazei_table *table,
+                                 uint32_t number)
+{
+	const struct blaze_id *id = &table->rows[number]->id;
+	struct places places = { .which = 0 };
+
+	places.first = lower_bound(table, order->runs[0], order->counts[0], id);
+	if (places.first == order->counts[0] || order->runs[0][places.first] != number) {
+		places.which = 1;
+		places.first = lower_bound(table, order->runs[1], order->counts[1], id);
+	}
+	places.end = places.first;
+	while (places.end < order->counts[places.which] &&
+	       order->runs[places.which][places.end] == number)
+		places.end++;
+	return places;
+}
+
+static void places_fill(struct blazei_order *order, const struct places *places, uint32_t number)
+{
+	for (uint32_t i = places->first; i < places->end; i++)
+		order->runs[places->which][i] = number;
+}
+
+/* Takes out the places beyond the first of each number. */
+static void doubles_drop(struct blazei_order *order)
+{
+	for (unsigned which = 0; which < 2; which++) {
+		uint32_t *run = order->runs[which];
+		uint32_t count = 0;
+
+		for (uint32_t i = 0; i < order->counts[which]; i++)
+			if (count == 0 || run[count - 1] != run[i])
+				run[count++] = run[i];
+		order->counts[which] = count;
+		order->hints[which] = 0;
+	}
+	order->doubles = 0;
+}
+
+void blazei_order_remove(struct blazei_order *order, struct blazei_table *table, uint32_t number)
+{
+	uint32_t last = table->row_count - 1;
+	struct places places;
+
+	if (number < order->known) {
+		const uint32_t *run;
+
+		places = places_find(order, table, number);
+		run = order->runs[places.which];
+		if (places.end < order->counts[places.which])
+			places_fill(order, &places, run[places.end]);
+		else if (places.first > 0)
+			places_fill(order, &places, run[places.first - 1]);
+		else
+			order->counts[places.which] = 0;
+		order->doubles += places.end - places.first;
+		/* The last one that is known takes the number. */
+		order->known--;
+		if (number != order->known) {
+			places = places_find(order, table, order->known);
+			places_fill(order, &places, number);
+			blazei_table_renumber(table, order->known, number);
+		}
+		number = order->known;
+		if (order->doubles > DOUBLES_MAX)
+			doubles_drop(order);
+	}
+	if (number != last)
+		blazei_table_renumber(table, last, number);
 }
 
 void blazei_order_fini(struct blazei_order *order)

@@ -131,7 +131,8 @@ static int entry_compare(const void *a, const void *b, void *arg)
 	return left->life < right->life ? -1 : 1;
 }
 
-/* Gathers a row's entries by name, then life; only those that are visible, unless all is set. */
+/* Gathers a row's entries by name, then life: those that are visible or, where all is set, all but
+ * what others may have collected before, under an earlier existence perhaps. */
 static int entries_gather(struct hashing *hashing, const struct blazei_row *row, bool all)
 {
 	const struct blazei_entry *entry = blazei_row_first(row);
@@ -148,7 +149,8 @@ static int entries_gather(struct hashing *hashing, const struct blazei_row *row,
 	}
 	hashing->count = 0;
 	for (uint32_t i = 0; i < row->entry_count; i++) {
-		if (all || blazei_entry_visible(row, entry))
+		if (all ? !blazei_hidden_below(&hashing->replica->members, row, entry)
+		        : blazei_entry_visible(row, entry))
 			hashing->entries[hashing->count++] = entry;
 		entry = blazei_entry_next(entry);
 	}
@@ -200,8 +202,10 @@ static void row_hash_stamps(struct hashing *hashing, const struct blazei_row *ro
 		.origin = row->origin,
 	};
 	const uint32_t head[] = { row->flags, row->life, hashing->count };
+	bool gone = !blazei_row_alive(row) &&
+	            blazei_below(&hashing->replica->members, row->origin, row->seq);
 
-	if (!(row->flags & BLAZEI_ROW_EXISTS) && hashing->count == 0)
+	if (hashing->count == 0 && (gone || !(row->flags & BLAZEI_ROW_EXISTS)))
 		return;
 	update(hashing, &row->id, sizeof(row->id));
 	update(hashing, head, sizeof(head));
@@ -234,6 +238,8 @@ static int hash_all(struct blazei_replica *replica, bool stamps, uint8_t ret_dig
 	int rc = 0;
 
 	if (blazei_order_update(&replica->order, &replica->table) < 0)
+		return -ENOMEM;
+	if (stamps && blazei_members_refresh(replica) < 0)
 		return -ENOMEM;
 	hashing = aligned_alloc(64, blazei_round_up(sizeof(*hashing), 64));
 	if (!hashing)

@@ -145,6 +145,66 @@ struct blazei_row *blazei_table_room(struct blazei_table *table, struct blazei_r
 	return moved;
 }
 
+/* The place of a row in the index. */
+static uint64_t slot_find(const struct blazei_table *table, const struct blazei_row *row)
+{
+	uint64_t i = blazei_table_hash(table, &row->id) & table->mask;
+
+	while (blazei_slot_row(table->slots[i]) != row)
+		i = (i + 1) & table->mask;
+	return i;
+}
+
+struct blazei_row *blazei_table_trim(struct blazei_table *table, struct blazei_row *row)
+{
+	struct blazei_row *moved;
+	uint64_t slot;
+	uint32_t cap;
+
+	if (blazei_slab_size(sizeof(*row) + row->used) >= row_bytes(row))
+		return row;
+	moved = row_alloc(table, row->used, &cap);
+	/* It is given back another time. */
+	if (!moved)
+		return row;
+	slot = slot_find(table, row);
+	memcpy(moved, row, sizeof(*row) + row->used);
+	moved->cap = cap;
+	table->rows[moved->number] = moved;
+	table->slots[slot] = (table->slots[slot] & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)moved;
+	blazei_slab_release(&table->slab, row, row_bytes(row));
+	return moved;
+}
+
+void blazei_table_renumber(struct blazei_table *table, uint32_t from, uint32_t to)
+{
+	table->rows[to] = table->rows[from];
+	table->rows[to]->number = to;
+}
+
+void blazei_table_remove(struct blazei_table *table, struct blazei_row *row)
+{
+	uint64_t hole = slot_find(table, row);
+	uint64_t i = hole;
+
+	/* What was put behind the hole because it was taken moves up: a probe never meets a gap. */
+	for (;;) {
+		uint64_t home;
+
+		i = (i + 1) & table->mask;
+		if (table->slots[i] == 0)
+			break;
+		home = blazei_table_hash(table, &blazei_slot_row(table->slots[i])->id);
+		if (((i - home) & table->mask) < ((i - hole) & table->mask))
+			continue;
+		table->slots[hole] = table->slots[i];
+		hole = i;
+	}
+	table->slots[hole] = 0;
+	table->row_count--;
+	blazei_slab_release(&table->slab, row, row_bytes(row));
+}
+
 struct blazei_entry *blazei_row_append(struct blazei_row *row, uint32_t name, uint32_t life,
                                        uint32_t value_len)
 {

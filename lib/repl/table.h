@@ -12,7 +12,8 @@
  * rounded up to lines. With one number that is two lines; index and list add 18 to 32 bytes.
  *
  * INVARIANTS
- *   I1   A row is never freed and keeps its number; its address changes only in blazei_table_room.
+ *   I1   A row keeps its number, and stays, until `shape` changes; its address changes only in
+ *        blazei_table_room and blazei_table_trim. Numbers are 0 to row_count - 1, without a gap.
  *   I2   Entries keep their order, and are removed only with a change of `shape`: until then an
  *        entry's ordinal names it for good.
  *   I3   At most one entry has a given (name, life).
@@ -94,6 +95,16 @@ struct blazei_row *blazei_table_add(struct blazei_table *table, const struct bla
 /* Makes room for `room` more bytes of entries; returns the row, which may have moved. */
 struct blazei_row *blazei_table_room(struct blazei_table *table, struct blazei_row *row,
                                      uint64_t hash, size_t room);
+
+/* Gives back what the row's block has beyond its entries, where that is worth it; returns the row,
+ * which may have moved. */
+struct blazei_row *blazei_table_trim(struct blazei_table *table, struct blazei_row *row);
+
+/* Gives the row `from` the number `to`, whose row is being removed or has gone. */
+void blazei_table_renumber(struct blazei_table *table, uint32_t from, uint32_t to);
+
+/* Takes a row out of the index and frees it. Its number was given away, or is the last one. */
+void blazei_table_remove(struct blazei_table *table, struct blazei_row *row);
 
 /* Appends an entry with room for value_len bytes, which the caller fills in with the stamp; the
  * row has the room. */

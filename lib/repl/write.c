@@ -24,21 +24,24 @@ struct write {
 
 /* Deciding ----------------------------------------------------------------------------------- */
 
-uint32_t blazei_next_life(const struct blazei_row *row)
+uint32_t blazei_next_life(struct blazei_replica *replica, const struct blazei_row *row)
 {
 	const struct blazei_entry *entry;
-	uint32_t life = 0;
+	uint64_t life = row ? row->life : 0;
 
-	if (!row)
-		return 1;
-	life = row->life;
-	entry = blazei_row_first(row);
-	for (uint32_t i = 0; i < row->entry_count; i++) {
+	/* What is not there may have been collected, here or where a snapshot came from. */
+	if (life == 0) {
+		if (blazei_members_refresh(replica) < 0)
+			return 0;
+		life = replica->members.floor.life;
+	}
+	entry = row ? blazei_row_first(row) : NULL;
+	for (uint32_t i = 0; row && i < row->entry_count; i++) {
 		if (entry->life > life)
 			life = entry->life;
 		entry = blazei_entry_next(entry);
 	}
-	return life < BLAZEI_LIFE_MAX ? life + 1 : 0;
+	return life < BLAZEI_LIFE_MAX - 1 ? (uint32_t)life + 1 : 0;
 }
 
 int blazei_write_applies(enum blazei_write_kind kind, bool alive)
@@ -60,7 +63,7 @@ static int decide(struct write *write, enum blazei_write_kind kind)
 	rc = blazei_write_applies(kind, write->was_alive);
 	if (rc < 0)
 		return rc;
-	write->group.life = write->was_alive ? row->life : blazei_next_life(row);
+	write->group.life = write->was_alive ? row->life : blazei_next_life(write->replica, row);
 	if (write->group.life == 0)
 		return -E2BIG;
 	if (!alive || !write->was_alive || write->replica->server)

@@ -153,7 +153,7 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	staged->id = *id;
 	staged->hash = hash;
 	staged->base = base;
-	staged->next_life = blazei_next_life(row);
+	staged->next_life = blazei_next_life(replica, row);
 	staged->encoded = 0;
 	staged->measured = false;
 	staged->now.alive = row && blazei_row_alive(row);

@@ -18,6 +18,10 @@ check_PROGRAMS += tests/repl/test_members
 TESTS += tests/repl/test_members
 tests_repl_test_members_SOURCES = tests/repl/events.h tests/repl/harness.h \
 	tests/repl/test_members.c
+check_PROGRAMS += tests/repl/test_collect
+TESTS += tests/repl/test_collect
+tests_repl_test_collect_SOURCES = tests/repl/events.h tests/repl/harness.h \
+	tests/repl/test_collect.c
 check_PROGRAMS += tests/repl/test_hostile
 TESTS += tests/repl/test_hostile
 tests_repl_test_hostile_SOURCES = tests/repl/harness.h tests/repl/test_hostile.c

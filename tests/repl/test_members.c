@@ -207,6 +207,30 @@ START_TEST(frontier_waits_for_live_replicas_without_a_store)
 }
 END_TEST
 
+START_TEST(frontier_waits_for_what_a_replica_without_a_store_wrote)
+{
+	unsigned count;
+	struct blazei_vector_entry *entries;
+
+	node_insert(&nodes[0], 1, "{\"x\":1}");
+	node_insert(&nodes[2], 2, "{\"x\":1}");
+	/* It has seen everything now, but what it wrote before that is on its way. */
+	node_give_all(&nodes[0], &nodes[2]);
+	entries = node_vector(&nodes[2], &count);
+	hold = (struct blazei_vector_view){ entries, count };
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 20; i++) {
+			tick(0);
+			pass(10 * BLAZEI_NS_PER_S);
+		}
+		ck_assert_uint_eq(frontier(0, 0), round);
+		node_give_all(&nodes[2], &nodes[0]);
+	}
+	hold.entries = NULL;
+	free(entries);
+}
+END_TEST
+
 START_TEST(reports_are_bounded_while_all_write)
 {
 	unsigned reports;
@@ -491,6 +515,7 @@ int main(void)
 		&without_a_store_nothing_is_written,
 		&frontier_follows_the_slowest_member,
 		&frontier_waits_for_live_replicas_without_a_store,
+		&frontier_waits_for_what_a_replica_without_a_store_wrote,
 		&reports_are_bounded_while_all_write,
 		&silence_once_all_is_said,
 		&silent_member_that_keeps_back_is_expelled_after_30_days,
