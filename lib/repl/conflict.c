@@ -12,7 +12,9 @@
  *        names the existence that it saw but not the fields. It had not seen those with a greater H
  *        than its own; and of this replica's own fields those above what its writer is known to
  *        have seen (the dependencies of its transactions say that). The rest may be known or not
- *        and is not told; the other replica, which has the end first, always notices.
+ *        and is not told; the other replica, which has the end first, always notices. But an end
+ *        that a transaction brings here depends on what came since it touched the record, without
+ *        having seen it: of that the replica where it is committed tells, which knows.
  *
  *        A snapshot does not say what its registers had overwritten, but it is a cut: what it
  *        covers has seen nothing that it does not cover. So a register of it that is new here and
@@ -177,9 +179,11 @@ void blazei_conflict_existence(struct blazei_replica *replica, const struct blaz
 }
 
 /* Whether the writer of that end of a life had not seen this field of it, for all that is known. */
-static bool unseen(const struct blazei_replica *replica, const struct blazei_entry *entry,
-                   const struct blazei_conflict_end *end)
+static bool unseen(const struct blazei_replica *replica, const struct blazei_row *row,
+                   const struct blazei_entry *entry, const struct blazei_conflict_end *end)
 {
+	if (replica->committing)
+		return !blazei_writeset_saw(replica, &row->id, entry);
 	if (entry->origin == end->stamp.origin || ahead(replica, entry->origin, entry->seq))
 		return false;
 	if (end->cut)
@@ -195,11 +199,13 @@ void blazei_conflict_hiding(struct blazei_replica *replica, const struct blazei_
 	const struct blazei_stamp here = row_stamp(row);
 	const struct blazei_entry *entry = blazei_row_first(row);
 
-	if (end->stamp.origin == 0 ||
-	    !blazei_stamp_beats(&end->stamp, &here, replica->vector.origins))
+	/* A single write had seen all that is here. */
+	if (end->stamp.origin == 0 && !replica->committing)
+		return;
+	if (!blazei_stamp_beats(&end->stamp, &here, replica->vector.origins))
 		return;
 	for (uint32_t i = 0; i < row->entry_count; i++) {
-		if (blazei_entry_visible(row, entry) && unseen(replica, entry, end))
+		if (blazei_entry_visible(row, entry) && unseen(replica, row, entry, end))
 			tell_met(
 			        replica, &row->id, entry->name,
 			        (const struct blazei_effect_side[]){

@@ -199,6 +199,7 @@ struct blazei_replica {
 	uint32_t ops_max;
 	struct blazei_order order;
 	struct blazei_members members;
+	const struct blazei_writeset *committing; /* the own transaction that is being merged */
 	struct blazei_sink sink;
 	struct blazei_changes changes;
 	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
@@ -240,6 +241,12 @@ bool blazei_op_changes(const struct blazei_write_op *op);
 /* A life that no field of the row belongs to yet: a field of an insert that lost against a server's
  * write must not come up again. 0: there is none left. */
 uint32_t blazei_next_life(struct blazei_replica *replica, const struct blazei_row *row);
+
+/* writeset.c --------------------------------------------------------------------------------- */
+
+/* Whether the transaction that is being committed had seen this entry of a record. */
+bool blazei_writeset_saw(const struct blazei_replica *replica, const struct blaze_id *id,
+                         const struct blazei_entry *entry);
 
 /* encode.c ----------------------------------------------------------------------------------- */
 

@@ -168,21 +168,40 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	return 0;
 }
 
+static inline struct blazei_staged *record_find(const struct blazei_writeset *writeset,
+                                                const struct blaze_id *id, uint64_t hash)
+{
+	for (uint32_t at = (uint32_t)hash & writeset->mask; writeset->slots[at] != 0;
+	     at = (at + 1) & writeset->mask) {
+		struct blazei_staged *staged = writeset->list[writeset->slots[at] - 1];
+
+		if (blazei_id_equal(&staged->id, id))
+			return staged;
+	}
+	return NULL;
+}
+
+bool blazei_writeset_saw(const struct blazei_replica *replica, const struct blaze_id *id,
+                         const struct blazei_entry *entry)
+{
+	const struct blazei_staged *staged =
+	        record_find(replica->committing, id, blazei_table_hash(&replica->table, id));
+	const struct blazei_entry *seen = NULL;
+
+	if (staged && staged->base)
+		seen = blazei_row_find(staged->base, entry->name, entry->life);
+	return seen && seen->hlc == entry->hlc && seen->origin == entry->origin;
+}
+
 int blazei_writeset_touch(struct blazei_replica *replica, struct blazei_writeset *writeset,
                           const struct blaze_id *id, struct blazei_staged **ret_staged)
 {
 	uint64_t hash = blazei_table_hash(&replica->table, id);
 	int rc;
 
-	for (uint32_t at = (uint32_t)hash & writeset->mask; writeset->slots[at] != 0;
-	     at = (at + 1) & writeset->mask) {
-		struct blazei_staged *staged = writeset->list[writeset->slots[at] - 1];
-
-		if (blazei_id_equal(&staged->id, id)) {
-			*ret_staged = staged;
-			return 0;
-		}
-	}
+	*ret_staged = record_find(writeset, id, hash);
+	if (*ret_staged)
+		return 0;
 	rc = record_add(replica, writeset, id, hash);
 	if (rc == 0)
 		*ret_staged = writeset->list[writeset->count - 1];
@@ -279,30 +298,39 @@ int blazei_writeset_fetch(struct blazei_replica *replica, struct blazei_writeset
 
 /* Committing --------------------------------------------------------------------------------- */
 
-static int staged_compare(const void *a, const void *b)
+/* By id, then by life. */
+static inline int group_compare(const struct blazei_write_group *left,
+                                const struct blazei_write_group *right)
 {
-	const struct blazei_staged *left = *(const struct blazei_staged *const *)a;
-	const struct blazei_staged *right = *(const struct blazei_staged *const *)b;
+	int order = memcmp(left->id->bytes, right->id->bytes, sizeof(left->id->bytes));
 
-	return memcmp(left->id.bytes, right->id.bytes, sizeof(left->id.bytes));
+	if (order != 0 || left->life == right->life)
+		return order;
+	return left->life < right->life ? -1 : 1;
 }
 
-/* Sorts the records by id; a few by insertion, which costs less. */
-static void list_sort(struct blazei_staged **list, uint32_t count)
+static int groups_compare(const void *a, const void *b)
+{
+	return group_compare(*(const struct blazei_write_group *const *)a,
+	                     *(const struct blazei_write_group *const *)b);
+}
+
+/* A few are sorted by insertion, which costs less. */
+static void groups_sort(struct blazei_write_group **groups, uint32_t count)
 {
 	if (count > SORT_FEW) {
-		qsort(list, count, sizeof(struct blazei_staged *), staged_compare);
+		qsort(groups, count, sizeof(struct blazei_write_group *), groups_compare);
 		return;
 	}
 	for (uint32_t i = 1; i < count; i++) {
-		struct blazei_staged *staged = list[i];
+		struct blazei_write_group *group = groups[i];
 		uint32_t at = i;
 
-		while (at > 0 && staged_compare(&list[at - 1], &staged) > 0) {
-			list[at] = list[at - 1];
+		while (at > 0 && group_compare(groups[at - 1], group) > 0) {
+			groups[at] = groups[at - 1];
 			at--;
 		}
-		list[at] = staged;
+		groups[at] = group;
 	}
 }
 
@@ -311,6 +339,7 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 {
 	uint32_t max = writeset->count * BLAZEI_LIVES;
 	uint32_t count = 0;
+	int rc;
 
 	if (max > writeset->groups_max) {
 		struct blazei_write_group **groups =
@@ -321,7 +350,6 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 		writeset->groups = groups;
 		writeset->groups_max = max;
 	}
-	list_sort(writeset->list, writeset->count);
 	for (uint32_t i = 0; i < writeset->count; i++) {
 		struct blazei_staged *staged = writeset->list[i];
 		unsigned n = blazei_staged_groups(replica, staged);
@@ -329,5 +357,9 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 		for (unsigned j = 0; j < n; j++)
 			writeset->groups[count++] = &staged->groups[j];
 	}
-	return blazei_commit(replica, now_ns, writeset->groups, count, ret_txn);
+	groups_sort(writeset->groups, count);
+	replica->committing = writeset;
+	rc = blazei_commit(replica, now_ns, writeset->groups, count, ret_txn);
+	replica->committing = NULL;
+	return rc;
 }

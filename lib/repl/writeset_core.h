@@ -51,9 +51,9 @@ struct blazei_staged {
 
 struct blazei_writeset {
 	struct blazei_arena arena;
-	struct blazei_staged **list; /* in the order of first touch, after the commit by id */
-	uint32_t *slots;             /* index in the list + 1; 0 is free */
-	struct blazei_write_group **groups;
+	struct blazei_staged **list;        /* in the order of first touch */
+	uint32_t *slots;                    /* index in the list + 1; 0 is free */
+	struct blazei_write_group **groups; /* at the commit: those of all records, ascending */
 	uint32_t mask;
 	uint32_t count;
 	uint32_t groups_max;

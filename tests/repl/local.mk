@@ -68,3 +68,7 @@ tests_repl_test_park_SOURCES = tests/repl/harness.h tests/repl/test_park.c
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free
+check_PROGRAMS += tests/repl/test_writeset_seen
+TESTS += tests/repl/test_writeset_seen
+tests_repl_test_writeset_seen_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h \
+	tests/repl/test_writeset_seen.c

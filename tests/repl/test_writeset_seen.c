@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a transaction had seen when others wrote to its records between its first touch and its
+ * commit: who wins, what merges, and what counts as a conflict. */
+#include "tests/repl/writeset_help.h"
+
+static struct node a;
+static struct node b;
+static struct txn txn;
+
+static void set_up(void)
+{
+	node_open(&a, 1);
+	node_open(&b, 2);
+	txn = txn_begin(&a);
+}
+
+static void tear_down(void)
+{
+	node_close(&a);
+	node_close(&b);
+}
+
+static void exchange(void)
+{
+	node_give_all(&a, &b);
+	node_give_all(&b, &a);
+	node_give_all(&a, &b);
+	nodes_expect_equal(&a, &b);
+}
+
+START_TEST(a_server_write_between_touch_and_commit_wins)
+{
+	node_insert(&a, 1, "{\"x\":1,\"y\":1}");
+	node_give_all(&a, &b);
+	txn_expect(&txn, 1, "{\"x\":1,\"y\":1}");
+	blazei_replica_set_server(b.replica, true);
+	node_update(&b, 1, "{\"x\":2}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":3,\"y\":3}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"x\":2,\"y\":3}");
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	exchange();
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+}
+END_TEST
+
+START_TEST(a_server_write_before_the_touch_is_beaten)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	blazei_replica_set_server(b.replica, true);
+	node_update(&b, 1, "{\"x\":2}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":3}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	exchange();
+	node_expect(&b, 1, "{\"x\":3}");
+	ck_assert_uint_eq(node_stats(&a).conflicts + node_stats(&b).conflicts, 0);
+}
+END_TEST
+
+START_TEST(another_record_is_seen_at_its_own_touch)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_give_all(&a, &b);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":3}"), 0);
+	blazei_replica_set_server(b.replica, true);
+	node_update(&b, 1, "{\"x\":2}");
+	node_update(&b, 2, "{\"x\":2}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_update(&txn, 2, "{\"x\":3}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	exchange();
+	node_expect(&b, 1, "{\"x\":2}");
+	node_expect(&b, 2, "{\"x\":3}");
+}
+END_TEST
+
+START_TEST(equal_to_the_first_touch_is_no_write_whatever_came_since)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	txn_expect(&txn, 1, "{\"x\":1}");
+	node_update(&b, 1, "{\"x\":2}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":1}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 1);
+	node_expect(&a, 1, "{\"x\":2}");
+}
+END_TEST
+
+START_TEST(an_insert_that_another_made_meanwhile_merges)
+{
+	ck_assert_int_eq(txn_insert(&txn, 1, "{\"both\":\"a\",\"mine\":1}"), 0);
+	node_insert(&b, 1, "{\"both\":\"b\",\"theirs\":1}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"both\":\"a\",\"mine\":1,\"theirs\":1}");
+	exchange();
+}
+END_TEST
+
+START_TEST(an_update_of_what_was_deleted_meanwhile_stays_hidden)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(txn_insert(&txn, 2, "{\"x\":2}"), 0);
+	node_delete(&b, 1);
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, NULL);
+	node_expect(&a, 2, "{\"x\":2}");
+	exchange();
+}
+END_TEST
+
+START_TEST(a_server_update_keeps_what_was_deleted_meanwhile)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	blazei_replica_set_server(a.replica, true);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	node_delete(&b, 1);
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	exchange();
+	node_expect(&b, 1, "{\"x\":2}");
+}
+END_TEST
+
+START_TEST(own_writes_meanwhile_are_overwritten_and_counted)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	txn_expect(&txn, 1, "{\"x\":1}");
+	node_update(&a, 1, "{\"x\":2}");
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":3}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"x\":3}");
+	exchange();
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+}
+END_TEST
+
+START_TEST(a_delete_that_hides_what_it_had_not_seen_is_a_conflict)
+{
+	node_insert(&a, 1, "{\"x\":1,\"y\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_give_all(&a, &b);
+	ck_assert_int_eq(txn_delete(&txn, 1), 0);
+	ck_assert_int_eq(txn_delete(&txn, 2), 0);
+	node_update(&b, 1, "{\"x\":2}");
+	node_give_all(&b, &a);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, NULL);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	/* A delete that had seen all is none. */
+	txn = txn_begin(&a);
+	ck_assert_int_eq(txn_insert(&txn, 1, "{\"x\":1}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	txn = txn_begin(&a);
+	ck_assert_int_eq(txn_delete(&txn, 1), 0);
+	ck_assert_int_eq(txn_insert(&txn, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	exchange();
+}
+END_TEST
+
+START_TEST(an_update_of_what_an_own_call_deleted_meanwhile_is_a_conflict)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	node_delete(&a, 1);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, NULL);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	exchange();
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+}
+END_TEST
+
+static const TTest *const *const tests[] = {
+	&a_server_write_between_touch_and_commit_wins,
+	&a_server_write_before_the_touch_is_beaten,
+	&another_record_is_seen_at_its_own_touch,
+	&equal_to_the_first_touch_is_no_write_whatever_came_since,
+	&an_insert_that_another_made_meanwhile_merges,
+	&an_update_of_what_was_deleted_meanwhile_stays_hidden,
+	&a_server_update_keeps_what_was_deleted_meanwhile,
+	&own_writes_meanwhile_are_overwritten_and_counted,
+	&a_delete_that_hides_what_it_had_not_seen_is_a_conflict,
+	&an_update_of_what_an_own_call_deleted_meanwhile_is_a_conflict,
+};
+
+int main(void)
+{
+	Suite *suite = suite_create("writeset seen");
+	TCase *tcase = tcase_create("writeset seen");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+		tcase_add_test(tcase, *tests[i]);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
