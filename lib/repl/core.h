@@ -239,8 +239,8 @@ int blazei_write_applies(enum blazei_write_kind kind, bool alive);
 /* Whether the op sets other than what it saw. It has no head. */
 bool blazei_op_changes(const struct blazei_write_op *op);
 /* A life that no field of the row belongs to yet: a field of an insert that lost against a server's
- * write must not come up again. 0: there is none left. */
-uint32_t blazei_next_life(struct blazei_replica *replica, const struct blazei_row *row);
+ * write must not come up again. 0: there is none left. The list of members is up to date. */
+uint32_t blazei_next_life(const struct blazei_replica *replica, const struct blazei_row *row);
 
 /* writeset.c --------------------------------------------------------------------------------- */
 
@@ -342,6 +342,11 @@ void blazei_members_heard(struct blazei_replica *replica, const struct blazei_ro
                           const struct blazei_stamp *stamp);
 /* Reads what was written since. 0 or -ENOMEM. */
 int blazei_members_refresh(struct blazei_replica *replica);
+/* The same, at no cost where nothing was. */
+static inline int blazei_members_update(struct blazei_replica *replica)
+{
+	return blazei_unlikely(replica->members.stale) ? blazei_members_refresh(replica) : 0;
+}
 /* Forgets what was read: it is read anew, from the table. */
 void blazei_members_reset(struct blazei_members *members);
 void blazei_members_fini(struct blazei_members *members);

@@ -24,17 +24,14 @@ struct write {
 
 /* Deciding ----------------------------------------------------------------------------------- */
 
-uint32_t blazei_next_life(struct blazei_replica *replica, const struct blazei_row *row)
+uint32_t blazei_next_life(const struct blazei_replica *replica, const struct blazei_row *row)
 {
 	const struct blazei_entry *entry;
 	uint64_t life = row ? row->life : 0;
 
 	/* What is not there may have been collected, here or where a snapshot came from. */
-	if (life == 0) {
-		if (blazei_members_refresh(replica) < 0)
-			return 0;
+	if (life == 0)
 		life = replica->members.floor.life;
-	}
 	entry = row ? blazei_row_first(row) : NULL;
 	for (uint32_t i = 0; row && i < row->entry_count; i++) {
 		if (entry->life > life)
@@ -61,6 +58,8 @@ static int decide(struct write *write, enum blazei_write_kind kind)
 
 	write->was_alive = row && blazei_row_alive(row);
 	rc = blazei_write_applies(kind, write->was_alive);
+	if (rc == 0)
+		rc = blazei_members_update(write->replica);
 	if (rc < 0)
 		return rc;
 	write->group.life = write->was_alive ? row->life : blazei_next_life(write->replica, row);

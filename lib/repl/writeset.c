@@ -139,9 +139,9 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	const struct blazei_row *base = NULL;
 	struct blazei_staged *staged;
 	void *memory;
-	int rc = 0;
+	int rc = blazei_members_update(replica);
 
-	if (writeset->count == (writeset->mask + 1) / 2)
+	if (rc == 0 && writeset->count == (writeset->mask + 1) / 2)
 		rc = slots_resize(writeset, (writeset->mask + 1) * 2);
 	if (rc == 0 && row)
 		rc = row_copy(writeset, row, &base);
