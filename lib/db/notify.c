@@ -271,19 +271,23 @@ static unsigned watch_run(struct blaze_watch *watch)
 
 unsigned blazei_notify_pump(struct blaze_db *db)
 {
-	unsigned calls = 0, count = 0;
+	uint64_t budget = 0;
+	unsigned calls = 0;
 
 	pthread_mutex_lock(&notify.lock);
+	/* What waits now, and no more: a callback that writes may make work for ever. */
 	for (const struct blaze_watch *at = db->ready_watches.first; at != NULL;
 	     at = at->next_ready)
-		count++;
-	/* Each that is ready now once: a callback that writes may make work for ever. */
-	while (count-- > 0) {
+		budget += 1 + at->queue.count;
+	while (budget > 0) {
 		struct blaze_watch *watch = ready_take(&db->ready_watches);
+		unsigned called;
 
 		if (watch == NULL)
 			break;
-		calls += watch_run(watch);
+		called = watch_run(watch);
+		calls += called;
+		budget -= called < budget ? called + (called == 0) : budget;
 	}
 	pthread_mutex_unlock(&notify.lock);
 	return calls;

@@ -219,6 +219,57 @@ START_TEST(watch_of_conflicts_alone_shows_them)
 }
 END_TEST
 
+/* An upsert within a transaction. */
+static void txn_put(struct blaze_txn *txn, uint8_t number, const char *json)
+{
+	struct blaze_id id = id_of(number);
+	struct blaze_record *record;
+
+	ck_assert_int_eq(blaze_record_from_json(json, strlen(json), &record), 0);
+	ck_assert_int_eq(blaze_txn_upsert(txn, &id, record), 0);
+	blaze_record_free(record);
+}
+
+START_TEST(watch_tells_transactions_whole_and_marks_the_last)
+{
+	struct blaze_watch_options options = BLAZE_WATCH_OPTIONS_INIT;
+	const struct blaze_id one = id_of(1);
+	struct blaze_watch *all, *first, *small;
+	struct told told_first = { .count = 0 }, told_small = { .count = 0 };
+	struct blaze_txn *txn;
+
+	pair_open();
+	put(&a, 1, "{\"x\":0}");
+	put(&a, 2, "{\"x\":0}");
+	settle();
+	all = watch(&b, NULL);
+	options.id = &one;
+	ck_assert_int_eq(blaze_db_watch(b.db, &options, on_event, &told_first, &first), 0);
+	options.id = NULL;
+	options.queue_events = 2;
+	ck_assert_int_eq(blaze_db_watch(a.db, &options, on_event, &told_small, &small), 0);
+	ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+	txn_put(txn, 1, "{\"x\":1}");
+	ck_assert_int_eq(blaze_txn_delete(txn, &(struct blaze_id){ { [15] = 2 } }), 0);
+	txn_put(txn, 3, "{}");
+	txn_put(txn, 1, "{\"x\":2}");
+	ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	put(&a, 4, "{}");
+	settle();
+	expect(&told, "update 1 {\"x\":0} -> {\"x\":2} by a3 ...\n"
+	              "delete 2 {\"x\":0} by a3 ...\n"
+	              "insert 3 -> {} by a3\n"
+	              "insert 4 -> {} by a4\n");
+	expect(&told_first, "update 1 {\"x\":0} -> {\"x\":2} by a3\n");
+	/* Three events do not fit where two do: none of them comes. */
+	expect(&told_small, "rescan 0 by -0\n");
+	blaze_watch_stop(all);
+	blaze_watch_stop(first);
+	blaze_watch_stop(small);
+	pair_close();
+}
+END_TEST
+
 START_TEST(watch_filters_by_id)
 {
 	struct blaze_watch_options options = BLAZE_WATCH_OPTIONS_INIT;
@@ -529,6 +580,7 @@ int main(void)
 	tcase_add_test(tcase, watch_tells_what_others_wrote);
 	tcase_add_test(tcase, watch_tells_conflicts_before_the_change);
 	tcase_add_test(tcase, watch_of_conflicts_alone_shows_them);
+	tcase_add_test(tcase, watch_tells_transactions_whole_and_marks_the_last);
 	tcase_add_test(tcase, watch_filters_by_id);
 	tcase_add_test(tcase, watch_filters_by_field_and_kind);
 	tcase_add_test(tcase, watch_overflow_drops_all_and_tells_one_rescan);

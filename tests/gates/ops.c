@@ -27,6 +27,8 @@ struct bench {
 	struct blaze_record *patch;
 	struct blaze_id ids[RECORDS];
 	uint64_t value;
+	struct blaze_watch *watch;
+	unsigned events;
 };
 
 static void must(int result, const char *what)
@@ -121,6 +123,21 @@ static void apply_txn(struct bench *bench, unsigned count)
 	apply(bench, count / TXN_UPDATES);
 }
 
+static void count_event(void *arg, const struct blaze_watch_event *event)
+{
+	*(unsigned *)arg += event->kind == BLAZE_WATCH_UPDATE;
+}
+
+/* As apply, and each change is told to a watch. */
+static void watched(struct bench *bench, unsigned count)
+{
+	apply(bench, count);
+	if (bench->events != count) {
+		fprintf(stderr, "ops: watched: %u of %u events\n", bench->events, count);
+		exit(EXIT_FAILURE);
+	}
+}
+
 static void get(struct bench *bench, unsigned count)
 {
 	struct blaze_record *record;
@@ -190,6 +207,16 @@ static void databases_fill(struct bench *bench, unsigned count)
 	update(bench, count);
 }
 
+static void databases_watch(struct bench *bench, unsigned count)
+{
+	struct blaze_watch_options options = BLAZE_WATCH_OPTIONS_INIT;
+
+	databases_fill(bench, count);
+	options.queue_events = 2 * (uint64_t)count;
+	must(blaze_db_watch(bench->there, &options, count_event, &bench->events, &bench->watch),
+	     "watch");
+}
+
 static void databases_fill_txn(struct bench *bench, unsigned count)
 {
 	databases_open(bench, count);
@@ -203,10 +230,15 @@ struct operation {
 };
 
 static const struct operation operations[] = {
-	{ "publish", rings_open, publish }, { "poll", rings_fill, poll_all },
-	{ "put", databases_open, put },     { "update", databases_open, update },
-	{ "apply", databases_fill, apply }, { "get", databases_open, get },
-	{ "txn", databases_open, txn },     { "apply_txn", databases_fill_txn, apply_txn },
+	{ "publish", rings_open, publish },
+	{ "poll", rings_fill, poll_all },
+	{ "put", databases_open, put },
+	{ "update", databases_open, update },
+	{ "apply", databases_fill, apply },
+	{ "get", databases_open, get },
+	{ "watched", databases_watch, watched },
+	{ "txn", databases_open, txn },
+	{ "apply_txn", databases_fill_txn, apply_txn },
 };
 
 /* What callgrind counts: named on its command line, so it must stay a function of its own
@@ -225,6 +257,7 @@ static void close_all(struct bench *bench)
 {
 	blaze_ring_detach(bench->reader);
 	blaze_ring_detach(bench->writer);
+	blaze_watch_stop(bench->watch);
 	blaze_topology_free(bench->topology);
 	blaze_record_free(bench->patch);
 	if (bench->here != NULL)
