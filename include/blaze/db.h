@@ -42,11 +42,11 @@ enum blaze_policy {
 struct blaze_db_options {
 	uint32_t struct_size;
 	uint32_t flags;
-	uint32_t durability;   /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
-	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other */
-	uint64_t cache_bytes;  /* these three are for databases on a disk: not yet, so a value */
-	uint64_t retain_bytes; /* other than 0 is -EOPNOTSUPP */
-	uint64_t sync_interval_ns;
+	uint32_t durability;  /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
+	uint32_t policy;      /* enum blaze_policy; nodes of different policy refuse each other */
+	uint64_t cache_bytes; /* for databases on a disk: not yet, so other than 0 is -EOPNOTSUPP */
+	uint64_t retain_bytes; /* of transactions kept for nodes that missed them, default 4 MiB */
+	uint64_t sync_interval_ns; /* as cache_bytes */
 	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
 	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
 	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */

@@ -67,7 +67,7 @@ static int options_check(const char *name, const char *path, const struct blaze_
 	if ((options->flags & ~(FLAGS_LATER | BLAZE_DB_MANUAL)) != 0)
 		return -EINVAL;
 	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
-	    options->retain_bytes != 0 || options->sync_interval_ns != 0)
+	    options->sync_interval_ns != 0)
 		return -EOPNOTSUPP;
 	if (lane != 0 &&
 	    ((lane & (lane - 1)) != 0 || lane < LANE_BYTES_MIN || lane > LANE_BYTES_MAX))
@@ -88,11 +88,11 @@ static int lock_init(pthread_mutex_t *lock)
 	return -error;
 }
 
-static int replica_open(struct blaze_db *db)
+static int replica_open(struct blaze_db *db, uint64_t retain_bytes)
 {
 	struct blazei_replica_options options = {
 		.policy = db->policy,
-		.history_bytes = BLAZEI_HISTORY_BYTES_DEFAULT,
+		.history_bytes = retain_bytes != 0 ? retain_bytes : BLAZEI_HISTORY_BYTES_DEFAULT,
 	};
 	int error = blaze_id_new(&db->self.node);
 
@@ -150,7 +150,7 @@ static int db_new(const char *name, const struct blaze_db_options *options,
 	if (error == 0)
 		error = blazei_event_init(&db->event);
 	if (error == 0)
-		error = replica_open(db);
+		error = replica_open(db, options->retain_bytes);
 	if (error == 0)
 		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
 	if (error != 0) {

@@ -132,6 +132,16 @@ static uint64_t others_count(const struct blaze_db *db)
 	return n;
 }
 
+/* Something was fetched: counted once per attempt, with the first that comes. */
+static void fetched_count(struct blaze_db *db)
+{
+	if (db->pull.counted)
+		return;
+	db->pull.counted = true;
+	/* Relaxed: a counter of its own. */
+	atomic_fetch_add_explicit(&db->catch_ups, 1, memory_order_relaxed);
+}
+
 static int install(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
@@ -145,6 +155,7 @@ static int install(struct blaze_db *db)
 		pull->raised += others_count(db) - before;
 		db->advanced += others_count(db) - before;
 		blazei_db_show_vector(db);
+		fetched_count(db);
 	}
 	pthread_mutex_unlock(&db->lock);
 	pull->partial = error == -ENOMEM;
@@ -177,8 +188,7 @@ static void succeed(struct blaze_db *db, uint64_t now_ns)
 		/* Its board promised what it doesn't have: not again at once. */
 		attempt_failed(db, now_ns);
 	}
-	/* Relaxed: a counter of its own. */
-	atomic_fetch_add_explicit(&db->catch_ups, 1, memory_order_relaxed);
+	fetched_count(db);
 	blazei_pull_stop(db);
 	blazei_db_tell_sync(db, BLAZE_SYNC_LIVE);
 	/* Who lacks the same finds it here now. */
@@ -234,6 +244,7 @@ static void applied_note(struct blaze_db *db)
 
 	if (applied == pull->applied)
 		return;
+	fetched_count(db);
 	pull->raised += applied - pull->applied;
 	db->advanced += applied - pull->applied;
 	pull->applied = applied;

@@ -32,6 +32,7 @@ struct blaze_db;
 
 struct blazei_pull {
 	bool active;
+	bool counted; /* among the catch-ups */
 	bool partial; /* there was no memory for all of a snapshot: to be tried again */
 	struct blaze_id peer;
 	struct blazei_carry carry;

@@ -6,7 +6,6 @@
 
 #include "lib/repl/core.h"
 
-#define PART_BYTES_MAX (UINT64_C(256) << 10)
 #define PART_BYTES_MIN UINT64_C(512)
 
 void blazei_history_init(struct blazei_history *history, uint64_t budget)
@@ -65,8 +64,6 @@ static uint64_t part_bytes(const struct blazei_history *history, uint64_t need)
 {
 	uint64_t bytes = history->budget / (BLAZEI_HISTORY_PARTS_MAX - 1);
 
-	if (bytes > PART_BYTES_MAX)
-		bytes = PART_BYTES_MAX;
 	if (bytes < PART_BYTES_MIN)
 		bytes = PART_BYTES_MIN < history->budget ? PART_BYTES_MIN : history->budget;
 	return bytes > need ? bytes : need;

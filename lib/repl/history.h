@@ -10,9 +10,9 @@
  *        write: 6 ns per update instead of 13. (Rejected: one circular block, which must note per
  *        origin at each eviction what it lost, and has seams.)
  *
- * LAYOUT Parts of a sixteenth of the budget, at most 256 KiB, allocated as they are needed. A
- *        longer transaction has a part of its own; one beyond the budget empties the history. A
- *        position is the number of bytes that were ever appended before it.
+ * LAYOUT Parts of a sixteenth of the budget, allocated as they are needed. A longer transaction has
+ *        a part of its own; one beyond the budget empties the history. A position is the number of
+ *        bytes that were ever appended before it.
  *
  * INVARIANTS
  *   I1   From the first part's base on, everything that moved the vector stands here, once, in

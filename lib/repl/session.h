@@ -96,8 +96,7 @@ struct blazei_session_options {
 	                                    * a message of another one is told by it */
 	struct blaze_id database;   /* all zero: not known, fits any */
 	struct blazei_stage *stage; /* asker: what it holds of a snapshot; outlives the session */
-	bool whole; /* answerer: the asker was below the frontier, so it gets a snapshot of
-	             * everything: what it has of that time and this side does not was collected */
+	bool whole; /* answerer: a whole snapshot even for one that is not below the frontier */
 };
 
 struct blazei_session_status {
@@ -110,6 +109,10 @@ struct blazei_session_status {
 	uint64_t forked_seq;               /* FORK: where */
 	uint64_t txns;                     /* transactions given, or applied here */
 	uint64_t chunks;                   /* of snapshots, given or taken */
+	bool whole;                        /* the asker was below the frontier: it takes a snapshot
+	                                    * of everything, which removes what was collected, and
+	                                    * issues anew what the vector does not have of its own
+	                                    * writes (blazei_replica_unseen) */
 	bool resumed;                      /* a snapshot went on where an earlier session stopped */
 	unsigned passes;                   /* of snapshots, begun */
 };

@@ -13,7 +13,9 @@
  *   I1   `known` is what the asker said that it has, never what was sent to it since: a transaction
  *        may still wait there for something.
  *   I2   A pass in which ordinals of rows or entries moved is worth nothing: all begins anew.
- *   I3   The vector of LIVE is the one at the position in the history up to which transactions were
+ *   I3   An asker below the frontier gets a whole snapshot, even where the history reaches back: so
+ *        it learns what was collected.
+ *   I4   The vector of LIVE is the one at the position in the history up to which transactions were
  *        sent. */
 #include <stdlib.h>
 
@@ -121,7 +123,10 @@ int blazei_answerer_start(struct blazei_session *session, const struct blazei_se
 		answer->known[index] = hello->entries[i].seq;
 		answer->chains[index] = hello->entries[i].chain;
 	}
-	answer->whole = session->options.whole;
+	/* One below the frontier has, or may bring back, what was collected here. */
+	answer->whole = session->options.whole ||
+	                blazei_known_below(session->options.replica, answer->known);
+	session->status.whole = answer->whole;
 	if (!answer->whole && blazei_history_reach(&replica->history, &replica->vector,
 	                                           answer->known, &answer->position)) {
 		answer->phase = BLAZEI_GIVE_HISTORY;

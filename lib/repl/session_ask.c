@@ -190,6 +190,7 @@ static int snapshot_take(struct blazei_session *session,
 		return fail_emptied(session, rc);
 	session->ask.staging = true;
 	session->status.passes++;
+	session->status.whole = session->options.stage->whole;
 	if (snapshot->header.flags & BLAZEI_SNAPSHOT_RESUMED)
 		session->status.resumed = true;
 	return 0;

@@ -69,9 +69,6 @@ START_TEST(facade_open_invalid_arguments_are_refused)
 	options.cache_bytes = 1;
 	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
 	options.cache_bytes = 0;
-	options.retain_bytes = 1;
-	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
-	options.retain_bytes = 0;
 	options.sync_interval_ns = 1;
 	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EOPNOTSUPP);
 	options.sync_interval_ns = 0;

@@ -63,6 +63,28 @@ START_TEST(step_late_joiner_gets_what_it_missed)
 }
 END_TEST
 
+/* Who missed no more than is retained gets the transactions themselves; else the state. */
+START_TEST(step_late_joiner_gets_transactions_as_far_as_they_are_retained)
+{
+	const struct blaze_db_options options = { .struct_size = sizeof(options),
+		                                  .retain_bytes = _i ? 65536 : 1u << 26 };
+	const char *name = unique_name();
+	struct node a = node_open_with(name, "a", BLAZE_ROLE_PEER, &options), b;
+	struct blaze_id id;
+
+	for (int i = 0; i < 5000; i++)
+		node_insert(&a, "n", i, &id);
+	b = node_open(name, "b");
+	nodes_link(&b, &a);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	ck_assert_uint_eq(node_stats(&b).applied, _i ? 0 : 5000);
+	ck_assert_uint_ge(node_stats(&a).memory_bytes, _i ? 65536 : 5000 * 100);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(step_content_before_registration_is_fetched)
 {
 	const char *name = unique_name();
@@ -329,6 +351,8 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, step_two_nodes_each_sees_the_others_writes);
 	tcase_add_test(tcase, step_late_joiner_gets_what_it_missed);
+	tcase_add_loop_test(tcase, step_late_joiner_gets_transactions_as_far_as_they_are_retained,
+	                    0, 2);
 	tcase_add_test(tcase, step_content_before_registration_is_fetched);
 	tcase_add_loop_test(tcase, step_lapped_reader_catches_up, 0, 2);
 	tcase_add_test(tcase, step_record_too_long_for_the_lane_is_fetched);

@@ -54,6 +54,12 @@ check_PROGRAMS += tests/repl/test_session_refusals
 TESTS += tests/repl/test_session_refusals
 tests_repl_test_session_refusals_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
 	tests/repl/test_session_refusals.c
+check_PROGRAMS += tests/repl/test_session_memory
+TESTS += tests/repl/test_session_memory
+tests_repl_test_session_memory_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
+	tests/repl/test_session_memory.c
+tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 check_PROGRAMS += tests/repl/test_oversize
 TESTS += tests/repl/test_oversize
 tests_repl_test_oversize_SOURCES = tests/repl/harness.h tests/repl/test_oversize.c

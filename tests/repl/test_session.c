@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catch-up sessions that go well: by history, by snapshot, amid writes, resumed, over small
  * messages, with long records; and what they count and leave. */
+#include "lib/repl/members.h"
 #include "lib/repl/stage.h"
 #include "tests/repl/session_pair.h"
 
@@ -506,6 +507,55 @@ START_TEST(session_whole_snapshot_prunes_what_was_collected)
 }
 END_TEST
 
+/* The one member's list and reports make a frontier. */
+static void frontier_make(struct node *node)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		struct blazei_members_tick tick = { 0 };
+		struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
+		struct blazei_txn_view txn;
+
+		node->now_ns += 10 * BLAZEI_NS_PER_S;
+		tick.now_ns = node->now_ns;
+		tick.durable.entries = entries;
+		ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
+		node_keep(node, txn.data, txn.len);
+		free(entries);
+	}
+	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);
+}
+
+START_TEST(session_below_the_frontier_is_by_a_whole_snapshot)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, WIDE);
+	writes(&b, 0, 5);
+	frontier_make(&b);
+	writes(&a, 7, 1);
+	a.now_ns = b.now_ns;
+	pair_open(&pair, &a, &b);
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
+	ck_assert(pair.asked.whole);
+	ck_assert(pair.answered.whole);
+	node_give_all(&a, &b);
+	nodes_expect_equal(&a, &b);
+	/* Above it the history will do. */
+	writes(&b, 0, 5);
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 0);
+	ck_assert(!pair.asked.whole);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session");
@@ -526,6 +576,7 @@ int main(void)
 	tcase_add_test(tcase, session_not_installed_leaves_nothing);
 	tcase_add_test(tcase, session_beside_a_lane_applies_each_transaction_once);
 	tcase_add_test(tcase, session_whole_snapshot_prunes_what_was_collected);
+	tcase_add_test(tcase, session_below_the_frontier_is_by_a_whole_snapshot);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

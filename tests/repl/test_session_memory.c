@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Catch-up sessions where an allocation fails, each one in turn: what was merged is in the vector,
+ * an installation that stopped goes on, and a session that follows brings the rest. malloc and its
+ * kin are wrapped by the linker. */
+#include <limits.h>
+
+#include "tests/repl/session_pair.h"
+
+#define NEVER UINT_MAX
+
+static unsigned allocations_left = NEVER;
+static bool allocation_failed;
+static bool armed; /* a call under test runs, no assertion: those allocate too */
+
+static bool allocation_fails(void)
+{
+	if (!armed || allocations_left == NEVER)
+		return false;
+	if (allocations_left == 0) {
+		allocation_failed = true;
+		/* One only: what follows may go on. */
+		allocations_left = NEVER;
+		return true;
+	}
+	allocations_left--;
+	return false;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return allocation_fails() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+static uint64_t message[BLAZEI_SESSION_MESSAGE_MAX / 8];
+
+/* Moves a message; what fails for lack of memory on the way out is tried once more. */
+static int64_t move(struct blazei_session *from, struct blazei_session *to)
+{
+	int64_t n;
+
+	armed = true;
+	n = blazei_session_give(from, NOW, message, sizeof(message));
+	if (n == -ENOMEM)
+		n = blazei_session_give(from, NOW, message, sizeof(message));
+	if (n > 0)
+		blazei_session_take(to, NOW, message, (size_t)n);
+	armed = false;
+	return n;
+}
+
+/* A session whose allocation number `at` fails. Its status at the asker's. */
+static struct blazei_session_status session_starve(struct node *asker, struct node *answerer,
+                                                   struct blazei_stage *stage, unsigned at)
+{
+	struct blazei_session_options options = {
+		.replica = asker->replica,
+		.side = BLAZEI_SESSION_ASKER,
+		.stage = stage,
+	};
+	struct blazei_session_status status;
+	struct blazei_session *ask;
+	struct blazei_session *answer;
+
+	ck_assert_int_eq(blazei_session_new(&options, &ask), 0);
+	options.replica = answerer->replica;
+	options.side = BLAZEI_SESSION_ANSWERER;
+	ck_assert_int_eq(blazei_session_new(&options, &answer), 0);
+	allocation_failed = false;
+	allocations_left = at;
+	while (move(answer, ask) + move(ask, answer) > 0)
+		;
+	blazei_session_status(ask, &status);
+	for (unsigned i = 0; i < 2 && status.state == BLAZEI_SESSION_STAGED; i++) {
+		armed = true;
+		blazei_session_install(ask, NOW);
+		armed = false;
+		blazei_session_status(ask, &status);
+	}
+	allocations_left = NEVER;
+	blazei_session_free(ask);
+	blazei_session_free(answer);
+	return status;
+}
+
+static void fill(struct node *node, unsigned first)
+{
+	static const char value[300000];
+	struct blaze_id id = id_of(first + 50);
+	struct blazei_txn_view txn;
+	char json[64];
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(json, sizeof(json), "{\"f%u\":%u}", i, first);
+		node_write(node, BLAZEI_WRITE_UPSERT, first + i, json, NULL);
+	}
+	ck_assert_int_eq(node_put(node, &id, value, sizeof(value), &txn), 0);
+	node_keep(node, txn.data, txn.len);
+}
+
+/* By history (0) and by snapshot (1). */
+START_TEST(session_without_memory_harms_nothing)
+{
+	const uint64_t history = _i ? 0 : 1u << 20;
+	unsigned at = 0;
+
+	do {
+		struct blazei_session_status status;
+		struct blazei_stage *stage;
+		struct node a;
+		struct node b;
+		struct node c;
+
+		ck_assert_int_eq(blazei_stage_new(UINT64_C(1) << 30, &stage), 0);
+		node_open_history(&a, 1, 1u << 20);
+		node_open_history(&b, 2, history);
+		node_open_history(&c, 3, 0);
+		fill(&c, 200);
+		node_give_all(&c, &b);
+		fill(&b, 0);
+		fill(&a, 20);
+		status = session_starve(&a, &b, stage, at);
+		ck_assert(allocation_failed || status.state == BLAZEI_SESSION_LIVE);
+		node_expect_exact(&a);
+		if (status.state != BLAZEI_SESSION_LIVE) {
+			if (_i)
+				ck_assert_uint_eq(blazei_replica_count(a.replica), 41);
+			status = session_starve(&a, &b, stage, NEVER);
+			ck_assert_int_eq(status.state, BLAZEI_SESSION_LIVE);
+			allocation_failed = true;
+		}
+		node_expect_exact(&a);
+		node_give_all(&a, &b);
+		nodes_expect_equal(&a, &b);
+		blazei_stage_free(stage);
+		node_close(&a);
+		node_close(&b);
+		node_close(&c);
+		at++;
+	} while (allocation_failed);
+	ck_assert_uint_ge(at, 10);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("session_memory");
+	TCase *tcase = tcase_create("session_memory");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_loop_test(tcase, session_without_memory_harms_nothing, 0, 2);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
