@@ -109,6 +109,7 @@ bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from)
 	options.replica = world->nodes[from].replica;
 	options.side = BLAZEI_SESSION_ANSWERER;
 	options.stage = NULL;
+	options.whole = world->whole;
 	options.id = ++world->sessions;
 	node->session = session;
 	if (blazei_session_new(&options, &session->answer) < 0)

@@ -102,10 +102,11 @@ static bool winner_holds(const struct subject *subject, const struct group *grou
 	return true;
 }
 
-/* The write that the record shows in this field, or NULL. */
+/* The write that the record shows in this field, the latest where one was issued anew; or NULL. */
 static const struct item *shown(const struct subject *subject, const struct group *group)
 {
 	const struct reference_op *op = group->items[0].op;
+	const struct item *found = NULL;
 	struct blazei_field_view field;
 	int index;
 
@@ -118,10 +119,11 @@ static const struct item *shown(const struct subject *subject, const struct grou
 	for (unsigned i = 0; i < group->count; i++) {
 		op = group->items[i].op;
 		if (op->value_len == field.value_len && !op->unset &&
-		    memcmp(op->value, field.value, field.value_len) == 0)
-			return &group->items[i];
+		    memcmp(op->value, field.value, field.value_len) == 0 &&
+		    (!found || seen_by(found->write, group->items[i].write)))
+			found = &group->items[i];
 	}
-	return NULL;
+	return found;
 }
 
 /* C4 */

@@ -229,6 +229,8 @@ void sim_heal(struct sim_world *world)
 		work = lanes_drain(world);
 		if (!world->violated)
 			work += gaps_fill(world);
+		for (unsigned i = 0; i < world->node_count && !world->violated; i++)
+			work += sim_tick(world, &world->nodes[i]);
 	}
 	if (work > 0)
 		sim_violate(world, "no end of it after %u rounds", rounds);

@@ -44,6 +44,7 @@ static void setting_make(struct sim_random *random, struct sim_setting *setting)
 	setting->one_way = sim_below(random, 5) == 0 ? 1 + sim_below(random, 2) : 0;
 	setting->durable_first = sim_below(random, 4) == 0;
 	setting->history_bytes = histories[sim_below(random, 4)];
+	setting->members = sim_below(random, 3) == 0;
 	setting->big = sim_below(random, 60) == 0;
 	setting->event_count = EVENTS_MIN + sim_below(random, EVENTS_MAX - EVENTS_MIN);
 }
@@ -63,6 +64,8 @@ struct sim_event *sim_schedule(uint64_t seed, unsigned nodes, struct sim_setting
 		bool chosen = sim_below(&random, 2) && setting.faults;
 
 		weights[i] = kinds[i].fault && !chosen ? 0 : kinds[i].weight;
+		if (setting.members && (i == SIM_RESTORE || i == SIM_COPY))
+			weights[i] = 0;
 		total += weights[i];
 	}
 	events = sim_alloc(setting.event_count * sizeof(*events));

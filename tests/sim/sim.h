@@ -9,6 +9,7 @@
  *        txn.c        transactions of several writes
  *        store.c      crash, restart, backup, copy
  *        catchup.c    fetching what was missed
+ *        member.c     members and the frontier
  *        watch.c      what a node is told of changes and conflicts
  *        damage.c     bytes that nobody wrote
  *        check.c      what must hold after each step
@@ -63,6 +64,7 @@
 	X(JOIN, 5, true)                                                                           \
 	X(LEAVE, 3, true)                                                                          \
 	X(ROLE, 10, true)                                                                          \
+	X(TICK, 60, false)                                                                         \
 	X(SILENCE, 3, true)                                                                        \
 	X(DAMAGE_MESSAGE, 10, true)                                                                \
 	X(CORRUPT, 10, true)                                                                       \
@@ -85,7 +87,8 @@ enum sim_event_kind {
 	X(forged) X(quarantined) X(conflicts) X(allocations_failed) X(compared) \
 	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
 	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
-	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told)
+	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told) X(reports) \
+	X(frontier_moved) X(came_back) X(issued_anew)
 /* clang-format on */
 
 enum sim_count {
@@ -118,7 +121,8 @@ struct sim_setting {
 	bool faults;      /* any at all */
 	bool durable_first; /* publish only what is synced */
 	uint64_t history_bytes;
-	bool big; /* some values are nearly as long as they may be */
+	bool members; /* all are, and no store goes back */
+	bool big;     /* some values are nearly as long as they may be */
 	unsigned event_count;
 };
 
@@ -210,8 +214,9 @@ struct sim_node {
 	struct sim_world *world;
 	bool watched; /* it has a sink */
 	bool changes_lost;
-	uint64_t mirror[SIM_HOT_RECORDS]; /* what it was told of the hot records */
-	bool behind;                      /* it knows that it lacks something */
+	uint64_t mirror[SIM_HOT_RECORDS];   /* what it was told of the hot records */
+	uint32_t frontier[SIM_ORIGINS_MAX]; /* as last looked at */
+	bool behind;                        /* it knows that it lacks something */
 	bool mute;   /* goes on under its name, and may not have all that it wrote */
 	bool closed; /* cleanly: its token lies beside the store */
 	struct blazei_writeset *writes;    /* a transaction in the making */
@@ -235,6 +240,7 @@ struct sim_world {
 	uint64_t counts[SIM_COUNT_KINDS];
 	unsigned fail_after; /* allocations, in the next call of the library; 0: don't */
 	bool healing;
+	bool whole; /* the next session gives everything */
 	bool trace;
 	bool violated;
 	char violation[SIM_TEXT_MAX];
@@ -349,6 +355,13 @@ uint64_t sim_catch_up(struct sim_world *world, struct sim_node *node, unsigned f
 /* Puts what a store kept into a fresh replica. */
 void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
                        const struct sim_snapshot *snapshot);
+
+/* member.c ----------------------------------------------------------------------------------- */
+
+/* What is due of a member; the number of reports that it wrote. */
+unsigned sim_tick(struct sim_world *world, struct sim_node *node);
+/* Days in which those who hear each other go on. */
+void sim_days_pass(struct sim_world *world, unsigned days);
 
 /* watch.c ------------------------------------------------------------------------------------ */
 

@@ -147,6 +147,7 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	node->closed = false;
 	node->published = node->log.count;
 	memset(node->vector, 0, sizeof(node->vector));
+	memset(node->frontier, 0, sizeof(node->frontier));
 	for (unsigned i = 0; i < SIM_NODES_MAX; i++)
 		node->cursors[i] = world->nodes[i].lane_count;
 	blazei_replica_set_server(node->replica, node->server);

@@ -204,9 +204,12 @@ static void event_silence(struct sim_world *world, unsigned number)
 		world->blocked[i][number] = i != number;
 		world->blocked[number][i] = i != number;
 	}
-	world->now_ns += 31 * SIM_DAY_NS;
-	world->events[SIM_SILENCE]++;
 	sim_tell(world, "n%u is cut off, and 31 days pass", number);
+	world->events[SIM_SILENCE]++;
+	if (world->setting.members)
+		sim_days_pass(world, 31);
+	else
+		world->now_ns += 31 * SIM_DAY_NS;
 }
 
 static void event_skew(struct sim_world *world, struct sim_node *node, bool back,
@@ -288,6 +291,9 @@ static void event_up(struct sim_world *world, struct sim_node *node, struct sim_
 	case SIM_POLL:
 		world->events[SIM_POLL] +=
 		        sim_poll(world, node, other, 1 + sim_below(random, 12)) > 0;
+		break;
+	case SIM_TICK:
+		world->events[SIM_TICK] += sim_tick(world, node) > 0;
 		break;
 	case SIM_POLL_ALL:
 		for (unsigned i = 0; i < world->node_count; i++)

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Members: nodes with a store report what they hold for good, make frontiers known, expel who is
+ * silent for 30 days, and come back after that with a snapshot and their unseen writes.
+ *
+ *        M1   A replica's frontier never goes back, and covers nothing that it does not have.
+ *        M2   When nobody writes, the reports end.
+ *        M3   Who comes back issues what others have not seen as one transaction. */
+#include "lib/repl/members.h"
+#include "lib/repl/writeset.h"
+#include "tests/sim/sim.h"
+
+#define TICKS_MAX 4u
+
+/* What the store of the node holds for good. */
+static unsigned durable_of(const struct sim_world *world, const struct sim_node *node,
+                           struct blazei_vector_entry *ret_entries)
+{
+	uint32_t durable[SIM_ORIGINS_MAX] = { 0 };
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < node->synced; i++) {
+		const struct sim_entry *entry = &node->log.entries[i];
+
+		if (entry->snapshot)
+			memcpy(durable, entry->snapshot->vector, sizeof(durable));
+		else
+			durable[entry->txn->origin] = (uint32_t)entry->txn->content.seq;
+	}
+	for (unsigned i = 0; i < world->origin_count; i++)
+		if (durable[i] > 0 || i == node->origin)
+			ret_entries[count++] = (struct blazei_vector_entry){
+				.origin = world->origins[i].id,
+				.seq = durable[i],
+			};
+	return count;
+}
+
+/* M1 */
+static void frontier_check(struct sim_world *world, struct sim_node *node)
+{
+	for (unsigned i = 0; i < world->origin_count; i++) {
+		uint64_t seq = blazei_replica_frontier_seq(node->replica, &world->origins[i].id);
+
+		if (seq < node->frontier[i] || seq > node->vector[i])
+			sim_violate(world,
+			            "n%u's frontier has n%u.%u at %llu, after %u, and %u here",
+			            (unsigned)(node - world->nodes), world->origins[i].node,
+			            world->origins[i].run, (unsigned long long)seq,
+			            node->frontier[i], node->vector[i]);
+		world->counts[SIM_COUNT_frontier_moved] += seq > node->frontier[i];
+		node->frontier[i] = (uint32_t)seq;
+	}
+}
+
+/* One tick; 1 where it wrote something. */
+static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin)
+{
+	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
+	struct blazei_members_tick tick = { .now_ns = sim_clock(world, node), .rejoin = rejoin };
+	struct blazei_txn_view view = { 0 };
+	int rc;
+
+	tick.durable.entries = entries;
+	tick.durable.count = durable_of(world, node, entries);
+	sim_memory_fail(world->fail_after);
+	rc = blazei_replica_members_tick(node->replica, &tick, &view);
+	if (sim_memory_restore() && rc == -ENOMEM) {
+		world->fail_after = 0;
+		world->counts[SIM_COUNT_allocations_failed]++;
+		return 0;
+	}
+	if (rc < 0 && rc != -ESTALE)
+		sim_violate(world, "a tick of n%u fails with %d", (unsigned)(node - world->nodes),
+		            rc);
+	if (rc == 0 && view.len > 0) {
+		world->counts[SIM_COUNT_reports]++;
+		sim_written(world, node, &view, node->vector);
+	}
+	if (!world->violated)
+		frontier_check(world, node);
+	return rc < 0 ? rc : view.len > 0;
+}
+
+/* M3: what the other had not seen when it answered. */
+static void unseen_issue(struct sim_world *world, struct sim_node *node, const uint32_t *had)
+{
+	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
+	const struct blazei_vector_view seen = { entries, world->origin_count };
+	struct blazei_unseen unseen;
+	struct blazei_txn_view view = { 0 };
+	uint64_t cursor = 0;
+	int rc = 0;
+
+	for (unsigned i = 0; i < world->origin_count; i++)
+		entries[i] = (struct blazei_vector_entry){ world->origins[i].id, had[i] };
+	blazei_writeset_free(node->writes);
+	node->writes = NULL;
+	if (blazei_writeset_new(&node->writes) < 0)
+		return;
+	while ((rc = blazei_replica_unseen(node->replica, &seen, &cursor, &unseen)) > 0) {
+		const struct blazei_write write = {
+			.kind = unseen.kind,
+			.id = &unseen.id,
+			.record = unseen.record,
+		};
+
+		(void)blazei_writeset_write(node->replica, node->writes, &write);
+		blaze_record_free(unseen.record);
+		world->counts[SIM_COUNT_issued_anew]++;
+	}
+	if (rc == 0)
+		rc = blazei_replica_commit(node->replica, sim_clock(world, node), node->writes,
+		                           &view);
+	if (rc < 0)
+		sim_violate(world, "n%u cannot issue anew: %d", (unsigned)(node - world->nodes),
+		            rc);
+	else if (view.len > 0)
+		sim_written(world, node, &view, node->vector);
+	blazei_writeset_free(node->writes);
+	node->writes = NULL;
+}
+
+/* Back among the members, with the help of whoever it hears. */
+static void come_back(struct sim_world *world, struct sim_node *node)
+{
+	unsigned number = (unsigned)(node - world->nodes);
+
+	for (unsigned i = 0; i < world->node_count && !world->violated; i++) {
+		uint32_t had[SIM_ORIGINS_MAX];
+
+		if (!world->nodes[i].up || !sim_linked(world, number, i) ||
+		    world->blocked[i][number])
+			continue;
+		memcpy(had, world->nodes[i].vector, sizeof(had));
+		world->whole = true;
+		sim_catch_up(world, node, i);
+		world->whole = false;
+		if (world->violated || node->mute)
+			return;
+		sim_tell(world, "n%u comes back with n%u's help", number, i);
+		world->counts[SIM_COUNT_came_back]++;
+		unseen_issue(world, node, had);
+		sim_sync(world, node);
+		if (!world->violated)
+			(void)tick_once(world, node, true);
+		return;
+	}
+}
+
+unsigned sim_tick(struct sim_world *world, struct sim_node *node)
+{
+	unsigned wrote = 0;
+	int rc = 1;
+
+	if (!world->setting.members || !node->up || node->mute)
+		return 0;
+	for (unsigned i = 0; i < TICKS_MAX && rc == 1 && !world->violated; i++) {
+		rc = tick_once(world, node, false);
+		wrote += rc == 1;
+	}
+	if (rc == -ESTALE && !world->violated)
+		come_back(world, node);
+	return wrote;
+}
+
+void sim_days_pass(struct sim_world *world, unsigned days)
+{
+	for (unsigned day = 0; day < days && !world->violated; day++) {
+		world->now_ns += SIM_DAY_NS;
+		for (unsigned i = 0; i < world->node_count && !world->violated; i++) {
+			struct sim_node *node = &world->nodes[i];
+
+			if (!node->up)
+				continue;
+			for (unsigned k = 0; k < world->node_count && !world->violated; k++)
+				sim_poll(world, node, &world->nodes[k], SIM_LANE_MAX);
+			sim_sync(world, node);
+			if (!world->violated)
+				sim_tick(world, node);
+		}
+	}
+}
