@@ -11,6 +11,7 @@
 
 static unsigned allocations_left = NEVER;
 static bool allocation_failed;
+static bool fails_once; /* only that one, not all that follow */
 
 static bool allocation_fails(void)
 {
@@ -18,6 +19,8 @@ static bool allocation_fails(void)
 		return false;
 	if (allocations_left == 0) {
 		allocation_failed = true;
+		if (fails_once)
+			allocations_left = NEVER;
 		return true;
 	}
 	allocations_left--;
@@ -222,7 +225,7 @@ static int txn_whole(struct node *node, const struct node *from)
 
 /* Lets the n-th allocation fail, for every n: nothing shows of the attempt, and the next one does
  * what the first would have. `partly`: transactions before the failing one count as done. */
-static void every_allocation_fails(attempt try, unsigned records, bool partly)
+static void each_allocation_fails(attempt try, unsigned records, bool partly)
 {
 	const unsigned held_before = held_count;
 	unsigned failures = 0;
@@ -266,6 +269,15 @@ static void every_allocation_fails(attempt try, unsigned records, bool partly)
 	held_after = held_count; /* Check allocates too */
 	ck_assert_uint_gt(failures, 0);
 	ck_assert_uint_eq(held_after, held_before);
+}
+
+static void every_allocation_fails(attempt try, unsigned records, bool partly)
+{
+	fails_once = false;
+	each_allocation_fails(try, records, partly);
+	fails_once = true;
+	each_allocation_fails(try, records, partly);
+	fails_once = false;
 }
 
 START_TEST(insert_without_memory_leaves_nothing)
@@ -386,8 +398,9 @@ END_TEST
 START_TEST(new_without_memory_is_enomem)
 {
 	struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
+	const unsigned held_before = held_count;
 	struct blazei_replica *replica = NULL;
-	unsigned n;
+	unsigned held_after, n;
 	int rc = -ENOMEM;
 
 	for (n = 0; rc < 0; n++) {
@@ -398,6 +411,8 @@ START_TEST(new_without_memory_is_enomem)
 	}
 	ck_assert_uint_gt(n, 5);
 	blazei_replica_free(replica);
+	held_after = held_count;
+	ck_assert_uint_eq(held_after, held_before);
 }
 END_TEST
 
