@@ -74,6 +74,14 @@ static int usage_error(const char *what)
 	return -EINVAL;
 }
 
+static const char *option_name; /* of the one at hand */
+
+static int argument_error(const char *text, const char *what)
+{
+	fprintf(stderr, "blaze-perf: --%s %s: %s\n", option_name, text, what);
+	return -EINVAL;
+}
+
 /* Reads a whole number from min to max. */
 static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
 {
@@ -84,9 +92,11 @@ static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *
 	value = strtoull(text, &end, 10);
 	if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || value < min ||
 	    value > max) {
-		fprintf(stderr, "blaze-perf: %s is not a number from %llu to %llu\n", text,
-		        (unsigned long long)min, (unsigned long long)max);
-		return -EINVAL;
+		char what[80];
+
+		snprintf(what, sizeof(what), "not a whole number from %llu to %llu",
+		         (unsigned long long)min, (unsigned long long)max);
+		return argument_error(text, what);
 	}
 	*ret_value = value;
 	return 0;
@@ -108,8 +118,10 @@ static int parse_real(const char *text, double min, double max, double *ret_valu
 	double value = strtod(text, &end);
 
 	if (end == text || *end != '\0' || !(value >= min && value <= max)) {
-		fprintf(stderr, "blaze-perf: %s is not a number from %g to %g\n", text, min, max);
-		return -EINVAL;
+		char what[80];
+
+		snprintf(what, sizeof(what), "not a number from %g to %g", min, max);
+		return argument_error(text, what);
 	}
 	*ret_value = value;
 	return 0;
@@ -125,7 +137,10 @@ static int parse_name(const char *text, const char *const *names, uint32_t count
 			return 0;
 		}
 	}
-	fprintf(stderr, "blaze-perf: %s is not known here\n", text);
+	fprintf(stderr, "blaze-perf: --%s %s: not one of", option_name, text);
+	for (uint32_t i = 0; i < count; i++)
+		fprintf(stderr, " %s", names[i]);
+	fprintf(stderr, "\n");
 	return -EINVAL;
 }
 
@@ -284,6 +299,26 @@ static const struct {
 	{ "bench", perf_bench }, { "line", run_line }, { "futex", run_futex },
 };
 
+/* Reads the options behind the benchmark's name. 0 or -EINVAL, having said why. */
+static int read_options(int argc, char **argv, struct perf_options *options)
+{
+	int code, index;
+
+	/* The messages of getopt begin with this. */
+	argv[0] = (char *)(uintptr_t) "blaze-perf";
+	while ((code = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+		if (code == '?')
+			return -EINVAL;
+		option_name = long_options[index].name;
+		if (parse_option(code, options) != 0)
+			return -EINVAL;
+	}
+	if (optind == argc)
+		return check_options(options);
+	fprintf(stderr, "blaze-perf: too many arguments: %s\n", argv[optind]);
+	return -EINVAL;
+}
+
 int main(int argc, char **argv)
 {
 	struct perf_options options = {
@@ -298,25 +333,23 @@ int main(int argc, char **argv)
 		.lane_bytes = UINT64_C(4) << 20,
 		.stall_ns = BLAZE_FOREVER,
 	};
-	int code;
+	const char *name = argc > 1 ? argv[1] : "";
 
-	if (argc > 1 && strcmp(argv[1], "--role") == 0)
+	if (strcmp(name, "--role") == 0)
 		return perf_role_main(argc, argv);
-	if (argc > 1 && strcmp(argv[1], "yard") == 0)
+	if (strcmp(name, "yard") == 0)
 		return yard_main(argc, argv);
-	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+	if (strcmp(name, "--help") == 0) {
 		fputs(usage_text, stdout);
 		return 0;
 	}
-	if (argc < 2 || argv[1][0] == '-')
+	if (name[0] == '-' || name[0] == '\0')
 		return usage_error("which benchmark?"), 2;
-	while ((code = getopt_long(argc - 1, argv + 1, "", long_options, NULL)) != -1)
-		if (parse_option(code, &options) != 0)
-			return 2;
-	if (optind != argc - 1 || check_options(&options) != 0)
-		return 2;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, argv[1]) == 0)
-			return commands[i].run(&options);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return read_options(argc - 1, argv + 1, &options) == 0
+			               ? commands[i].run(&options)
+			               : 2;
+	}
 	return usage_error("no such benchmark"), 2;
 }
