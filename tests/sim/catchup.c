@@ -57,7 +57,7 @@ void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
 }
 
 /* What came was no transaction: the store takes it all. */
-static void checkpoint(struct sim_world *world, struct sim_node *node)
+void sim_checkpoint(struct sim_world *world, struct sim_node *node)
 {
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		uint32_t seq =
@@ -136,6 +136,7 @@ static bool side_give(struct sim_world *world, struct sim_node *node, unsigned t
 	if (sim_memory_restore() && len == -ENOMEM) {
 		world->fail_after = 0;
 		world->counts[SIM_COUNT_allocations_failed]++;
+		return true; /* there may be something: later */
 	}
 	if (len <= 0)
 		return false;
@@ -184,7 +185,7 @@ static void install(struct sim_world *world, struct sim_node *node)
 	sim_tell(world, "n%u installs the snapshot of n%u: %d", (unsigned)(node - world->nodes),
 	         node->session->answerer, rc);
 	if (rc == 0)
-		checkpoint(world, node);
+		sim_checkpoint(world, node);
 	else
 		sim_observe(world, node, 0);
 }
@@ -195,6 +196,13 @@ static void session_look(struct sim_world *world, struct sim_node *node)
 	struct blazei_session_status status;
 	unsigned number = (unsigned)(node - world->nodes);
 
+	/* An answerer that fails hangs up, and the medium tells. */
+	blazei_session_status(node->session->answer, &status);
+	if (status.state == BLAZEI_SESSION_FAILED) {
+		world->counts[SIM_COUNT_sessions_failed]++;
+		sim_session_close(node);
+		return;
+	}
 	blazei_session_status(node->session->ask, &status);
 	if (status.state == BLAZEI_SESSION_STAGED) {
 		install(world, node);

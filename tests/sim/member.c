@@ -133,9 +133,10 @@ static void come_back(struct sim_world *world, struct sim_node *node)
 			continue;
 		memcpy(had, world->nodes[i].vector, sizeof(had));
 		world->whole = true;
+		node->behind = true;
 		sim_catch_up(world, node, i);
 		world->whole = false;
-		if (world->violated || node->mute)
+		if (world->violated || node->mute || node->behind)
 			return;
 		sim_tell(world, "n%u comes back with n%u's help", number, i);
 		world->counts[SIM_COUNT_came_back]++;
@@ -157,6 +158,13 @@ unsigned sim_tick(struct sim_world *world, struct sim_node *node)
 	for (unsigned i = 0; i < TICKS_MAX && rc == 1 && !world->violated; i++) {
 		rc = tick_once(world, node, false);
 		wrote += rc == 1;
+	}
+	if (world->setting.members > 1 && rc == 0 && !world->violated) {
+		int64_t dropped = blazei_replica_collect(node->replica, UINT32_MAX);
+
+		world->counts[SIM_COUNT_collected] += dropped > 0;
+		if (dropped > 0)
+			sim_checkpoint(world, node);
 	}
 	if (rc == -ESTALE && !world->violated)
 		come_back(world, node);

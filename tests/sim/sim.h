@@ -88,7 +88,7 @@ enum sim_event_kind {
 	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
 	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
 	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told) X(reports) \
-	X(frontier_moved) X(came_back) X(issued_anew)
+	X(frontier_moved) X(came_back) X(issued_anew) X(collected)
 /* clang-format on */
 
 enum sim_count {
@@ -121,8 +121,8 @@ struct sim_setting {
 	bool faults;      /* any at all */
 	bool durable_first; /* publish only what is synced */
 	uint64_t history_bytes;
-	bool members; /* all are, and no store goes back */
-	bool big;     /* some values are nearly as long as they may be */
+	unsigned members; /* 1 all are, no store goes back; 2 and they collect */
+	bool big;         /* some values are nearly as long as they may be */
 	unsigned event_count;
 };
 
@@ -352,6 +352,8 @@ void sim_session_close(struct sim_node *node);
 void sim_session_damage(struct sim_world *world, struct sim_node *node, struct sim_random *random);
 /* All of it, from hello to the end; the number of transactions and chunks that came. */
 uint64_t sim_catch_up(struct sim_world *world, struct sim_node *node, unsigned from);
+/* The store takes a copy of everything, instead of what was merged one by one. */
+void sim_checkpoint(struct sim_world *world, struct sim_node *node);
 /* Puts what a store kept into a fresh replica. */
 void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
                        const struct sim_snapshot *snapshot);

@@ -107,6 +107,9 @@ static void world_init(struct sim_world *world, const struct sim_setting *settin
 	for (unsigned i = 0; i < setting->nodes; i++)
 		world->nodes[i].behind = false;
 	one_way_make(world);
+	/* All have joined, and know it of each other, before anything is collected. */
+	if (setting->members > 1)
+		sim_days_pass(world, setting->nodes + 2);
 	world->nodes[0].server = setting->servers > 0;
 	blazei_replica_set_server(world->nodes[0].replica, setting->servers > 0);
 	world->counts[SIM_COUNT_one_server] += setting->servers == 1;
@@ -412,7 +415,8 @@ static void event_run(struct sim_world *world, const struct sim_event *event)
 	struct sim_node *node = &world->nodes[event->node % world->node_count];
 	struct sim_node *other = &world->nodes[event->other % world->node_count];
 
-	world->now_ns += sim_random(&random) % EVENT_NS_MAX;
+	/* Members report every half minute. */
+	world->now_ns += sim_random(&random) % EVENT_NS_MAX * (world->setting.members ? 200 : 1);
 	if (node->gone)
 		return;
 	if (node->up)
