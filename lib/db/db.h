@@ -7,7 +7,8 @@
  *                 catch-up
  *     write_lock  local writes from the replica to the lane, so that the lane's order is the order
  *                 of seq; entry 0 of the board
- *     lock        the replica, the own description, the board's other entries
+ *     lock        the replica, the own description, the board's other entries; single records are
+ *                 read without it (lib/repl/peek.h)
  *   A writer that finds its lane full waits with write_lock held only, so what comes in is merged
  *   meanwhile and two databases that write to each other cannot stall each other. `link` is changed
  *   with all three held and may be read with any one. The service thread (service.c), or
@@ -42,8 +43,10 @@
 struct blaze_txn;
 
 struct blaze_db {
+	/* Read by all, without a lock; stays as it is. */
 	uint32_t fork_generation;
 	uint32_t flags;
+	struct blazei_replica *replica; /* what it points to: lock, or lib/repl/peek.h */
 	uint64_t spin_ns;
 	uint64_t lane_bytes;
 	enum blaze_policy policy;
@@ -64,7 +67,6 @@ struct blaze_db {
 	size_t out_cap;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
-	struct blazei_replica *replica;
 	struct blazei_conflict_log conflicts;
 	struct blaze_watch *watches;
 	struct blazei_ready ready_watches; /* pumped by hand; of notify.c */

@@ -4,6 +4,8 @@
  * WHY    A scan holds the lock for a batch at a time and calls its visitor without it, so a slow
  *        visitor delays nobody and may read the database. In between ids may come and go; the
  *        replica sorts them anew when they did, which a batch pays once instead of per record.
+ *        A record, a value and the count are read without the lock, unless too much happens just
+ *        then (lib/repl/peek.h).
  *
  * CONCURRENCY  Which databases the calling thread is visiting stands in a thread-local list of its
  *        scans, so that a write in a visitor is refused in that thread only. */
@@ -54,6 +56,9 @@ int blaze_db_get(struct blaze_db *db, const struct blaze_id *id, struct blaze_re
 		return error;
 	if (id == NULL || ret_record == NULL)
 		return -EINVAL;
+	error = blazei_replica_peek_get(db->replica, id, ret_record);
+	if (blazei_likely(error != -EAGAIN))
+		return error;
 	pthread_mutex_lock(&db->lock);
 	error = blazei_replica_get(db->replica, id, ret_record);
 	pthread_mutex_unlock(&db->lock);
@@ -68,6 +73,9 @@ int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, void *ret_val
 		return result;
 	if (id == NULL || (ret_value == NULL && cap > 0))
 		return -EINVAL;
+	result = blazei_replica_peek_fetch(db->replica, id, ret_value, cap);
+	if (blazei_likely(result != -EAGAIN))
+		return result;
 	pthread_mutex_lock(&db->lock);
 	result = blazei_replica_fetch(db->replica, id, ret_value, cap);
 	pthread_mutex_unlock(&db->lock);
@@ -76,14 +84,17 @@ int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, void *ret_val
 
 int64_t blaze_db_count(struct blaze_db *db)
 {
-	int64_t count = blazei_db_usable(db);
+	int64_t error = blazei_db_usable(db);
+	uint64_t count;
 
-	if (count != 0)
-		return count;
+	if (error != 0)
+		return error;
+	if (blazei_replica_peek_count(db->replica, &count) == 0)
+		return (int64_t)count;
 	pthread_mutex_lock(&db->lock);
-	count = (int64_t)blazei_replica_count(db->replica);
+	count = blazei_replica_count(db->replica);
 	pthread_mutex_unlock(&db->lock);
-	return count;
+	return (int64_t)count;
 }
 
 int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position)

@@ -114,6 +114,7 @@ static unsigned row_sweep(struct blazei_replica *replica)
 {
 	struct blazei_members *members = &replica->members;
 	struct blazei_row *row = replica->table.rows[members->sweep_next];
+	uint64_t hash = blazei_table_hash(&replica->table, &row->id);
 	struct blazei_floor floor;
 	unsigned dropped;
 
@@ -125,7 +126,9 @@ static unsigned row_sweep(struct blazei_replica *replica)
 	members->sweep_next++;
 	if (!blazei_below(members, row->origin, row->seq))
 		return 0;
+	blazei_table_write(&replica->table, hash);
 	dropped = fields_drop(members, row);
+	blazei_table_written(&replica->table, hash);
 	if (dropped > 0)
 		blazei_table_trim(&replica->table, row);
 	return dropped;

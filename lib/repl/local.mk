@@ -20,6 +20,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/names.c \
 	lib/repl/order.c \
 	lib/repl/park.c \
+	lib/repl/peek.c \
+	lib/repl/peek.h \
 	lib/repl/prune.c \
 	lib/repl/read.c \
 	lib/repl/replica.c \

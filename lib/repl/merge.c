@@ -387,6 +387,23 @@ static void chunk_merge(struct merge *merge, const struct plan *plans, uint32_t 
 	}
 }
 
+/* Readers without the lock see several groups all at once, or one (peek.h, I3). */
+static void groups_begin(struct blazei_table *table, const struct plan *first, uint32_t count)
+{
+	if (count > 1)
+		blazei_table_shut(table);
+	else
+		blazei_table_write(table, first->hash);
+}
+
+static void groups_end(struct blazei_table *table, const struct plan *first, uint32_t count)
+{
+	if (count > 1)
+		blazei_table_open(table);
+	else
+		blazei_table_written(table, first->hash);
+}
+
 /* All groups get their room before the first is merged. The rows of many are looked up twice. */
 static int64_t groups_merge(struct merge *merge, const uint8_t *start, uint32_t count)
 {
@@ -403,6 +420,7 @@ static int64_t groups_merge(struct merge *merge, const uint8_t *start, uint32_t 
 			return -ENOMEM;
 	}
 	at = start;
+	groups_begin(table, &plans[0], count);
 	for (uint32_t done = 0; done < count; done += n) {
 		if (count > CHUNK) {
 			n = chunk_plan(table, &at, count - done, plans);
@@ -414,6 +432,7 @@ static int64_t groups_merge(struct merge *merge, const uint8_t *start, uint32_t 
 		}
 		chunk_merge(merge, plans, n);
 	}
+	groups_end(table, &plans[0], count);
 	if (blazei_watched(merge->replica)) {
 		row_turn(merge, NULL);
 		blazei_changes_end(merge->replica);
@@ -447,12 +466,16 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 	if (group.head->register_count == 1) {
 		if (single_prepare(replica, &group, &plan) < 0)
 			return -ENOMEM;
+		blazei_table_write(&replica->table, plan.hash);
 		single_merge(&merge, &group, &plan);
+		blazei_table_written(&replica->table, plan.hash);
 		return merge.updates;
 	}
 	plan.row = group_prepare(replica, &group, plan.hash, &ahead);
 	if (!plan.row)
 		return -ENOMEM;
+	blazei_table_write(&replica->table, plan.hash);
 	group_merge(&merge, plan.row, &group);
+	blazei_table_written(&replica->table, plan.hash);
 	return merge.updates;
 }

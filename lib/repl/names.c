@@ -3,7 +3,9 @@
  *
  * WHY    A database has a few hundred distinct names and millions of fields; a number makes a
  *        field 4 bytes lighter at least, and comparing names one instruction. Programs write the
- *        same field again and again, so the last name found is tried first. */
+ *        same field again and again, so the last name found is tried first.
+ *
+ * CONCURRENCY Names and former lists stay until the end, for readers without the lock (peek.h). */
 #include <stdlib.h>
 
 #include "lib/repl/table.h"
@@ -29,20 +31,24 @@ static int grow(struct blazei_names *names)
 
 	if (names->count < names->max)
 		return 0;
-	if (max > UINT32_MAX / 4)
+	if (max > UINT32_MAX / 4 || names->outgrown_count == BLAZEI_OUTGROWN_MAX)
 		return -ENOMEM;
 	slots = calloc((size_t)max * 2, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
-	list = realloc(names->names, max * sizeof(struct blazei_name *));
+	list = malloc(max * sizeof(struct blazei_name *));
 	if (!list) {
 		free(slots);
 		return -ENOMEM;
 	}
+	if (names->count > 0) {
+		memcpy(list, names->names, names->count * sizeof(struct blazei_name *));
+		names->outgrown[names->outgrown_count++] = names->names;
+	}
 	free(names->slots);
 	names->names = list;
 	names->slots = slots;
-	names->bytes += (uint64_t)(max - names->max) * (sizeof(*list) + 2 * sizeof(*slots));
+	names->bytes += max * sizeof(*list) + (uint64_t)(max - names->max) * 2 * sizeof(*slots);
 	names->max = max;
 	names->mask = max * 2 - 1;
 	for (uint32_t i = 0; i < names->count; i++)
@@ -63,6 +69,8 @@ void blazei_names_fini(struct blazei_names *names)
 {
 	for (uint32_t i = 0; i < names->count; i++)
 		free(names->names[i]);
+	for (unsigned i = 0; i < names->outgrown_count; i++)
+		free(names->outgrown[i]);
 	free(names->names);
 	free(names->slots);
 	*names = (struct blazei_names){ 0 };

@@ -10,6 +10,7 @@
 #include "lib/op/record.h"
 #include "lib/op/value.h"
 #include "lib/repl/core.h"
+#include "lib/repl/peek.h"
 
 static const struct blazei_row *row_find(const struct blazei_replica *replica,
                                          const struct blaze_id *id)
@@ -71,18 +72,53 @@ int blazei_value_fetch(const void *value, size_t value_len, void *ret_value, siz
 	return (int)len;
 }
 
+/* The field with the empty name, of a row that is alive. */
+static int row_fetch(const struct blazei_row *row, void *ret_value, size_t cap)
+{
+	const struct blazei_entry *entry = blazei_row_find(row, 0, row->life);
+
+	if (!entry || (entry->flags & BLAZEI_ENTRY_UNSET))
+		return -ENOENT;
+	return blazei_value_fetch(entry->value, entry->value_len, ret_value, cap);
+}
+
 int blazei_replica_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
                          void *ret_value, size_t cap)
 {
 	const struct blazei_row *row = row_find(replica, id);
-	const struct blazei_entry *entry;
 
-	if (!row)
+	return row ? row_fetch(row, ret_value, cap) : -ENOENT;
+}
+
+/* Without the lock --------------------------------------------------------------------------- */
+
+int blazei_replica_peek_get(const struct blazei_replica *replica, const struct blaze_id *id,
+                            struct blaze_record **ret_record)
+{
+	union blazei_peeked peeked;
+	int rc = blazei_peek_row(&replica->table, id, &peeked);
+
+	if (rc < 0)
+		return rc;
+	if (!blazei_row_alive(&peeked.row))
 		return -ENOENT;
-	entry = blazei_row_find(row, 0, row->life);
-	if (!entry || (entry->flags & BLAZEI_ENTRY_UNSET))
-		return -ENOENT;
-	return blazei_value_fetch(entry->value, entry->value_len, ret_value, cap);
+	return blazei_row_record(replica, &peeked.row, ret_record);
+}
+
+int blazei_replica_peek_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
+                              void *ret_value, size_t cap)
+{
+	union blazei_peeked peeked;
+	int rc = blazei_peek_row(&replica->table, id, &peeked);
+
+	if (rc < 0)
+		return rc;
+	return blazei_row_alive(&peeked.row) ? row_fetch(&peeked.row, ret_value, cap) : -ENOENT;
+}
+
+int blazei_replica_peek_count(const struct blazei_replica *replica, uint64_t *ret_count)
+{
+	return blazei_peek_number(&replica->table, &replica->visible, ret_count);
 }
 
 uint64_t blazei_replica_count(const struct blazei_replica *replica)

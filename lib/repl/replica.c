@@ -27,7 +27,7 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	if (!options || options->policy == BLAZE_POLICY_DEFAULT ||
 	    options->hlc_floor > BLAZEI_HLC_FLOOR_MAX)
 		return -EINVAL;
-	replica = calloc(1, sizeof(*replica));
+	replica = blazei_huge_alloc(sizeof(*replica));
 	if (!replica)
 		return -ENOMEM;
 	replica->policy = options->policy;

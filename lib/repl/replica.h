@@ -157,6 +157,14 @@ int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, 
 int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
                                 const struct blazei_vector_entry *entries, unsigned count);
 
+/* Reads without the lock: any thread, beside whatever the one that holds it is doing, but free.
+ * As get, fetch and count; -EAGAIN: take the lock and use these (peek.h). */
+int blazei_replica_peek_get(const struct blazei_replica *replica, const struct blaze_id *id,
+                            struct blaze_record **ret_record);
+int blazei_replica_peek_fetch(const struct blazei_replica *replica, const struct blaze_id *id,
+                              void *ret_value, size_t cap);
+int blazei_replica_peek_count(const struct blazei_replica *replica, uint64_t *ret_count);
+
 /* Reads ------------------------------------------------------------------------------------- */
 
 int blazei_replica_get(const struct blazei_replica *replica, const struct blaze_id *id,

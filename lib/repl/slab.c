@@ -11,7 +11,7 @@
 
 #define CHUNK_MIN  (16u << 10)
 #define HUGE_PAGE  (2u << 20)
-#define CLASS_MAX  (BLAZEI_SLAB_CLASSES * BLAZEI_CACHE_LINE)
+#define CLASS_MAX  BLAZEI_SLAB_BYTES_MAX
 #define CHUNK_HEAD BLAZEI_CACHE_LINE
 
 void *blazei_huge_alloc(size_t bytes)
@@ -28,6 +28,12 @@ void *blazei_huge_alloc(size_t bytes)
 		(void)madvise(memory, blazei_round_up(bytes, HUGE_PAGE), MADV_HUGEPAGE);
 	memset(memory, 0, bytes);
 	return memory;
+}
+
+void blazei_huge_empty(void *memory, size_t bytes)
+{
+	if (bytes >= HUGE_PAGE)
+		(void)madvise(memory, blazei_round_up(bytes, HUGE_PAGE), MADV_DONTNEED);
 }
 
 static void push(struct blazei_slab *slab, void *block, size_t size)

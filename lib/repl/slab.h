@@ -9,13 +9,15 @@
  *   I1   A block's size follows from the bytes asked for (blazei_slab_size), so the caller, who
  *        knows those, frees it without the slab having to note it.
  *   I2   Blocks above 1 KiB come from malloc; the others return to a free list of their size, and
- *        to the system with the slab. */
+ *        to the system with the slab.
+ *   I3   Where a block of a chunk begins, one of the same size begins for ever (peek.h, I5). */
 #ifndef BLAZEI_SLAB_H
 #define BLAZEI_SLAB_H
 
 #include "lib/base/base.h"
 
-#define BLAZEI_SLAB_CLASSES 16u
+#define BLAZEI_SLAB_CLASSES   16u
+#define BLAZEI_SLAB_BYTES_MAX (BLAZEI_SLAB_CLASSES * BLAZEI_CACHE_LINE) /* of a block in a chunk */
 
 struct blazei_slab {
 	void *free[BLAZEI_SLAB_CLASSES]; /* blocks of (i + 1) lines, linked by their first word */
@@ -41,5 +43,7 @@ void blazei_slab_fini(struct blazei_slab *slab);
 /* Memory of which any part may be read at random: zeroed, on huge pages where there are such. To be
  * freed by free(). */
 void *blazei_huge_alloc(size_t bytes);
+/* Gives back what it occupies, where that is much; it may still be read, as zeros or as before. */
+void blazei_huge_empty(void *memory, size_t bytes);
 
 #endif

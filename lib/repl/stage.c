@@ -336,7 +336,7 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 	return rc < 0 ? rc : applied;
 }
 
-int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
+static int install_whole(const struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns)
 {
 	int rc = install(stage, replica);
@@ -350,5 +350,16 @@ int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica
 		blazei_prune(replica, stage->v0, stage->v0_count);
 	/* What waits for memory here waits in the queue, as it does elsewhere. */
 	(void)blazei_park_drain(replica, now_ns);
+	return rc;
+}
+
+int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
+                         uint64_t now_ns)
+{
+	int rc;
+
+	blazei_table_shut(&replica->table);
+	rc = install_whole(stage, replica, now_ns);
+	blazei_table_open(&replica->table);
 	return rc;
 }

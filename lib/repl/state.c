@@ -483,8 +483,10 @@ int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn
 
 	for (unsigned i = 0; i < header->origin_count; i++)
 		replica->map[i] = blazei_vector_find(&replica->vector, &decoder.origins[i]);
+	blazei_table_shut(&replica->table);
 	for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
 		rc = group_merge(&decoder, &at);
+	blazei_table_open(&replica->table);
 	return rc;
 }
 

@@ -7,9 +7,10 @@
 
 #include <stdlib.h>
 
-#define SLOTS_MIN 1024u
-#define ROWS_MIN  512u
-#define ROWS_MAX  (UINT32_MAX - 1)
+#define SLOTS_MIN      1024u
+#define ROWS_MIN       512u
+#define OUTGROWN_BYTES (2u << 20) /* at most, of the former indices that keep their memory */
+#define ROWS_MAX       (UINT32_MAX - 1)
 /* From this size on a row that grows takes a quarter more, so that k appends cost k log k. */
 #define ROW_GENEROUS 512u
 
@@ -25,6 +26,8 @@ void blazei_table_fini(struct blazei_table *table)
 			blazei_slab_release(&table->slab, table->rows[i],
 			                    row_bytes(table->rows[i]));
 	blazei_slab_fini(&table->slab);
+	for (unsigned i = 0; i < table->outgrown_count; i++)
+		free(table->outgrown[i]);
 	free(table->rows);
 	free(table->slots);
 	*table = (struct blazei_table){ 0 };
@@ -43,8 +46,22 @@ int blazei_table_init(struct blazei_table *table, uint64_t seed)
 
 uint64_t blazei_table_memory(const struct blazei_table *table)
 {
-	return table->slab.bytes + (table->mask + 1) * sizeof(*table->slots) +
+	uint64_t index_bytes = (table->mask + 1) * sizeof(*table->slots);
+
+	/* The former ones in sum, each half as large as the next; the large ones are empty. */
+	if (table->outgrown_count > 0)
+		index_bytes += index_bytes < OUTGROWN_BYTES ? index_bytes : OUTGROWN_BYTES;
+	return table->slab.bytes + index_bytes +
 	       (uint64_t)table->row_max * sizeof(struct blazei_row *);
+}
+
+/* What the index says of a row. */
+static uint64_t slot_of(uint64_t hash, const struct blazei_row *row)
+{
+	size_t bytes = row_bytes(row);
+	size_t lines = bytes <= BLAZEI_SLAB_BYTES_MAX ? bytes / BLAZEI_CACHE_LINE : 0;
+
+	return (hash & BLAZEI_SLOT_FINGERPRINT) | (uintptr_t)row | lines;
 }
 
 static void slot_put(struct blazei_table *table, uint64_t hash, const struct blazei_row *row)
@@ -53,18 +70,25 @@ static void slot_put(struct blazei_table *table, uint64_t hash, const struct bla
 
 	while (table->slots[i] != 0)
 		i = (i + 1) & table->mask;
-	table->slots[i] = (hash & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)row;
+	/* The row's head before its address; pairs with row_seek. */
+	atomic_thread_fence(memory_order_release);
+	table->slots[i] = slot_of(hash, row);
 }
 
-/* Doubles the index. */
+/* Doubles the index. The old one keeps its place, without its memory: it may be being read. */
 static int index_grow(struct blazei_table *table)
 {
 	uint64_t count = (table->mask + 1) * 2;
-	uint64_t *slots = blazei_huge_alloc(count * sizeof(*slots));
+	uint64_t *slots;
 
+	if (table->outgrown_count == BLAZEI_OUTGROWN_MAX)
+		return -ENOMEM;
+	slots = blazei_huge_alloc(count * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
-	free(table->slots);
+	blazei_table_shut(table);
+	blazei_huge_empty(table->slots, count / 2 * sizeof(*slots));
+	table->outgrown[table->outgrown_count++] = table->slots;
 	table->slots = slots;
 	table->mask = count - 1;
 	for (uint32_t i = 0; i < table->row_count; i++) {
@@ -72,6 +96,7 @@ static int index_grow(struct blazei_table *table)
 			__builtin_prefetch(table->rows[i + 16]);
 		slot_put(table, blazei_table_hash(table, &table->rows[i]->id), table->rows[i]);
 	}
+	blazei_table_open(table);
 	return 0;
 }
 
@@ -140,8 +165,10 @@ struct blazei_row *blazei_table_room(struct blazei_table *table, struct blazei_r
 	while (blazei_slot_row(table->slots[i]) != row)
 		i = (i + 1) & table->mask;
 	table->rows[moved->number] = moved;
-	table->slots[i] = (hash & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)moved;
+	blazei_table_shut(table);
+	table->slots[i] = slot_of(hash, moved);
 	blazei_slab_release(&table->slab, row, row_bytes(row));
+	blazei_table_open(table);
 	return moved;
 }
 
@@ -171,8 +198,10 @@ struct blazei_row *blazei_table_trim(struct blazei_table *table, struct blazei_r
 	memcpy(moved, row, sizeof(*row) + row->used);
 	moved->cap = cap;
 	table->rows[moved->number] = moved;
-	table->slots[slot] = (table->slots[slot] & ~BLAZEI_SLOT_ADDRESS) | (uintptr_t)moved;
+	blazei_table_shut(table);
+	table->slots[slot] = slot_of(table->slots[slot], moved);
 	blazei_slab_release(&table->slab, row, row_bytes(row));
+	blazei_table_open(table);
 	return moved;
 }
 
@@ -187,6 +216,7 @@ void blazei_table_remove(struct blazei_table *table, struct blazei_row *row)
 	uint64_t hole = slot_find(table, row);
 	uint64_t i = hole;
 
+	blazei_table_shut(table);
 	/* What was put behind the hole because it was taken moves up: a probe never meets a gap. */
 	for (;;) {
 		uint64_t home;
@@ -203,6 +233,7 @@ void blazei_table_remove(struct blazei_table *table, struct blazei_row *row)
 	table->slots[hole] = 0;
 	table->row_count--;
 	blazei_slab_release(&table->slab, row, row_bytes(row));
+	blazei_table_open(table);
 }
 
 struct blazei_entry *blazei_row_append(struct blazei_row *row, uint32_t name, uint32_t life,

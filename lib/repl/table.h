@@ -20,8 +20,11 @@
  *   I4   The index is at most three quarters full, so a probe ends. Its hash is keyed with a secret
  *        seed: chosen ids cannot be made to share a probe run.
  *   I5   A call that fails with -ENOMEM or NULL changes nothing that can be seen.
+ *   I6   A slot holds, in one word, the row's address, a fingerprint, and how many cache lines the
+ *        row's block has; 0 lines: it is not of the slab's chunks and may be freed (peek.h, I5).
  *
- * CONCURRENCY None of its own: the caller holds the replica's lock. */
+ * CONCURRENCY The caller holds the replica's lock. Others may read without it, beside: peek.h says
+ *        how, and what whoever changes a row has to keep to. */
 #ifndef BLAZEI_TABLE_H
 #define BLAZEI_TABLE_H
 
@@ -71,15 +74,25 @@ struct blazei_row {
 static_assert(sizeof(struct blazei_entry) == 40, "memory per field");
 static_assert(sizeof(struct blazei_row) == 64, "one cache line");
 
+#define BLAZEI_STRIPES      1024u
+#define BLAZEI_OUTGROWN_MAX 48u
+
 struct blazei_table {
-	uint64_t *slots; /* fingerprint << 48 | address of a row; 0 is free */
+	/* What readers without the lock need, and what rarely changes. */
+	_Alignas(BLAZEI_CACHE_LINE) uint64_t *slots; /* see I6; 0 is free */
 	uint64_t mask;
 	uint64_t seed;
-	struct blazei_row **rows; /* by number */
+	_Atomic uint64_t version; /* odd while rows move or several change */
+	unsigned shut;            /* how many times over it is odd */
+
+	_Alignas(BLAZEI_CACHE_LINE) struct blazei_row **rows; /* by number */
 	uint32_t row_count;
 	uint32_t row_max;
 	uint64_t shape; /* grows when entries or rows go: ordinals noted before mean nothing */
-	struct blazei_slab slab; /* holds the rows */
+	struct blazei_slab slab;                 /* holds the rows */
+	uint64_t *outgrown[BLAZEI_OUTGROWN_MAX]; /* former indices, see peek.h, I4 */
+	unsigned outgrown_count;
+	_Atomic uint64_t stripes[BLAZEI_STRIPES]; /* odd while a row of these changes */
 };
 
 int blazei_table_init(struct blazei_table *table, uint64_t seed);
@@ -120,7 +133,14 @@ static inline uint64_t blazei_table_hash(const struct blazei_table *table,
 	return XXH3_64bits_withSeed(id->bytes, sizeof(id->bytes), table->seed);
 }
 
-#define BLAZEI_SLOT_ADDRESS ((UINT64_C(1) << 48) - 1)
+#define BLAZEI_SLOT_FINGERPRINT (~((UINT64_C(1) << 48) - 1))
+#define BLAZEI_SLOT_LINES       (BLAZEI_CACHE_LINE - 1)
+#define BLAZEI_SLOT_ADDRESS     (~(BLAZEI_SLOT_FINGERPRINT | BLAZEI_SLOT_LINES))
+
+static inline size_t blazei_slot_lines(uint64_t slot)
+{
+	return slot & BLAZEI_SLOT_LINES;
+}
 
 static inline struct blazei_row *blazei_slot_row(uint64_t slot)
 {
@@ -142,6 +162,56 @@ static inline struct blazei_row *blazei_table_find(const struct blazei_table *ta
 				return blazei_slot_row(slot);
 		}
 	}
+}
+
+/* Versions: around whatever changes rows, see peek.h. Under the lock. ----------------------- */
+
+static inline unsigned blazei_table_stripe(uint64_t hash)
+{
+	return (unsigned)(hash >> 32) % BLAZEI_STRIPES;
+}
+
+/* The row with this hash is about to change, and has changed. */
+static inline void blazei_table_write(struct blazei_table *table, uint64_t hash)
+{
+	_Atomic uint64_t *stripe = &table->stripes[blazei_table_stripe(hash)];
+	/* Relaxed: it changes under the lock only. */
+	uint64_t version = atomic_load_explicit(stripe, memory_order_relaxed);
+
+	atomic_store_explicit(stripe, version + 1, memory_order_relaxed);
+	/* Odd before anything that follows; pairs with look_holds. */
+	atomic_thread_fence(memory_order_release);
+}
+
+static inline void blazei_table_written(struct blazei_table *table, uint64_t hash)
+{
+	_Atomic uint64_t *stripe = &table->stripes[blazei_table_stripe(hash)];
+	uint64_t version = atomic_load_explicit(stripe, memory_order_relaxed);
+
+	/* Release: even after all that was changed; pairs with row_try. */
+	atomic_store_explicit(stripe, version + 1, memory_order_release);
+}
+
+/* Rows move, or several change as one, until as many calls of open. */
+static inline void blazei_table_shut(struct blazei_table *table)
+{
+	/* Relaxed: it changes under the lock only. */
+	uint64_t version = atomic_load_explicit(&table->version, memory_order_relaxed);
+
+	if (table->shut++ > 0)
+		return;
+	atomic_store_explicit(&table->version, version + 1, memory_order_relaxed);
+	/* Odd before anything that follows; pairs with look_holds. */
+	atomic_thread_fence(memory_order_release);
+}
+
+static inline void blazei_table_open(struct blazei_table *table)
+{
+	uint64_t version = atomic_load_explicit(&table->version, memory_order_relaxed);
+
+	/* Release: even after all that was changed; pairs with row_try. */
+	if (--table->shut == 0)
+		atomic_store_explicit(&table->version, version + 1, memory_order_release);
 }
 
 /* First step of a batch: fetches the place in the index. */
@@ -228,14 +298,16 @@ struct blazei_name {
 };
 
 struct blazei_names {
-	struct blazei_name **names; /* by number; 0 is the empty name */
-	uint32_t *slots;            /* number + 1; 0 is free */
+	struct blazei_name **_Atomic names; /* by number; 0 is the empty name */
+	uint32_t *slots;                    /* number + 1; 0 is free */
 	uint32_t mask;
 	uint32_t count;
 	uint32_t max;
 	uint32_t recent; /* the last one found */
 	uint64_t seed;
 	uint64_t bytes;
+	struct blazei_name **outgrown[BLAZEI_OUTGROWN_MAX]; /* former lists, see peek.h, I4 */
+	unsigned outgrown_count;
 };
 
 #define BLAZEI_NAME_NONE UINT32_MAX

@@ -78,3 +78,6 @@ check_PROGRAMS += tests/repl/test_writeset_seen
 TESTS += tests/repl/test_writeset_seen
 tests_repl_test_writeset_seen_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h \
 	tests/repl/test_writeset_seen.c
+check_PROGRAMS += tests/repl/test_peek
+TESTS += tests/repl/test_peek
+tests_repl_test_peek_SOURCES = tests/repl/harness.h tests/repl/writeset_help.h tests/repl/test_peek.c
