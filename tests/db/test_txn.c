@@ -340,7 +340,7 @@ static int reader_main(const struct load *load, struct stage *stage)
 {
 	struct node node = node_open(load->name, "reader");
 	struct blaze_id other;
-	uint64_t give_up_ns = blazei_monotonic_ns() + 60 * BLAZEI_NS_PER_S;
+	uint64_t give_up_ns = blazei_monotonic_ns() + 100 * BLAZEI_NS_PER_S;
 	int64_t seen = -1;
 
 	if (blaze_topology_find(node.topology, load->name, "writer", WAIT_NS, &other) != 0 ||
@@ -429,13 +429,13 @@ END_TEST
 
 START_TEST(txn_of_ten_mib_is_seen_whole_by_another_process)
 {
-	visible_whole(0, 12, 900000, 10);
+	visible_whole(0, 12, 900000, 5);
 }
 END_TEST
 
 START_TEST(txn_of_ten_mib_and_a_short_lane_is_seen_whole_by_another_process)
 {
-	visible_whole(65536, 200, 52000, 10);
+	visible_whole(65536, 200, 52000, 5);
 }
 END_TEST
 
