@@ -507,6 +507,93 @@ START_TEST(session_whole_snapshot_prunes_what_was_collected)
 }
 END_TEST
 
+static enum pair_fate write_at_third_chunk(struct pair *pair, unsigned at, bool from_answerer,
+                                           void *data, size_t *len)
+{
+	(void)at;
+	(void)data;
+	(void)len;
+	if (from_answerer && pair->kinds[BLAZEI_KIND_CHUNK] == 3 && pair->answerer->count < 100)
+		writes(pair->answerer, 0, 200);
+	return PAIR_DELIVER;
+}
+
+START_TEST(session_second_pass_sends_what_has_changed_only)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, TINY);
+	node_open_history(&b, 2, TINY);
+	for (unsigned i = 0; i < 40; i++)
+		write_long(&b, i + 300, 50000);
+	pair_open(&pair, &a, &b);
+	pair.hook = write_at_third_chunk;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.asked.passes, 2);
+	ck_assert_uint_le(pair.asked.chunks, 40 / 4 + 3);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+/* At every chunk a tombstone that was sent already is collected, and the last row takes its number;
+ * after three such passes all is encoded in one step. Then the session is cut, or is not. */
+static enum pair_fate collect_on(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                 size_t *len)
+{
+	struct blazei_replica *replica = pair->answerer->replica;
+	struct blazei_row *row = replica->table.rows[0];
+	const unsigned *cut = pair->arg;
+
+	(void)at;
+	(void)data;
+	(void)len;
+	if (!from_answerer || pair->kinds[BLAZEI_KIND_CHUNK] == 0)
+		return PAIR_DELIVER;
+	if (!blazei_row_alive(row)) {
+		blazei_order_remove(&replica->order, &replica->table, 0);
+		blazei_table_remove(&replica->table, row);
+		replica->table.shape++;
+	}
+	return pair->kinds[BLAZEI_KIND_CHUNK] == *cut ? PAIR_CUT : PAIR_DELIVER;
+}
+
+START_TEST(session_starts_over_when_rows_were_renumbered)
+{
+	unsigned cut = _i ? 7 : UINT32_MAX;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, WIDE);
+	node_insert(&b, 1, "{\"x\":1}");
+	for (unsigned i = 0; i < 40; i++)
+		write_long(&b, i + 300, 50000);
+	/* The last rows are tombstones too: each comes to number 0 in its turn. */
+	for (unsigned i = 2; i < 4; i++)
+		node_insert(&b, i, "{\"x\":1}");
+	for (unsigned i = 1; i < 4; i++)
+		node_delete(&b, i);
+	pair_open(&pair, &a, &b);
+	pair.hook = collect_on;
+	pair.arg = &cut;
+	pair_run(&pair);
+	ck_assert_uint_ge(pair.asked.passes, 2);
+	pair.hook = NULL;
+	pair_catch_up(&pair);
+	ck_assert(!pair.asked.resumed);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 /* The one member's list and reports make a frontier. */
 static void frontier_make(struct node *node)
 {
@@ -576,6 +663,8 @@ int main(void)
 	tcase_add_test(tcase, session_not_installed_leaves_nothing);
 	tcase_add_test(tcase, session_beside_a_lane_applies_each_transaction_once);
 	tcase_add_test(tcase, session_whole_snapshot_prunes_what_was_collected);
+	tcase_add_test(tcase, session_second_pass_sends_what_has_changed_only);
+	tcase_add_loop_test(tcase, session_starts_over_when_rows_were_renumbered, 0, 2);
 	tcase_add_test(tcase, session_below_the_frontier_is_by_a_whole_snapshot);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
