@@ -277,23 +277,46 @@ START_TEST(what_came_as_state_is_not_told_against_its_successors)
 }
 END_TEST
 
+/* What happens once, when the snapshot has begun and none of it is encoded yet. */
+static void (*meanwhile)(void);
+
+static enum pair_fate on_message(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                 size_t *len)
+{
+	const struct blazei_txn_header *header = data;
+	void (*act)(void) = meanwhile;
+
+	(void)pair;
+	(void)at;
+	if (from_answerer && *len >= 8 && header->kind == BLAZEI_KIND_SNAPSHOT && act) {
+		meanwhile = NULL;
+		act();
+	}
+	return PAIR_DELIVER;
+}
+
 /* Both sides write apart from each other, then a takes b's state as a snapshot. */
 static void apart(void (*at_a)(void), void (*at_b)(void))
 {
 	struct pair pair;
 
 	node_open(&a, 1);
-	node_open_history(&b, 2, 0);
+	/* A history too short for what a lacks, but not for what comes meanwhile. */
+	node_open_history(&b, 2, meanwhile ? 4096 : 0);
+	for (unsigned i = 0; meanwhile && i < 100; i++)
+		ck_assert_int_eq(node_insert(&b, 100 + i, "{}"), 0);
 	ck_assert_int_eq(node_insert(&a, 1, "{\"x\":0,\"y\":0}"), 0);
 	node_give_all(&a, &b);
-	b.now_ns = a.now_ns;
+	a.now_ns = b.now_ns = a.now_ns > b.now_ns ? a.now_ns : b.now_ns;
 	at_a();
 	b.now_ns = a.now_ns;
 	at_b();
 	listen(&a, &told_a, false);
 	pair_open(&pair, &a, &b);
+	pair.hook = on_message;
 	pair_catch_up(&pair);
-	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
+	ck_assert_ptr_null(meanwhile);
+	ck_assert_uint_ge(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
 	pair_close(&pair);
 	node_give_all(&a, &b);
 }
@@ -362,6 +385,59 @@ START_TEST(snapshot_conflicts_are_told)
 		apart(cases[i].at_a, cases[i].at_b);
 		expect(&told_a, cases[i].told);
 		both_close();
+	}
+}
+END_TEST
+
+/* b hears of a's write and overwrites it: the snapshot has the younger one, which saw a's. */
+static void b_sees_and_updates(void)
+{
+	node_give_all(&a, &b);
+	b_updates_x();
+}
+
+/* The same, and a third node overwrites that: it is here before what it saw. */
+static void others_see_and_update(void)
+{
+	struct node c;
+
+	b_sees_and_updates();
+	node_open(&c, 3);
+	node_give_all(&a, &c);
+	node_give_all(&b, &c);
+	c.now_ns = b.now_ns;
+	ck_assert_int_eq(node_update(&c, 1, "{\"x\":4}"), 0);
+	node_give_all(&c, &b);
+	node_close(&c);
+}
+
+/* a hears of b's write by another way, and overwrites it. */
+static void a_sees_and_updates(void)
+{
+	node_give_all(&b, &a);
+	a.now_ns = b.now_ns;
+	a_updates_x();
+	expect(&told_a, "");
+}
+
+START_TEST(snapshot_amid_writes_tells_no_false_conflict)
+{
+	static const struct {
+		void (*at_a)(void);
+		void (*at_b)(void);
+		void (*meanwhile)(void);
+	} cases[] = {
+		{ a_updates_x, b_updates_y, b_sees_and_updates },
+		{ a_updates_x, b_updates_y, others_see_and_update },
+		{ a_inserts, b_updates_x, a_sees_and_updates },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		meanwhile = cases[i].meanwhile;
+		apart(cases[i].at_a, cases[i].at_b);
+		expect(&told_a, "");
+		node_close(&a);
+		node_close(&b);
 	}
 }
 END_TEST
@@ -467,6 +543,7 @@ static Suite *suite(void)
 	tcase_add_test(conflicts, what_came_as_state_is_not_told_against_its_successors);
 	tcase_add_test(conflicts, existence_conflicts_are_told);
 	tcase_add_test(conflicts, snapshot_conflicts_are_told);
+	tcase_add_test(conflicts, snapshot_amid_writes_tells_no_false_conflict);
 	tcase_add_test(changes, changes_tell_before_and_after);
 	tcase_add_test(changes, what_no_reader_sees_is_no_change);
 	tcase_add_test(changes, unwanted_records_are_not_told);
