@@ -228,6 +228,9 @@ static unsigned batch_call(struct blaze_watch *watch, struct blazei_watch_list *
 
 	frames = &frame;
 	if (rescan) {
+		/* Lets a merge end that found the rescan due: watch.h, I3. */
+		pthread_mutex_lock(&watch->db->lock);
+		pthread_mutex_unlock(&watch->db->lock);
 		watch->callback(watch->arg, &event);
 		calls++;
 	}

@@ -21,9 +21,10 @@
  *   I1   Events of one transaction enter a queue together or not at all; the last one is marked.
  *   I2   A queue holds at most `events_max` events and `bytes_max` bytes of records, and one
  *        transaction that is being merged as much again.
- *   I3   `rescan` is cleared before its callback starts, and a transaction of which any event was
- *        withheld because of it is withheld whole. It is merged under the database's lock, which a
- *        read in the callback takes: so that read sees it.
+ *   I3   `rescan` is cleared before its callback starts, and in between the database's lock is
+ *        taken once: so whatever was withheld because of it is merged, and seen by a read in the
+ *        callback, which need not take the lock itself. A transaction of which any event was
+ *        withheld is withheld whole.
  *   I4   No lock is held while a callback runs.
  *
  * CONCURRENCY  The database's lock: its list of watches, and `open`, the events of the transaction
