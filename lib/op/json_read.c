@@ -13,7 +13,10 @@
  *        its first member was.
  *
  * FAILURE  jansson reports memory that runs out in the middle of a token as a malformed token:
- *        then the caller gets -EINVAL where -ENOMEM would be right. Everywhere else it is. */
+ *        then the caller gets -EINVAL where -ENOMEM would be right. Everywhere else it is. Worse,
+ *        where a token of more than 16 bytes outgrows its buffer and there is no memory for that,
+ *        but is again for what follows, jansson 2.14 leaves a character out and says nothing: from
+ *        outside this cannot be told from text without it. */
 #include "lib/op/json.h"
 
 #include <jansson.h>
