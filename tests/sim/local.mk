@@ -21,6 +21,8 @@ tests_blaze_sim_LDFLAGS = $(AM_LDFLAGS) \
 
 # Mistakes to be found; the gate `classics` plants each of them.
 EXTRA_DIST += \
+	tests/gates/branches \
+	tests/sim/branches.tsv \
 	tests/sim/classics/arrival-order-wins.patch \
 	tests/sim/classics/fields-of-a-dead-life-dropped.patch \
 	tests/sim/classics/forced-clock-dropped.patch \
@@ -29,6 +31,11 @@ EXTRA_DIST += \
 	tests/sim/classics/seq-reused-after-crash.patch \
 	tests/sim/classics/snapshot-not-a-cut.patch \
 	tests/sim/classics/tombstone-dropped-early.patch
+
+# Which branches of lib/repl the simulator never takes: a report, for the time being no gate.
+.PHONY: branches
+branches:
+	$(srcdir)/tests/gates/branches
 
 # Hours, for whoever has them: SOAK_SEEDS="1-1000000", and every history of 3 replicas x 2.
 SOAK_SEEDS = 1-1000000
