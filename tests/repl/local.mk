@@ -54,6 +54,10 @@ check_PROGRAMS += tests/repl/test_session_refusals
 TESTS += tests/repl/test_session_refusals
 tests_repl_test_session_refusals_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
 	tests/repl/test_session_refusals.c
+check_PROGRAMS += tests/repl/test_session_collect
+TESTS += tests/repl/test_session_collect
+tests_repl_test_session_collect_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \
+	tests/repl/test_session_collect.c
 check_PROGRAMS += tests/repl/test_session_memory
 TESTS += tests/repl/test_session_memory
 tests_repl_test_session_memory_SOURCES = tests/repl/harness.h tests/repl/session_pair.h \

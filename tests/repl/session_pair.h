@@ -54,6 +54,31 @@ static inline void pair_close(struct pair *pair)
 	free(pair->buf);
 }
 
+/* Writes `count` records from number `first` on. */
+static inline void node_writes(struct node *node, unsigned first, unsigned count)
+{
+	char json[64];
+
+	for (unsigned i = first; i < first + count; i++) {
+		snprintf(json, sizeof(json), "{\"n\":%u,\"by\":%u}", node->count,
+		         node->origin.node.bytes[0]);
+		ck_assert_int_eq(node_write(node, BLAZEI_WRITE_UPSERT, i, json, NULL), 0);
+	}
+}
+
+/* Puts len bytes under one id. */
+static inline void node_write_long(struct node *node, unsigned number, size_t len)
+{
+	uint8_t *value = malloc(len);
+	struct blaze_id id = id_of(number);
+	struct blazei_txn_view txn;
+
+	memset(value, (int)number, len);
+	ck_assert_int_eq(node_put(node, &id, value, len, &txn), 0);
+	node_keep(node, txn.data, txn.len);
+	free(value);
+}
+
 /* For every register, its seq is at most that of its origin in the vector: I1 of session.h. */
 static inline void node_expect_exact(const struct node *node)
 {

@@ -1,35 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catch-up sessions that go well: by history, by snapshot, amid writes, resumed, over small
  * messages, with long records; and what they count and leave. */
-#include "lib/repl/members.h"
-#include "lib/repl/stage.h"
 #include "tests/repl/session_pair.h"
 
 #define WIDE UINT64_C(1) << 20
 #define TINY UINT64_C(4096)
-
-static void writes(struct node *node, unsigned first, unsigned count)
-{
-	char json[64];
-
-	for (unsigned i = first; i < first + count; i++) {
-		snprintf(json, sizeof(json), "{\"n\":%u,\"by\":%u}", node->count,
-		         node->origin.node.bytes[0]);
-		ck_assert_int_eq(node_write(node, BLAZEI_WRITE_UPSERT, i, json, NULL), 0);
-	}
-}
-
-static void write_long(struct node *node, unsigned number, size_t len)
-{
-	uint8_t *value = malloc(len);
-	struct blaze_id id = id_of(number);
-	struct blazei_txn_view txn;
-
-	memset(value, (int)number, len);
-	ck_assert_int_eq(node_put(node, &id, value, len, &txn), 0);
-	node_keep(node, txn.data, txn.len);
-	free(value);
-}
 
 START_TEST(session_with_nothing_missing_is_live_at_once)
 {
@@ -39,7 +14,7 @@ START_TEST(session_with_nothing_missing_is_live_at_once)
 
 	node_open_history(&a, 1, 0);
 	node_open_history(&b, 2, WIDE);
-	writes(&a, 0, 3);
+	node_writes(&a, 0, 3);
 	pair_open(&pair, &a, &b);
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.messages, 3);
@@ -60,10 +35,10 @@ START_TEST(session_by_history_brings_the_missing_transactions_only)
 
 	node_open_history(&a, 1, WIDE);
 	node_open_history(&b, 2, WIDE);
-	writes(&b, 0, 20);
+	node_writes(&b, 0, 20);
 	node_give_all(&b, &a);
-	writes(&b, 10, 20);
-	writes(&a, 0, 5);
+	node_writes(&b, 10, 20);
+	node_writes(&a, 0, 5);
 	pair_open(&pair, &a, &b);
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.asked.txns, 20);
@@ -87,10 +62,10 @@ START_TEST(session_counts_the_conflicts)
 	for (unsigned round = 0; round < 2; round++) {
 		node_open_history(&a, 1, WIDE);
 		node_open_history(&b, 2, round == 0 ? WIDE : 0);
-		writes(&a, 0, 1);
+		node_writes(&a, 0, 1);
 		node_give(&a, &b, 1);
-		writes(&a, 0, 1);
-		writes(&b, 0, 1);
+		node_writes(&a, 0, 1);
+		node_writes(&b, 0, 1);
 		nodes_catch_up(&a, &b);
 		ck_assert_uint_eq(node_stats(&a).conflicts, 2);
 		node_close(&a);
@@ -109,12 +84,12 @@ START_TEST(session_by_snapshot_where_the_history_does_not_reach_back)
 	node_open_history(&a, 1, TINY);
 	node_open_history(&b, 2, TINY);
 	node_open_history(&c, 3, TINY);
-	writes(&c, 50, 50);
+	node_writes(&c, 50, 50);
 	node_give_all(&c, &b);
-	writes(&b, 0, 100);
+	node_writes(&b, 0, 100);
 	for (unsigned i = 0; i < 100; i += 7)
 		node_delete(&b, i);
-	writes(&a, 90, 20);
+	node_writes(&a, 90, 20);
 	pair_open(&pair, &a, &b);
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
@@ -124,7 +99,7 @@ START_TEST(session_by_snapshot_where_the_history_does_not_reach_back)
 	nodes_expect_equal(&a, &b);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 50);
 	/* The next transactions of either follow by their hashes. */
-	writes(&c, 3, 1);
+	node_writes(&c, 3, 1);
 	ck_assert_int_eq(node_give(&c, &a, 51), 1);
 	pair_close(&pair);
 	node_close(&a);
@@ -146,8 +121,8 @@ START_TEST(session_snapshot_tells_chains)
 	node_open_history(&b, 2, 0);
 	node_open_history(&c, 3, 0);
 	node_open_history(&twin, 3, 0);
-	writes(&c, 0, 2);
-	writes(&twin, 7, 3);
+	node_writes(&c, 0, 2);
+	node_writes(&twin, 7, 3);
 	node_give_all(&c, &b);
 	pair_open(&pair, &a, &b);
 	pair_catch_up(&pair);
@@ -171,9 +146,9 @@ static enum pair_fate write_on(struct pair *pair, unsigned at, bool from_answere
 	(void)data;
 	(void)len;
 	if (at < 40) {
-		writes(pair->answerer, at % 30 * 10, 15);
-		writes(pair->asker, at % 7, 1);
-		writes(third, at, 1);
+		node_writes(pair->answerer, at % 30 * 10, 15);
+		node_writes(pair->asker, at % 7, 1);
+		node_writes(third, at, 1);
 		node_give(third, at % 2 ? pair->asker : pair->answerer, third->count);
 	}
 	return PAIR_DELIVER;
@@ -188,9 +163,9 @@ START_TEST(session_amid_writes_is_exact)
 
 	for (unsigned i = 0; i < 3; i++)
 		node_open_history(&nodes[i], i + 1, histories[_i]);
-	writes(&nodes[1], 0, 400);
+	node_writes(&nodes[1], 0, 400);
 	for (unsigned i = 1000; i < 1040; i++)
-		write_long(&nodes[1], i, 30000);
+		node_write_long(&nodes[1], i, 30000);
 	pair_open(&pair, &nodes[0], &nodes[1]);
 	pair.hook = write_on;
 	pair.arg = &nodes[2];
@@ -215,7 +190,7 @@ static enum pair_fate write_history_over(struct pair *pair, unsigned at, bool fr
 	(void)data;
 	(void)len;
 	if (from_answerer && at == 2)
-		writes(pair->answerer, 0, 200);
+		node_writes(pair->answerer, 0, 200);
 	return PAIR_DELIVER;
 }
 
@@ -227,10 +202,10 @@ START_TEST(session_whose_history_is_overrun_goes_on_by_snapshot)
 
 	node_open_history(&a, 1, 32768);
 	node_open_history(&b, 2, 32768);
-	writes(&b, 0, 50);
+	node_writes(&b, 0, 50);
 	pair_open(&pair, &a, &b);
 	pair.cap = BLAZEI_SESSION_MESSAGE_MIN;
-	writes(&b, 0, 100);
+	node_writes(&b, 0, 100);
 	pair.hook = write_history_over;
 	pair_catch_up(&pair);
 	ck_assert_uint_ge(pair.kinds[BLAZEI_KIND_TXNS], 1);
@@ -252,10 +227,10 @@ START_TEST(session_cuts_long_bodies_into_parts)
 
 	node_open_history(&a, 1, 0);
 	node_open_history(&b, 2, _i ? UINT64_C(8) << 20 : 0);
-	writes(&b, 0, 3);
-	write_long(&b, 1, len);
-	write_long(&b, 2, len);
-	writes(&b, 3, 3);
+	node_writes(&b, 0, 3);
+	node_write_long(&b, 1, len);
+	node_write_long(&b, 2, len);
+	node_writes(&b, 3, 3);
 	pair_open(&pair, &a, &b);
 	pair.cap = BLAZEI_SESSION_MESSAGE_MIN;
 	pair_catch_up(&pair);
@@ -295,7 +270,7 @@ START_TEST(session_cut_at_any_message_is_resumed)
 		node_open_history(&b, 2, history);
 		/* More than any of these histories holds. */
 		for (unsigned i = 0; i < 80; i++)
-			write_long(&b, i, 20000);
+			node_write_long(&b, i, 20000);
 		pair_open(&pair, &a, &b);
 		pair.hook = cut_at;
 		pair.arg = &cut;
@@ -305,7 +280,7 @@ START_TEST(session_cut_at_any_message_is_resumed)
 		else
 			ck_assert_uint_eq(blazei_replica_count(a.replica), 0);
 		whole = pair.asked.chunks;
-		writes(&b, 5, 10);
+		node_writes(&b, 5, 10);
 		pair.hook = NULL;
 		pair_catch_up(&pair);
 		resumed += pair.asked.resumed;
@@ -336,7 +311,7 @@ START_TEST(session_restarts_where_the_place_is_gone)
 	for (unsigned i = 0; i < 3; i++)
 		node_open_history(&nodes[i], i + 1, 8192);
 	for (unsigned i = 0; i < 40; i++)
-		write_long(&nodes[1], i, 50000);
+		node_write_long(&nodes[1], i, 50000);
 	node_give_all(&nodes[1], &nodes[2]);
 	pair_open(&pair, &nodes[0], &nodes[1]);
 	pair.hook = cut_at;
@@ -346,7 +321,7 @@ START_TEST(session_restarts_where_the_place_is_gone)
 	ck_assert_uint_ge(blazei_stage_bytes(pair.stage), 3 * 150000);
 	pair.hook = NULL;
 	if (_i == 0)
-		writes(&nodes[1], 0, 200);
+		node_writes(&nodes[1], 0, 200);
 	else
 		pair.answerer = &nodes[2];
 	pair_catch_up(&pair);
@@ -367,7 +342,7 @@ START_TEST(session_stage_passing_its_bound_is_enobufs)
 	node_open_history(&a, 1, 0);
 	node_open_history(&b, 2, 0);
 	for (unsigned i = 0; i < 40; i++)
-		write_long(&b, i, 50000);
+		node_write_long(&b, i, 50000);
 	pair_open(&pair, &a, &b);
 	blazei_stage_free(pair.stage);
 	ck_assert_int_eq(blazei_stage_new(1000000, &pair.stage), 0);
@@ -393,7 +368,7 @@ START_TEST(session_not_installed_leaves_nothing)
 
 	node_open_history(&a, 1, 0);
 	node_open_history(&b, 2, 0);
-	writes(&b, 0, 10);
+	node_writes(&b, 0, 10);
 	pair_open(&pair, &a, &b);
 	pair.keep_staged = true;
 	pair_run(&pair);
@@ -419,7 +394,7 @@ static enum pair_fate lane_too(struct pair *pair, unsigned at, bool from_answere
 	(void)len;
 	if (!from_answerer)
 		return PAIR_DELIVER;
-	writes(b, at, 2);
+	node_writes(b, at, 2);
 	/* One of the two gets lost. */
 	if (at > 2)
 		ck_assert_int_ge(node_give(b, pair->asker, b->count - at % 2), 0);
@@ -435,7 +410,7 @@ START_TEST(session_beside_a_lane_applies_each_transaction_once)
 	node_open_history(&a, 1, WIDE);
 	node_open_history(&b, 2, WIDE);
 	for (unsigned i = 100; i < 160; i++)
-		write_long(&b, i, 20000);
+		node_write_long(&b, i, 20000);
 	pair_open(&pair, &a, &b);
 	pair.hook = lane_too;
 	pair_catch_up(&pair);
@@ -445,198 +420,6 @@ START_TEST(session_beside_a_lane_applies_each_transaction_once)
 	nodes_expect_equal(&a, &b);
 	ck_assert_uint_eq(node_stats(&a).parked, 0);
 	ck_assert_uint_eq(node_stats(&a).quarantined, 0);
-	pair_close(&pair);
-	node_close(&a);
-	node_close(&b);
-}
-END_TEST
-
-/* Drops all that an origin wrote up to seq, but for a record's existence and one field of it. */
-static void collect_but(struct node *node, unsigned number, const char *name,
-                        const struct blazei_origin *origin, uint64_t seq)
-{
-	const struct blazei_session_entry entry = { .origin = *origin, .seq = seq };
-	struct blazei_replica *replica = node->replica;
-	struct blaze_id id = id_of(number);
-	struct blazei_row *row =
-	        blazei_table_find(&replica->table, &id, blazei_table_hash(&replica->table, &id));
-	uint32_t field = blazei_names_find(&replica->names, name, strlen(name));
-
-	row->flags |= BLAZEI_ROW_MARKED;
-	blazei_row_find(row, field, 1)->flags |= BLAZEI_ENTRY_MARKED;
-	blazei_prune(replica, &entry, 1);
-}
-
-/* A whole snapshot deletes what it does not have and its vector covers; what is younger stays. */
-START_TEST(session_whole_snapshot_prunes_what_was_collected)
-{
-	struct pair pair;
-	struct node a;
-	struct node b;
-	struct node c;
-
-	node_open_history(&a, 1, 0);
-	node_open_history(&b, 2, 0);
-	node_open_history(&c, 3, 0);
-	/* c's record 1 and field of record 2 are at a, and were collected at b. */
-	node_insert(&c, 1, "{\"old\":1}");
-	node_insert(&c, 2, "{\"kept\":1,\"old\":2}");
-	node_insert(&c, 3, "{\"x\":3}");
-	node_give_all(&c, &a);
-	node_insert(&a, 4, "{\"mine\":4}");
-	node_insert(&c, 5, "{\"late\":5}");
-	node_give(&c, &a, 4);
-	for (unsigned seq = 1; seq <= 3; seq++)
-		node_give(&c, &b, seq);
-	collect_but(&b, 2, "kept", &c.origin, 3);
-	node_insert(&b, 6, "{\"new\":6}");
-	pair_open(&pair, &a, &b);
-	pair.whole = true;
-	pair_catch_up(&pair);
-	node_expect(&a, 1, NULL);
-	node_expect(&a, 2, "{\"kept\":1}");
-	node_expect(&a, 3, NULL);
-	node_expect(&a, 4, "{\"mine\":4}");
-	node_expect(&a, 5, "{\"late\":5}");
-	node_expect(&a, 6, "{\"new\":6}");
-	ck_assert_uint_eq(blazei_replica_count(a.replica), 4);
-	pair_close(&pair);
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
-END_TEST
-
-static enum pair_fate write_at_third_chunk(struct pair *pair, unsigned at, bool from_answerer,
-                                           void *data, size_t *len)
-{
-	(void)at;
-	(void)data;
-	(void)len;
-	if (from_answerer && pair->kinds[BLAZEI_KIND_CHUNK] == 3 && pair->answerer->count < 100)
-		writes(pair->answerer, 0, 200);
-	return PAIR_DELIVER;
-}
-
-START_TEST(session_second_pass_sends_what_has_changed_only)
-{
-	struct pair pair;
-	struct node a;
-	struct node b;
-
-	node_open_history(&a, 1, TINY);
-	node_open_history(&b, 2, TINY);
-	for (unsigned i = 0; i < 40; i++)
-		write_long(&b, i + 300, 50000);
-	pair_open(&pair, &a, &b);
-	pair.hook = write_at_third_chunk;
-	pair_catch_up(&pair);
-	ck_assert_uint_eq(pair.asked.passes, 2);
-	ck_assert_uint_le(pair.asked.chunks, 40 / 4 + 3);
-	nodes_expect_equal(&a, &b);
-	pair_close(&pair);
-	node_close(&a);
-	node_close(&b);
-}
-END_TEST
-
-/* At every chunk a tombstone that was sent already is collected, and the last row takes its number;
- * after three such passes all is encoded in one step. Then the session is cut, or is not. */
-static enum pair_fate collect_on(struct pair *pair, unsigned at, bool from_answerer, void *data,
-                                 size_t *len)
-{
-	struct blazei_replica *replica = pair->answerer->replica;
-	struct blazei_row *row = replica->table.rows[0];
-	const unsigned *cut = pair->arg;
-
-	(void)at;
-	(void)data;
-	(void)len;
-	if (!from_answerer || pair->kinds[BLAZEI_KIND_CHUNK] == 0)
-		return PAIR_DELIVER;
-	if (!blazei_row_alive(row)) {
-		blazei_order_remove(&replica->order, &replica->table, 0);
-		blazei_table_remove(&replica->table, row);
-		replica->table.shape++;
-	}
-	return pair->kinds[BLAZEI_KIND_CHUNK] == *cut ? PAIR_CUT : PAIR_DELIVER;
-}
-
-START_TEST(session_starts_over_when_rows_were_renumbered)
-{
-	unsigned cut = _i ? 7 : UINT32_MAX;
-	struct pair pair;
-	struct node a;
-	struct node b;
-
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, WIDE);
-	node_insert(&b, 1, "{\"x\":1}");
-	for (unsigned i = 0; i < 40; i++)
-		write_long(&b, i + 300, 50000);
-	/* The last rows are tombstones too: each comes to number 0 in its turn. */
-	for (unsigned i = 2; i < 4; i++)
-		node_insert(&b, i, "{\"x\":1}");
-	for (unsigned i = 1; i < 4; i++)
-		node_delete(&b, i);
-	pair_open(&pair, &a, &b);
-	pair.hook = collect_on;
-	pair.arg = &cut;
-	pair_run(&pair);
-	ck_assert_uint_ge(pair.asked.passes, 2);
-	pair.hook = NULL;
-	pair_catch_up(&pair);
-	ck_assert(!pair.asked.resumed);
-	nodes_expect_equal(&a, &b);
-	pair_close(&pair);
-	node_close(&a);
-	node_close(&b);
-}
-END_TEST
-
-/* The one member's list and reports make a frontier. */
-static void frontier_make(struct node *node)
-{
-	for (unsigned i = 0; i < 40; i++) {
-		struct blazei_members_tick tick = { 0 };
-		struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
-		struct blazei_txn_view txn;
-
-		node->now_ns += 10 * BLAZEI_NS_PER_S;
-		tick.now_ns = node->now_ns;
-		tick.durable.entries = entries;
-		ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
-		node_keep(node, txn.data, txn.len);
-		free(entries);
-	}
-	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);
-}
-
-START_TEST(session_below_the_frontier_is_by_a_whole_snapshot)
-{
-	struct pair pair;
-	struct node a;
-	struct node b;
-
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, WIDE);
-	writes(&b, 0, 5);
-	frontier_make(&b);
-	writes(&a, 7, 1);
-	a.now_ns = b.now_ns;
-	pair_open(&pair, &a, &b);
-	pair_catch_up(&pair);
-	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 1);
-	ck_assert(pair.asked.whole);
-	ck_assert(pair.answered.whole);
-	node_give_all(&a, &b);
-	nodes_expect_equal(&a, &b);
-	/* Above it the history will do. */
-	writes(&b, 0, 5);
-	pair_catch_up(&pair);
-	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 0);
-	ck_assert(!pair.asked.whole);
-	nodes_expect_equal(&a, &b);
 	pair_close(&pair);
 	node_close(&a);
 	node_close(&b);
@@ -662,10 +445,6 @@ int main(void)
 	tcase_add_test(tcase, session_stage_passing_its_bound_is_enobufs);
 	tcase_add_test(tcase, session_not_installed_leaves_nothing);
 	tcase_add_test(tcase, session_beside_a_lane_applies_each_transaction_once);
-	tcase_add_test(tcase, session_whole_snapshot_prunes_what_was_collected);
-	tcase_add_test(tcase, session_second_pass_sends_what_has_changed_only);
-	tcase_add_loop_test(tcase, session_starts_over_when_rows_were_renumbered, 0, 2);
-	tcase_add_test(tcase, session_below_the_frontier_is_by_a_whole_snapshot);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
