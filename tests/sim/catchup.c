@@ -159,7 +159,7 @@ void sim_session_damage(struct sim_world *world, struct sim_node *node, struct s
 	if (!node->session)
 		return;
 	message = node->session->first[sim_below(random, 2)];
-	if (!message)
+	if (!message || message->len == 0)
 		return;
 	world->events[SIM_DAMAGE_MESSAGE]++;
 	if (sim_below(random, 4) == 0)
