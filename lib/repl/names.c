@@ -73,7 +73,7 @@ void blazei_names_fini(struct blazei_names *names)
 		free(names->outgrown[i]);
 	free(names->names);
 	free(names->slots);
-	*names = (struct blazei_names){ 0 };
+	memset(names, 0, sizeof(*names));
 }
 
 static bool name_is(const struct blazei_name *name, const void *text, size_t len)

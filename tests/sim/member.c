@@ -26,8 +26,8 @@ static unsigned durable_of(const struct sim_world *world, const struct sim_node 
 		else
 			durable[entry->txn->origin] = (uint32_t)entry->txn->content.seq;
 	}
-	/* A transaction in the making has seen no more than what was there when it began: until it is
-	 * committed, nothing beyond may be collected anywhere (seed 12657). */
+	/* A transaction in the making has seen no more than what was there when it began: until it
+	 * is committed, nothing beyond may be collected anywhere (seed 12657). */
 	for (unsigned i = 0; i < world->origin_count && node->writes; i++)
 		if (durable[i] > node->touched[i])
 			durable[i] = node->touched[i];
