@@ -216,8 +216,8 @@ static void item_call(struct blaze_watch *watch, const struct blazei_watch_item 
 	blazei_conflict_release(&view);
 }
 
-/* Calls for a batch, or for a rescan; the number of calls. */
-static unsigned batch_call(struct blaze_watch *watch, struct blazei_watch_list *batch, bool rescan)
+/* Calls for the batch, or for a rescan; the number of calls. */
+static unsigned batch_call(struct blaze_watch *watch, bool rescan)
 {
 	const struct blaze_watch_event event = {
 		.kind = BLAZE_WATCH_RESCAN,
@@ -234,7 +234,8 @@ static unsigned batch_call(struct blaze_watch *watch, struct blazei_watch_list *
 		watch->callback(watch->arg, &event);
 		calls++;
 	}
-	for (const struct blazei_watch_item *item = batch->first; item != NULL; item = item->next) {
+	for (const struct blazei_watch_item *item = watch->batch.first; item != NULL;
+	     item = item->next) {
 		/* Acquire: pairs with the release in blazei_notify_end. */
 		if (atomic_load_explicit(&watch->stopped, memory_order_acquire))
 			break;
@@ -242,7 +243,7 @@ static unsigned batch_call(struct blaze_watch *watch, struct blazei_watch_list *
 		calls++;
 	}
 	frames = frame.outer;
-	blazei_watch_list_clear(batch);
+	blazei_watch_list_clear(&watch->batch);
 	return calls;
 }
 
@@ -251,14 +252,13 @@ static unsigned watch_run(struct blaze_watch *watch)
 {
 	/* Relaxed: changed to false here only, under the lock. */
 	bool rescan = atomic_exchange_explicit(&watch->rescan, false, memory_order_relaxed);
-	struct blazei_watch_list batch = { .first = NULL };
 	unsigned calls;
 
 	if (!rescan)
-		batch = batch_take(&watch->queue);
+		watch->batch = batch_take(&watch->queue);
 	watch->running = true;
 	pthread_mutex_unlock(&notify.lock);
-	calls = batch_call(watch, &batch, rescan);
+	calls = batch_call(watch, rescan);
 	pthread_mutex_lock(&notify.lock);
 	watch->running = false;
 	/* Relaxed: as above; stopped is set under the lock. */

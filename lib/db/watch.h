@@ -94,6 +94,7 @@ struct blaze_watch {
 	bool withheld;                 /* not to be queued: too large, or during a rescan */
 
 	struct blazei_watch_list queue;
+	struct blazei_watch_list batch; /* being delivered: who runs the watch has it */
 	struct blaze_watch *next_ready;
 	bool ready; /* in a list of ready ones */
 	bool running;

@@ -90,7 +90,7 @@ START_TEST(peek_reads_what_get_and_fetch_read)
 	struct blazei_txn_view txn;
 	struct node node;
 	uint64_t count;
-	char json[64];
+	char json[64] = { 0 };
 
 	node_open(&node, 1);
 	for (unsigned i = 0; i < 3000; i++) {
