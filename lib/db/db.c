@@ -174,7 +174,7 @@ int blaze_db_open(const char *name, const char *path, const struct blaze_db_opti
 	if (error == 0)
 		error = options_check(name, path, &known);
 	if (error == 0)
-		error = blazei_fork_init();
+		error = blazei_notify_prepare();
 	if (error != 0)
 		return error;
 	error = db_new(name, &known, &db);

@@ -168,7 +168,7 @@ void blazei_notify_commit(struct blaze_watch *watch, struct blazei_watch_list *l
 	struct blazei_watch_list dropped = { .first = NULL };
 
 	pthread_mutex_lock(&notify.lock);
-	/* Relaxed: changed to false under the lock only. */
+	/* Relaxed: changed to false under the database's lock only. */
 	if (withheld || watch->queue.count + list->count > watch->events_max ||
 	    watch->queue.bytes + list->bytes > watch->bytes_max)
 		atomic_store_explicit(&watch->rescan, true, memory_order_relaxed);
@@ -228,8 +228,9 @@ static unsigned batch_call(struct blaze_watch *watch, bool rescan)
 
 	frames = &frame;
 	if (rescan) {
-		/* Lets a merge end that found the rescan due: watch.h, I3. */
+		/* Between two transactions: watch.h, I3. Relaxed: the sink holds this lock. */
 		pthread_mutex_lock(&watch->db->lock);
+		atomic_store_explicit(&watch->rescan, false, memory_order_relaxed);
 		pthread_mutex_unlock(&watch->db->lock);
 		watch->callback(watch->arg, &event);
 		calls++;
@@ -250,8 +251,8 @@ static unsigned batch_call(struct blaze_watch *watch, bool rescan)
 /* Delivers a batch of a watch that was ready; the lock is held, but not meanwhile. */
 static unsigned watch_run(struct blaze_watch *watch)
 {
-	/* Relaxed: changed to false here only, under the lock. */
-	bool rescan = atomic_exchange_explicit(&watch->rescan, false, memory_order_relaxed);
+	/* Relaxed: changed to false in batch_call only. */
+	bool rescan = atomic_load_explicit(&watch->rescan, memory_order_relaxed);
 	unsigned calls;
 
 	if (!rescan)
@@ -346,12 +347,15 @@ static int thread_start(void)
 	return -error;
 }
 
+int blazei_notify_prepare(void)
+{
+	return blazei_fork_on_child(child_reset);
+}
+
 int blazei_notify_start(void)
 {
-	int error = blazei_fork_on_child(child_reset);
+	int error = 0;
 
-	if (error != 0)
-		return error;
 	pthread_mutex_lock(&notify.lock);
 	if (!notify.running) {
 		error = thread_start();

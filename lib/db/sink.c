@@ -85,7 +85,7 @@ static void on_conflict(void *arg, const struct blazei_effect_conflict *conflict
 
 static bool rescans(const struct blaze_watch *watch)
 {
-	/* Relaxed: watch.h, I3, says why a late look does no harm. */
+	/* Relaxed: cleared under the database's lock only (watch.h, I3). */
 	return atomic_load_explicit(&watch->rescan, memory_order_relaxed);
 }
 

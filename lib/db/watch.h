@@ -21,9 +21,9 @@
  *   I1   Events of one transaction enter a queue together or not at all; the last one is marked.
  *   I2   A queue holds at most `events_max` events and `bytes_max` bytes of records, and one
  *        transaction that is being merged as much again.
- *   I3   `rescan` is cleared before its callback starts, and in between the database's lock is
- *        taken once: so whatever was withheld because of it is merged, and seen by a read in the
- *        callback, which need not take the lock itself. A transaction of which any event was
+ *   I3   `rescan` is cleared before its callback starts, with the database's lock held, so between
+ *        two transactions: whatever was withheld because of it is merged, and seen by a read in the
+ *        callback, which need not take the lock itself; and a transaction of which any event was
  *        withheld is withheld whole.
  *   I4   No lock is held while a callback runs.
  *
@@ -100,7 +100,7 @@ struct blaze_watch {
 	bool running;
 	bool orphan;         /* stopped in its own callback: whoever runs it frees it */
 	atomic_bool stopped; /* read without a lock between the callbacks of a batch */
-	atomic_bool rescan;  /* read without it by the sink, as a hint */
+	atomic_bool rescan;  /* set under it, cleared under the database's (I3) */
 };
 
 struct blazei_ready {
@@ -123,6 +123,9 @@ void blazei_watch_free(struct blaze_watch *watch);
 
 /* notify.c: delivery --------------------------------------------------------------------------- */
 
+/* Before anything else of this: a child forked while another thread delivers starts afresh. 0 or
+ * -ENOMEM. */
+int blazei_notify_prepare(void);
 /* Counts a watch of the notifier thread, and starts that with the first; 0, -ENOMEM, -EAGAIN. */
 int blazei_notify_start(void);
 /* Queues the events of a transaction and marks the last one; where they don't fit, or something of

@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#include <blaze/txn.h>
 
 #include "tests/db/node.h"
 
@@ -374,6 +377,60 @@ START_TEST(watches_come_and_go_while_others_write)
 }
 END_TEST
 
+#define PART 200u
+
+/* Counts the events of each transaction up to its last one. */
+struct parts {
+	uint64_t seq;
+	unsigned count;
+	atomic_uint whole;
+	atomic_uint torn;
+};
+
+static void on_part(void *arg, const struct blaze_watch_event *event)
+{
+	struct parts *parts = arg;
+
+	if (event->kind == BLAZE_WATCH_RESCAN)
+		return;
+	if (event->from.seq != parts->seq)
+		parts->count = 0;
+	parts->seq = event->from.seq;
+	parts->count++;
+	if (event->flags & BLAZE_WATCH_LAST)
+		atomic_fetch_add(parts->count == PART ? &parts->whole : &parts->torn, 1);
+}
+
+/* Whoever takes a rescan out in the middle of a transaction must not get the rest of it. */
+START_TEST(watch_tells_no_part_of_a_transaction_after_a_rescan)
+{
+	struct blaze_watch_options options = BLAZE_WATCH_OPTIONS_INIT;
+	uint64_t until = blazei_monotonic_ns() + 3 * BLAZEI_NS_PER_S;
+	struct parts parts = { .seq = 0 };
+	struct blaze_watch *watch;
+
+	a = node_open(unique_name(), "a");
+	options.kinds = BLAZE_WATCH_INSERT | BLAZE_WATCH_UPDATE;
+	options.queue_events = PART + 10;
+	ck_assert_int_eq(blaze_db_watch(a.db, &options, on_part, &parts, &watch), 0);
+	for (uint64_t n = 1; blazei_monotonic_ns() < until; n++) {
+		struct blaze_txn *txn;
+
+		ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+		for (unsigned i = 0; i < PART; i++) {
+			const struct blaze_id id = { { 1, (uint8_t)i } };
+
+			ck_assert_int_eq(blaze_txn_put(txn, &id, &n, sizeof(n)), 0);
+		}
+		ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	}
+	ck_assert(reached(&parts.whole, 1));
+	blaze_watch_stop(watch);
+	ck_assert_uint_eq(atomic_load(&parts.torn), 0);
+	node_close(&a);
+}
+END_TEST
+
 #if !defined(__SANITIZE_THREAD__)
 /* A forked child starts a notifier of its own, even when the fork came from a callback. */
 static int child_watches(void)
@@ -413,6 +470,60 @@ START_TEST(watch_in_a_forked_child_is_the_childs)
 	pair_close();
 }
 END_TEST
+
+static atomic_bool pumping;
+
+static void *pump_main(void *arg)
+{
+	while (atomic_load(&pumping))
+		blaze_db_pump(arg, 0);
+	return NULL;
+}
+
+static int child_pumps(void)
+{
+	const struct blaze_db_options options = {
+		.struct_size = sizeof(options),
+		.flags = BLAZE_DB_MANUAL,
+	};
+	struct blaze_db *db;
+
+	/* Ends what would wait for ever. */
+	alarm(5);
+	if (blaze_db_open(unique_name(), NULL, &options, &db) != 0)
+		return 1;
+	if (blaze_db_pump(db, 0) < 0)
+		return 2;
+	return blaze_db_close(db) == 0 ? 0 : 3;
+}
+
+/* The thread that pumps holds the notifier's lock in some of these forks. */
+START_TEST(child_of_a_process_that_pumps_can_pump_its_own)
+{
+	const struct blaze_db_options options = {
+		.struct_size = sizeof(options),
+		.flags = BLAZE_DB_MANUAL,
+	};
+	struct blaze_db *db;
+	pthread_t thread;
+
+	ck_assert_int_eq(blaze_db_open(unique_name(), NULL, &options, &db), 0);
+	atomic_store(&pumping, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, pump_main, db), 0);
+	for (int i = 0; i < 1000; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			_exit(child_pumps());
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert_int_eq(status, 0);
+	}
+	atomic_store(&pumping, false);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
 #endif
 
 int main(void)
@@ -430,7 +541,9 @@ int main(void)
 	tcase_add_test(tcase, watch_callbacks_that_write_answer_each_other);
 	tcase_add_test(tcase, watch_callbacks_that_flood_small_lanes_come_through);
 	tcase_add_test(tcase, watches_come_and_go_while_others_write);
+	tcase_add_test(tcase, watch_tells_no_part_of_a_transaction_after_a_rescan);
 #if !defined(__SANITIZE_THREAD__)
+	tcase_add_test(tcase, child_of_a_process_that_pumps_can_pump_its_own);
 	tcase_add_test(tcase, watch_in_a_forked_child_is_the_childs);
 #endif
 	suite_add_tcase(suite, tcase);
