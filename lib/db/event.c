@@ -31,7 +31,8 @@ static bool work_await(struct blaze_db *db, unsigned flags, uint64_t armed_ns)
 {
 	/* Acquire: pairs with the release in blazei_db_kick; read before what it tells. */
 	uint32_t kick = atomic_load_explicit(&db->kick, memory_order_acquire);
-	bool ready = blazei_notify_waiting(db);
+	/* A pump that ended in the midst of its work, its time being up, has to be called again. */
+	bool ready = (flags & BLAZEI_TURN_WORKED) != 0 || blazei_notify_waiting(db);
 
 	if (!ready)
 		ready = blazei_service_sleep(db, kick, flags, LIMIT_NS);

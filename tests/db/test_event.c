@@ -126,6 +126,47 @@ static void count(void *arg, const struct blaze_watch_event *event)
 	++*(unsigned *)arg;
 }
 
+/* A transaction longer than the lane, from a node with a thread to one that only polls. */
+START_TEST(event_fd_wakes_until_a_long_transaction_is_there)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	const char *name = unique_name();
+	char *value = calloc(1, 1000000);
+	struct blaze_id id, mark;
+	unsigned late = 0;
+
+	ck_assert_ptr_nonnull(value);
+	options.flags = BLAZE_DB_MANUAL;
+	a = node_open(name, "a");
+	b = node_open_with(name, "b", BLAZE_ROLE_PEER, &options);
+	fd_b = blaze_db_event_fd(b.db);
+	nodes_link(&b, &a);
+	node_insert(&a, "n", 0, &mark);
+	(void)follow(&b, fd_b, &mark, 0);
+	for (int i = 1; i <= 5; i++) {
+		struct blaze_record *patch;
+		struct blaze_txn *txn;
+
+		ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+		for (int j = 0; j < 10; j++) {
+			ck_assert_int_eq(blaze_id_new(&id), 0);
+			ck_assert_int_eq(blaze_txn_put(txn, &id, value, 1000000), 0);
+		}
+		ck_assert_int_eq(blaze_record_new(&patch), 0);
+		ck_assert_int_eq(blaze_record_set_int(patch, "n", i), 0);
+		ck_assert_int_eq(blaze_txn_update(txn, &mark, patch), 0);
+		blaze_record_free(patch);
+		ck_assert_int_eq(blaze_txn_commit(txn), 0);
+		late += follow(&b, fd_b, &mark, i) >= 400;
+	}
+	/* A wake that is missed comes 500 ms late, every time. */
+	ck_assert_uint_lt(late, 3);
+	node_close(&a);
+	node_close(&b);
+	free(value);
+}
+END_TEST
+
 START_TEST(event_fd_wakes_for_watches)
 {
 	struct blaze_watch *watch;
@@ -221,6 +262,7 @@ int main(void)
 	tcase_add_test(tcase, event_fd_is_refused_where_a_thread_receives);
 	tcase_add_test(tcase, event_fd_is_one_and_quiet_without_work);
 	tcase_add_test(tcase, event_fd_wakes_for_what_others_wrote);
+	tcase_add_test(tcase, event_fd_wakes_until_a_long_transaction_is_there);
 	tcase_add_test(tcase, event_fd_wakes_for_watches);
 	tcase_add_test(tcase, event_fd_and_a_waiting_pump_agree);
 	tcase_add_test(tcase, event_fd_after_fork_is_the_parents);
