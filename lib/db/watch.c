@@ -4,6 +4,7 @@
 
 #include "lib/db/db.h"
 #include "lib/op/record.h"
+#include "lib/op/value.h"
 
 /* Lists -------------------------------------------------------------------------------------- */
 
@@ -137,7 +138,8 @@ static int options_check(const struct blaze_watch_options *options)
 		return -E2BIG;
 	for (uint32_t i = 0; i < options->field_count; i++)
 		if (options->fields[i] == NULL ||
-		    strlen(options->fields[i]) > BLAZEI_NAME_BYTES_MAX)
+		    strlen(options->fields[i]) > BLAZEI_NAME_BYTES_MAX ||
+		    !blazei_utf8_valid(options->fields[i], strlen(options->fields[i])))
 			return -EINVAL;
 	return 0;
 }
