@@ -67,7 +67,7 @@ struct blaze_db_stats {
 	uint64_t conflicts;    /* updates that had not seen what they overwrote, or the reverse */
 	uint64_t duplicates;   /* transactions that had come before */
 	uint64_t parked;       /* transactions that wait for what they depend on, now */
-	uint64_t refused;      /* transactions that were invalid: a peer's defect */
+	uint64_t refused;      /* transactions that were invalid, or of one origin too many */
 	uint64_t catch_ups;    /* times that what was lacking was fetched from another node */
 	uint64_t laps;         /* times the ring overtook this database */
 	uint64_t memory_bytes; /* held by records, tombstones included */

@@ -61,7 +61,7 @@ struct blaze_ring_record {         /* valid until the handler returns */
 	uint64_t position;         /* of the record in its publisher's lane, bytes since attach */
 };
 
-/* Gets 1 to 256 records of one publisher, in order. Negative: the poll stops, returns that value,
+/* Gets 1 to 64 records of one publisher, in order. Negative: the poll stops, returns that value,
  * and the whole batch stays unconsumed. May publish on this ring; may not poll it or detach. */
 typedef int (*blaze_ring_handler)(void *arg, const struct blaze_ring_record *records,
                                   unsigned count);

@@ -35,6 +35,9 @@ enum blaze_sync {
 	BLAZE_SYNC_ORIGIN_RESUMED,     /* from: goes on */
 	BLAZE_SYNC_MEMBER_JOINED,      /* from: is a member now */
 	BLAZE_SYNC_MEMBER_EXPELLED,    /* from: was silent for too long */
+	BLAZE_SYNC_ORIGIN_DISPLACED,   /* from: this database; another claims to be it */
+	BLAZE_SYNC_NODE_TWICE,         /* from: writes under this node's id */
+	BLAZE_SYNC_ORIGINS_FULL,       /* one origin too many: nothing of it is taken; said once */
 };
 
 /* flags of an event */

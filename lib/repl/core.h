@@ -191,6 +191,7 @@ struct blazei_replica {
 	unsigned quarantined;     /* of these */
 	unsigned clock_halted;    /* likewise */
 	bool clock_behind;        /* and most of them are: told */
+	bool origins_full;        /* there was one too many: told */
 	bool replaying;           /* own transactions are merged too */
 	bool displaced;           /* the own origin was written to elsewhere: told */
 	uint64_t began_hlc;       /* what this incarnation writes is above */

@@ -37,6 +37,7 @@
 	X(ORIGIN_RESUMED, "origin: goes on after a stall; seq: with what")                         \
 	X(ORIGIN_DISPLACED, "origin: the own one; seq: was written elsewhere under it")            \
 	X(NODE_TWICE, "origin: writes under this node's id, now; seq: what")                       \
+	X(ORIGINS_FULL, "one origin too many: nothing of it is merged, nor of more to come")       \
 	X(MEMBER_JOINED, "origin: became a member")                                                \
 	X(MEMBER_EXPELLED, "origin: was silent for too long and is a member no more")              \
 	X(CHANGES_LOST, "changes were not told: what is kept from them must be read anew")

@@ -44,7 +44,7 @@ struct blazei_link_record {
 	struct blaze_id peer;
 };
 
-/* Up to 256 records of one peer. Negative stops the poll; the batch stays unconsumed. */
+/* Up to 64 records of one peer. Negative stops the poll; the batch stays unconsumed. */
 typedef int (*blazei_link_handler)(void *arg, const struct blazei_link_record *records,
                                    unsigned count);
 /* Non-zero ends the visit and is its result. */

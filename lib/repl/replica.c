@@ -229,6 +229,10 @@ static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
 		return writer;
 	if (writer < 0) {
 		replica->refused++;
+		if (!replica->origins_full)
+			blazei_effect_event(replica, BLAZEI_EFFECT_ORIGINS_FULL, BLAZEI_ORIGIN_NONE,
+			                    header->seq);
+		replica->origins_full = true;
 		return 0;
 	}
 	if (verdict != BLAZEI_READY)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a replica hears: what waits for what, what is refused, catch-up by state, and reads. */
-#include "tests/repl/harness.h"
+#include "tests/repl/events.h"
 
 /* a, b and c, whose identities ascend. */
 static struct node a;
@@ -155,6 +155,9 @@ END_TEST
 
 START_TEST(origins_beyond_bound_are_refused)
 {
+	struct events events;
+
+	events_listen(&events, &b);
 	node_insert(&a, 1, "{\"x\":1}");
 	for (unsigned i = 0; i < 5000; i++) {
 		struct blazei_txn_header *header = a.log[0].data;
@@ -165,6 +168,8 @@ START_TEST(origins_beyond_bound_are_refused)
 	}
 	ck_assert_uint_eq(node_stats(&b).origins, BLAZEI_ORIGINS_MAX);
 	ck_assert_uint_eq(node_stats(&b).refused, 5000 - (BLAZEI_ORIGINS_MAX - 1));
+	/* Said once. */
+	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_ORIGINS_FULL), 1);
 }
 END_TEST
 
