@@ -74,6 +74,11 @@ static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *n
 	}
 }
 
+/* Formats laid end to end, on purpose. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-variable-sized-type-not-at-end"
+#endif
+
 /* A message that a liar sends: its head, as session_wire.h has it, and entries or bytes. */
 struct lie {
 	union {

@@ -38,9 +38,15 @@ static inline void must(bool truth, const char *what, const uint8_t *data, size_
 	abort();
 }
 
+/* What an assertion would say beyond its expression. */
+static inline void unsaid(const char *format, ...)
+{
+	(void)format;
+}
+
 /* The replica tests' harness asserts by Check, which does not run here: all its assertions come
  * down to this one. */
 #undef ck_assert_msg
-#define ck_assert_msg(expr, ...) must(expr, #expr, NULL, 0)
+#define ck_assert_msg(expr, ...) (must(expr, #expr, NULL, 0), unsaid(__VA_ARGS__))
 
 #endif
