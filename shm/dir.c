@@ -15,9 +15,10 @@
  *     empty directories only, and a ring that is in use is never empty. So a remover that was
  *     stopped for an hour harms no ring that took the name since.
  *
- * FAILURE  Killed while creating: a directory ".new.*" remains, removed by `blaze-ring clean`.
- *        Killed while removing: a husk remains, removed by the next attach to the name, or clean.
- *        Killed while unlinking: a directory ".gone.*" remains, for clean. */
+ * FAILURE  Killed while creating: a directory ".new.*" remains. Killed while unlinking: a directory
+ *        ".gone.*" does. Either goes, once it is 10 s old, with the next ring that anybody
+ *        creates, or by `blaze-ring clean`. Killed while removing: a husk remains, removed by the
+ *        next attach to the name, or clean. */
 #include "shm/ring.h"
 
 #include <dirent.h>
@@ -29,9 +30,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DIR_ENTRIES_MAX 100000u
+/* Nobody takes this long between making a directory and giving it its name. */
+#define UNFINISHED_S 10
 
 static int check_directory(int fd, uint32_t mode, struct stat *st)
 {
@@ -390,4 +394,41 @@ int blazei_dir_unlink(int parent_fd, const char *parent_path, const char *name, 
 	blazei_dir_empty(parent_fd, dir.fd, gone);
 	blazei_dir_close(&dir);
 	return 0;
+}
+
+bool blazei_dir_unfinished(const char *name)
+{
+	return strncmp(name, ".new.", 5) == 0 || strncmp(name, ".gone.", 6) == 0;
+}
+
+int blazei_dir_remove_unfinished(int parent_fd, const char *parent_path, const char *name,
+                                 uint32_t mode)
+{
+	struct timespec now;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    now.tv_sec - st.st_mtim.tv_sec < UNFINISHED_S)
+		return 0;
+	blazei_dir_unlink(parent_fd, parent_path, name, mode);
+	return fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 1 : -EACCES;
+}
+
+void blazei_dir_sweep(int parent_fd, const char *parent_path, uint32_t mode)
+{
+	const struct dirent *entry;
+	unsigned seen = 0;
+	int fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (!listing) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
+		if (blazei_dir_unfinished(entry->d_name))
+			blazei_dir_remove_unfinished(parent_fd, parent_path, entry->d_name, mode);
+	closedir(listing);
 }

@@ -170,9 +170,10 @@ static int open_directory(struct blaze_ring *ring, int parent_fd, const char *pa
 		return rc;
 	rc = blazei_dir_create(parent_fd, ring->name, ring->mode, participants_max);
 	if (rc == -ENOENT)
-		return -EAGAIN; /* `clean` took our unfinished directory for a leftover */
+		return -EAGAIN; /* our unfinished directory was taken for a leftover */
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
+	blazei_dir_sweep(parent_fd, parent_path, ring->mode);
 	rc = blazei_dir_open(parent_fd, parent_path, ring->name, ring->mode, &ring->dir);
 	return rc == -ENOENT ? -EAGAIN : rc;
 }

@@ -74,6 +74,15 @@ void blazei_dir_remove_husk(int parent_fd, const char *parent_path, const char *
 /* Takes the name away from a ring, in use or not, and tells its participants. */
 int blazei_dir_unlink(int parent_fd, const char *parent_path, const char *name, uint32_t mode);
 
+/* Whether a directory of that name is being made or removed, or was by somebody who died. */
+bool blazei_dir_unfinished(const char *name);
+/* Removes such a one where it is old enough: 1; 0 it is not; -EACCES it can't be removed. Whoever
+ * was merely stopped makes its ring anew. */
+int blazei_dir_remove_unfinished(int parent_fd, const char *parent_path, const char *name,
+                                 uint32_t mode);
+/* Removes all of them that are old enough. */
+void blazei_dir_sweep(int parent_fd, const char *parent_path, uint32_t mode);
+
 /* Whether a file is a plain file of the right owner, permissions and link count, opened from dir.
  * 0, -EACCES, or -EBADMSG where its size is not `bytes` (0: any). */
 int blazei_file_check(const struct blazei_dir *dir, int fd, uint64_t bytes, uint64_t *ret_bytes);

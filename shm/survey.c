@@ -14,14 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shm/ring.h"
 
 #define ENTRIES_MAX 65536u
-/* Nobody takes this long between making a directory and giving it its name. */
-#define UNFINISHED_S 10
 /* A little more than the grace of a dead lane (reap.c). */
 #define GRACE_NS (BLAZEI_NS_PER_S + 100 * BLAZEI_NS_PER_MS)
 
@@ -275,18 +272,13 @@ struct cleaning {
 
 static void clean_leftover(struct cleaning *cleaning, const char *name)
 {
-	struct timespec now;
-	struct stat st;
+	int rc = blazei_dir_remove_unfinished(cleaning->parent_fd, cleaning->parent_path, name,
+	                                      cleaning->mode);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (fstatat(cleaning->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    now.tv_sec - st.st_mtim.tv_sec < UNFINISHED_S)
-		return;
-	blazei_dir_unlink(cleaning->parent_fd, cleaning->parent_path, name, cleaning->mode);
-	if (fstatat(cleaning->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		cleaning->reporter(cleaning->arg, BLAZEI_SURVEY_LEFTOVER, name, 1, 0);
-	else
-		cleaning->reporter(cleaning->arg, BLAZEI_SURVEY_KEPT, name, 1, -EACCES);
+	if (rc != 0)
+		cleaning->reporter(cleaning->arg,
+		                   rc > 0 ? BLAZEI_SURVEY_LEFTOVER : BLAZEI_SURVEY_KEPT, name, 1,
+		                   rc > 0 ? 0 : rc);
 }
 
 /* A participant buries the dead when it comes and when it goes; the second time those, too, that
@@ -361,8 +353,7 @@ int blazei_survey_clean(uint32_t mode, blazei_survey_reporter reporter, void *ar
 	}
 	listing = list_directory(cleaning.parent_fd);
 	while (listing && seen++ < ENTRIES_MAX && (entry = readdir(listing))) {
-		if (strncmp(entry->d_name, ".new.", 5) == 0 ||
-		    strncmp(entry->d_name, ".gone.", 6) == 0)
+		if (blazei_dir_unfinished(entry->d_name))
 			clean_leftover(&cleaning, entry->d_name);
 		else if (blazei_name_valid(entry->d_name, BLAZE_RING_NAME_MAX))
 			clean_ring(&cleaning, entry->d_name);

@@ -440,8 +440,8 @@ static bool converge(void)
 	return false;
 }
 
-/* The number of rings in /dev/shm that belong to this soak's database. */
-static unsigned leftovers(void)
+/* The number of names in /dev/shm with that in them. */
+static unsigned names_with(const char *part, bool tell)
 {
 	char path[64];
 	struct dirent *entry;
@@ -453,13 +453,31 @@ static unsigned leftovers(void)
 	if (dir == NULL)
 		return 0;
 	while ((entry = readdir(dir)) != NULL) {
-		if (strstr(entry->d_name, soak.db_name) != NULL) {
-			fprintf(stderr, "soak: left behind: %s\n", entry->d_name);
+		if (strstr(entry->d_name, part) != NULL) {
+			if (tell)
+				fprintf(stderr, "soak: left behind: %s\n", entry->d_name);
 			count++;
 		}
 	}
 	closedir(dir);
 	return count;
+}
+
+/* Rings that belong to this soak's database, and what who was killed while making or removing one
+ * left: that goes, once it is 10 s old, with the next ring that anybody makes. */
+static unsigned leftovers(void)
+{
+	struct blaze_ring *ring;
+
+	for (unsigned i = 0; i < 30; i++) {
+		if (names_with(".new.", false) + names_with(".gone.", false) == 0)
+			break;
+		blazei_sleep_ns(500 * BLAZEI_NS_PER_MS);
+		if (blaze_ring_attach("soak-sweep", NULL, &ring) == 0)
+			blaze_ring_detach(ring);
+	}
+	return names_with(soak.db_name, true) + names_with(".new.", true) +
+	       names_with(".gone.", true);
 }
 
 static bool shared_make(void)

@@ -218,7 +218,8 @@ static void survivor_reads(struct blaze_ring *ring, struct rt_oracle *oracle)
 	ck_assert_uint_le(oracle->records, RECORDS);
 }
 
-/* Unfinished directories are nobody's ring; `blaze-ring clean` removes them, and here we do. */
+/* Unfinished directories are nobody's ring; whoever makes a ring 10 s later removes them, and here
+ * we do. */
 static void remove_unfinished(void)
 {
 	DIR *listing = opendir(rt_directory());

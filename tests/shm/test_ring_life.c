@@ -3,10 +3,14 @@
 #include "tests/shm/ring_test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #define CROWD  62
 #define ROUNDS 400
@@ -418,6 +422,52 @@ START_TEST(host_closes_every_descriptor_others_unharmed)
 }
 END_TEST
 
+/* A directory that somebody left unfinished so many seconds ago, with a file in it. */
+static void leave_unfinished(const char *name, time_t age_s, char *ret_path, size_t size)
+{
+	struct timespec times[2];
+	char file[320];
+	int fd;
+
+	snprintf(ret_path, size, "%s/%s", rt_directory(), name);
+	snprintf(file, sizeof(file), "%s/control", ret_path);
+	ck_assert_int_eq(mkdir(ret_path, 0700), 0);
+	fd = open(file, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	clock_gettime(CLOCK_REALTIME, &times[0]);
+	times[0].tv_sec -= age_s;
+	times[1] = times[0];
+	ck_assert_int_eq(utimensat(AT_FDCWD, ret_path, times, 0), 0);
+}
+
+START_TEST(unfinished_by_the_dead_gone_with_the_next_ring_made)
+{
+	struct blaze_ring *ring = rt_attach(rt_name("unfinished"), RT_LANE_MIN, 0, 0);
+	char made[256], unlinked[256], young[256];
+	struct blaze_ring *next;
+
+	leave_unfinished(".new.7e57000000000001", 11, made, sizeof(made));
+	leave_unfinished(".gone.7e57000000000002", 11, unlinked, sizeof(unlinked));
+	leave_unfinished(".new.7e57000000000003", 0, young, sizeof(young));
+	/* One that is there already is joined, not made. */
+	next = rt_attach(rt_name("unfinished"), RT_LANE_MIN, 0, 0);
+	ck_assert_int_eq(access(made, F_OK), 0);
+	blaze_ring_detach(next);
+	next = rt_attach(rt_name("swept"), RT_LANE_MIN, 0, 0);
+	ck_assert_int_ne(access(made, F_OK), 0);
+	ck_assert_int_ne(access(unlinked, F_OK), 0);
+	/* Its maker may be about to name it. */
+	ck_assert_int_eq(access(young, F_OK), 0);
+	blaze_ring_detach(next);
+	blaze_ring_detach(ring);
+	strcat(young, "/control");
+	unlink(young);
+	*strrchr(young, '/') = '\0';
+	ck_assert_int_eq(rmdir(young), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("ring life");
@@ -436,6 +486,7 @@ int main(void)
 	tcase_add_test(tcase, parent_dies_before_forked_child_slot_is_free);
 	tcase_add_test(tcase, parent_dies_before_spawned_program_slot_is_free);
 	tcase_add_test(tcase, exec_leaves_the_ring);
+	tcase_add_test(tcase, unfinished_by_the_dead_gone_with_the_next_ring_made);
 	tcase_add_test(tcase, host_closes_every_descriptor_others_unharmed);
 	suite_add_tcase(suite, tcase);
 	return rt_main(suite);
