@@ -3,7 +3,7 @@
  * blaze_db_pump do nothing else.
  *
  * CONCURRENCY  poll_lock for the whole turn; `lock` once for each batch of a peer, so a writer
- *        never waits for more than 256 transactions.
+ *        never waits for more than 64 transactions.
  *
  * FAILURE  Without memory the rest of a batch is not consumed and comes again with the next
  * turn. */
@@ -11,7 +11,7 @@
 
 #include "lib/db/service.h"
 
-#define BATCH_MAX 256u
+#define BATCH_MAX 64u /* what a link hands over at once, at most: link.h */
 #define POLL_MAX  4096u
 
 /* The handler's own result, which no link returns: the census may be out of date. */
