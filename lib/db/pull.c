@@ -74,6 +74,7 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 	if (error == 0) {
 		pull->active = true;
 		pull->progress_ns = now_ns;
+		pull->useful_ns = now_ns;
 		request_show(db, NULL, &ring);
 	}
 	BLAZEI_TESTPOINT("pull_named");
@@ -253,12 +254,28 @@ static void applied_note(struct blaze_db *db)
 	pthread_mutex_unlock(&db->lock);
 }
 
-static bool peer_waits(struct blaze_db *db, uint64_t now_ns)
+/* Notes that something came or went, and whether it was of use: who only keeps on talking must not
+ * keep this database from asking somebody else. */
+static void progress_note(struct blazei_pull *pull, const struct blazei_session_status *status,
+                          bool moved, uint64_t now_ns)
+{
+	uint64_t useful = status->txns + status->chunks;
+
+	if (moved)
+		pull->progress_ns = now_ns;
+	if (useful != pull->useful) {
+		pull->useful = useful;
+		pull->useful_ns = now_ns;
+	}
+}
+
+static bool peer_helps(struct blaze_db *db, uint64_t now_ns)
 {
 	const struct blazei_member *member = blazei_census_by_peer(&db->census, &db->pull.peer);
 
 	return member != NULL && member->live &&
-	       blazei_passed_ns(now_ns, db->pull.progress_ns) <= BLAZEI_PULL_PATIENCE_NS;
+	       blazei_passed_ns(now_ns, db->pull.progress_ns) <= BLAZEI_PULL_PATIENCE_NS &&
+	       blazei_passed_ns(now_ns, db->pull.useful_ns) <= BLAZEI_PULL_USELESS_NS;
 }
 
 unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
@@ -284,12 +301,11 @@ unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns)
 	}
 	if (taken >= 0)
 		given = blazei_carry_out(db, &pull->carry, 1);
-	if (taken > 0 || given > 0) {
-		pull->progress_ns = now_ns;
-		return BLAZEI_TURN_WORKED;
-	}
+	progress_note(pull, &status, taken > 0 || given > 0, now_ns);
 	if (taken < 0 || (given < 0 && given != -EAGAIN && given != -ENOMEM) ||
-	    !peer_waits(db, now_ns))
+	    !peer_helps(db, now_ns)) {
 		fail(db, now_ns, taken < 0 ? taken : given);
-	return 0;
+		return 0;
+	}
+	return taken > 0 || given > 0 ? BLAZEI_TURN_WORKED : 0;
 }

@@ -7,8 +7,9 @@
  * STATES
  *   idle -> asked    a ring x.DATABASE.ID is made, and the board names it and the peer
  *   asked -> staged  a snapshot has come whole; transactions are merged as they come
- *   any -> idle      all is merged; or nothing came for BLAZEI_PULL_PATIENCE_NS, the peer is gone,
- *                    the session failed or was refused: another attempt follows later
+ *   any -> idle      all is merged; or nothing came for BLAZEI_PULL_PATIENCE_NS, nothing that was
+ *                    lacking for BLAZEI_PULL_USELESS_NS, the peer is gone, the session failed or
+ *                    was refused: another attempt follows later, with another peer if there is one
  *
  * INVARIANTS
  *   I1  What is merged of an attempt is in the vector at every moment: transactions, or a snapshot
@@ -26,6 +27,7 @@
 #include "lib/db/census.h"
 
 #define BLAZEI_PULL_PATIENCE_NS (500 * BLAZEI_NS_PER_MS)
+#define BLAZEI_PULL_USELESS_NS  (10 * BLAZEI_NS_PER_S)
 #define BLAZEI_PULL_KEEP_NS     (10 * BLAZEI_NS_PER_S)
 
 struct blaze_db;
@@ -36,9 +38,11 @@ struct blazei_pull {
 	bool partial; /* there was no memory for all of a snapshot: to be tried again */
 	struct blaze_id peer;
 	struct blazei_carry carry;
-	uint64_t progress_ns;
-	uint64_t applied; /* transactions of the session that are counted */
-	uint64_t raised;  /* and what it brought in all */
+	uint64_t progress_ns; /* when something came last */
+	uint64_t useful_ns;   /* and something that was lacking */
+	uint64_t useful;      /* transactions and chunks of the session until then */
+	uint64_t applied;     /* transactions of the session that are counted */
+	uint64_t raised;      /* and what it brought in all */
 };
 
 /* Removes the ring that the request of a dead peer names, if any. */

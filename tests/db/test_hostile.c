@@ -50,28 +50,32 @@ static void liar_leave(struct liar *liar)
 	liar->link->ops->close(liar->link);
 }
 
-/* Waits until the node asks the liar, not the last time again; gives the ring to answer in. */
-static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *node)
+/* Whether the node asks the liar, not the last time again: the ring to answer in, or NULL. */
+static struct blazei_link *liar_look(struct liar *liar, const struct node *node)
 {
 	const struct blazei_link_options options = { .lane_bytes = 65536, .no_create = true };
 	char name[BLAZEI_CARRY_NAME_BYTES];
+	const struct blazei_member *member;
 	struct blazei_link *link;
 
-	for (;;) {
-		const struct blazei_member *member;
+	ck_assert_int_eq(blazei_census_update(liar->census, liar->link, false), 0);
+	member = blazei_census_by_node(liar->census, &node->id);
+	if (member == NULL || !blazei_id_equal(&member->text->request.peer, &liar->link->id) ||
+	    blazei_id_equal(&member->text->request.ring, &liar->asked))
+		return NULL;
+	liar->asked = member->text->request.ring;
+	blazei_carry_name(node->db->name, &member->text->request.ring, name);
+	return blazei_link_open_ring(name, &options, &link) == 0 ? link : NULL;
+}
 
-		ck_assert_int_eq(blazei_census_update(liar->census, liar->link, false), 0);
-		member = blazei_census_by_node(liar->census, &node->id);
-		if (member != NULL &&
-		    blazei_id_equal(&member->text->request.peer, &liar->link->id) &&
-		    !blazei_id_equal(&member->text->request.ring, &liar->asked)) {
-			liar->asked = member->text->request.ring;
-			blazei_carry_name(node->db->name, &member->text->request.ring, name);
-			if (blazei_link_open_ring(name, &options, &link) == 0)
-				return link;
-		}
+/* Waits until it does. */
+static struct blazei_link *liar_is_asked(struct liar *liar, const struct node *node)
+{
+	struct blazei_link *link;
+
+	while ((link = liar_look(liar, node)) == NULL)
 		blazei_sleep_ns(100 * 1000);
-	}
+	return link;
 }
 
 /* Formats laid end to end, on purpose. */
@@ -93,8 +97,8 @@ struct lie {
 	size_t len;
 };
 
-/* Seals and publishes message `number` of a session. */
-static void lie_send(struct blazei_link *ring, struct lie *lie, unsigned number, uint8_t kind)
+/* Seals and publishes message `number` of a session: 0, or -EIDRM where the node has given up. */
+static int lie_try(struct blazei_link *ring, struct lie *lie, unsigned number, uint8_t kind)
 {
 	lie->header.bytes = (uint32_t)lie->len;
 	lie->header.kind = kind;
@@ -103,7 +107,12 @@ static void lie_send(struct blazei_link *ring, struct lie *lie, unsigned number,
 	lie->header.number = number;
 	lie->header.magic = BLAZEI_SESSION_MAGIC;
 	lie->header.hash = blazei_session_hash(&lie->header);
-	ck_assert_int_eq(ring->ops->publish(ring, lie, lie->len), 0);
+	return ring->ops->publish(ring, lie, lie->len);
+}
+
+static void lie_send(struct blazei_link *ring, struct lie *lie, unsigned number, uint8_t kind)
+{
+	ck_assert_int_eq(lie_try(ring, lie, number, kind), 0);
 }
 
 /* A hello that is in order, and claims that of the origin. */
@@ -213,6 +222,36 @@ START_TEST(hostile_message_ends_the_attempt)
 }
 END_TEST
 
+/* Passes of a snapshot, one after the other, all of them in order, and nothing in them. */
+START_TEST(hostile_talk_without_end_is_given_up)
+{
+	struct node node = node_open(unique_name(), "honest");
+	struct liar liar = liar_join(&node);
+	struct blazei_link *ring = liar_is_asked(&liar, &node);
+	unsigned number = 1;
+	int rc = 0;
+
+	hello_send(ring, &liar, &liar.origin, CLAIMED);
+	for (; number < 2000 && rc == 0; number++) {
+		struct lie lie = { .len = sizeof(lie.snapshot) + sizeof(lie.snapshot.entries[0]) };
+
+		lie.snapshot.header.flags = number > 1 ? BLAZEI_SNAPSHOT_AGAIN : 0;
+		lie.snapshot.entry_count = 1;
+		lie.snapshot.entries[0].origin = liar.origin;
+		lie.snapshot.entries[0].seq = CLAIMED;
+		rc = lie_try(ring, &lie, number, BLAZEI_KIND_SNAPSHOT);
+		blazei_sleep_ns(20 * BLAZEI_NS_PER_MS);
+	}
+	ck_assert_int_eq(rc, -EIDRM);
+	/* It had listened for a while. */
+	ck_assert_uint_gt(number, 50);
+	ring->ops->close(liar_is_asked(&liar, &node));
+	ring->ops->close(ring);
+	liar_leave(&liar);
+	node_close(&node);
+}
+END_TEST
+
 static uint64_t seq_of(struct node *node, const struct blazei_origin *origin)
 {
 	uint64_t seq;
@@ -308,6 +347,7 @@ int main(void)
 	tcase_add_test(tcase, hostile_vector_of_a_third_node_is_refused);
 	tcase_add_loop_test(tcase, hostile_message_ends_the_attempt, 0,
 	                    sizeof(lies) / sizeof(lies[0]));
+	tcase_add_test(tcase, hostile_talk_without_end_is_given_up);
 	tcase_add_test(tcase, hostile_vector_does_not_raise_the_own_entry);
 	tcase_add_test(tcase, hostile_lane_and_board_are_refused);
 	suite_add_tcase(suite, tcase);
