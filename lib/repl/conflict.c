@@ -186,10 +186,12 @@ static bool unseen(const struct blazei_replica *replica, const struct blazei_row
 		return !blazei_writeset_saw(replica, &row->id, entry);
 	if (entry->origin == end->stamp.origin || ahead(replica, entry->origin, entry->seq))
 		return false;
-	if (end->cut)
-		return entry->seq > end->cut[entry->origin];
 	if (entry->hlc > end->stamp.hlc)
 		return true;
+	/* Of what an end had seen that came after the cut was noted, its transaction will tell. */
+	if (end->cut)
+		return end->stamp.seq <= end->cut[end->stamp.origin] &&
+		       entry->seq > end->cut[entry->origin];
 	return entry->origin == 0 && entry->seq > replica->vector.writers[end->stamp.origin].heard;
 }
 

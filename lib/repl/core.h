@@ -422,7 +422,7 @@ struct blazei_conflict_end {
 	struct blazei_stamp stamp;
 	uint32_t life;
 	bool alive;
-	const uint64_t *cut; /* what its writer had seen at most; NULL: a transaction wrote it */
+	const uint64_t *cut; /* that of the snapshot which has it; NULL: a transaction wrote it */
 };
 void blazei_conflict_hiding(struct blazei_replica *replica, const struct blazei_row *row,
                             const struct blazei_conflict_end *end);

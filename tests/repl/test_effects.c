@@ -396,7 +396,14 @@ static void b_sees_and_updates(void)
 	b_updates_x();
 }
 
-/* The same, and a third node overwrites that: it is here before what it saw. */
+/* b hears of a's write and deletes the record: the snapshot's vector covers neither. */
+static void b_sees_and_deletes(void)
+{
+	node_give_all(&a, &b);
+	b_deletes();
+}
+
+/* b overwrites what it hears of a, and a third node that: it is here before what it saw. */
 static void others_see_and_update(void)
 {
 	struct node c;
@@ -430,6 +437,7 @@ START_TEST(snapshot_amid_writes_tells_no_false_conflict)
 		{ a_updates_x, b_updates_y, b_sees_and_updates },
 		{ a_updates_x, b_updates_y, others_see_and_update },
 		{ a_inserts, b_updates_x, a_sees_and_updates },
+		{ a_updates_x, b_updates_y, b_sees_and_deletes },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
