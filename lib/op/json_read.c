@@ -326,16 +326,14 @@ static int record_build(const struct reader *reader, size_t names_bytes,
 	r = blazei_record_sized((unsigned)count, names_bytes + reader->out->len, &record);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < count && r == 0; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct member *member = &reader->members[i];
 		const size_t end = i + 1 < count ? member[1].at : reader->out->len;
 
 		r = blazei_record_append(record, member->key, member->key_len,
 		                         reader->out->data + member->at, end - member->at);
-	}
-	if (r < 0) {
-		blaze_record_free(record);
-		return r;
+		/* The record was made with room for all, and they are within the limits. */
+		assert(r == 0);
 	}
 	*ret_record = record;
 	return 0;

@@ -205,7 +205,7 @@ bool blazei_point_restore(char *text)
 		} else if (*from == 'e') {
 			*to++ = *from;
 			is_real = true;
-		} else if (to > text && to[-1] != '.') {
+		} else if (to[-1] != '.') { /* never the first: no number begins with it */
 			*to++ = '.';
 			is_real = true;
 		}

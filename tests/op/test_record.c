@@ -455,6 +455,23 @@ START_TEST(bytes_of_exactly_the_limit_accepted)
 }
 END_TEST
 
+/* The same of a value that comes in one piece. */
+START_TEST(store_of_exactly_the_limit_accepted)
+{
+	const uint32_t max = BLAZEI_RECORD_BYTES_MAX;
+	struct blaze_record *record = record_new();
+	uint8_t *value = calloc(1, max + 1);
+	struct blazei_field_source source = { .name = "", .body = value, .body_len = max };
+
+	ck_assert_ptr_nonnull(value);
+	ck_assert_int_eq(blazei_record_store(record, &source), 0);
+	source.body_len++;
+	ck_assert_int_eq(blazei_record_store(record, &source), -E2BIG);
+	blaze_record_free(record);
+	free(value);
+}
+END_TEST
+
 START_TEST(append_any_order_keeps_fields_sorted)
 {
 	struct random_source source = random_source_new("append_any_order");
@@ -569,6 +586,7 @@ int main(void)
 		fields_beyond_limit_refused,
 		bytes_beyond_limit_refused_record_kept,
 		bytes_of_exactly_the_limit_accepted,
+		store_of_exactly_the_limit_accepted,
 		append_any_order_keeps_fields_sorted,
 		sized_record_takes_its_fields_in_place,
 		random_changes_equal_model,

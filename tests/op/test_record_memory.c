@@ -48,8 +48,12 @@ void __wrap_free(void *memory)
 	__real_free(memory);
 }
 
+#define BYTES_64 "AAECAwQFBgcAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH"
+
+/* Its text and that of its map are written in more than one piece of memory. */
 static const char text[] =
-        "{\"a\":{\"b\":[1,2,3],\"c\":{\"$bytes\":\"AAECAwQFBgc=\"}},\"d\":\"0123456789\"}";
+        "{\"a\":{\"b\":[1,2,3],\"c\":{\"$bytes\":\"" BYTES_64 BYTES_64 BYTES_64 BYTES_64
+        "AAECAwQFBgc=\"}},\"d\":\"0123456789\"}";
 
 typedef int (*action)(struct blaze_record *record);
 
@@ -304,6 +308,28 @@ START_TEST(value_of_the_same_length_replaced_in_place)
 }
 END_TEST
 
+/* The table of a record is rewritten when its bytes move: up to its last field, and no further. */
+START_TEST(bytes_that_move_leave_what_is_behind_the_table)
+{
+	const struct blazei_record_field behind = { .at = 0x5a5a5a5a, .slot_bytes = 0x5a5a5a5a };
+	struct blaze_record *record = NULL;
+	struct blazei_record_field *fields = malloc(3 * sizeof(*fields));
+
+	ck_assert_ptr_nonnull(fields);
+	fields[2] = behind;
+	ck_assert_int_eq(blazei_record_sized(0, 0, &record), 0);
+	record->fields = fields;
+	record->count_max = 2;
+	ck_assert_int_eq(blaze_record_set_string(record, "a", "1"), 0);
+	ck_assert_int_eq(blaze_record_set_string(record, "d", "2"), 0);
+	ck_assert_int_eq(replace_with_long_string(record), 0);
+	ck_assert_ptr_eq(record->fields, fields);
+	ck_assert_uint_eq(fields[2].at, behind.at);
+	ck_assert_uint_eq(fields[2].slot_bytes, behind.slot_bytes);
+	blaze_record_free(record);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { allocation_fails_enomem_and_record_kept,
@@ -312,6 +338,7 @@ int main(void)
 		                       freed_record_leaves_nothing,
 		                       record_that_grows_holds_what_it_is,
 		                       buffer_that_has_room_does_not_allocate,
+		                       bytes_that_move_leave_what_is_behind_the_table,
 		                       value_of_the_same_length_replaced_in_place };
 
 	return run_tests("record_memory", tests, sizeof(tests) / sizeof(*tests));
