@@ -20,6 +20,8 @@ repl_tests = \
 	tests/repl/test_restart \
 	tests/repl/test_session \
 	tests/repl/test_session_collect \
+	tests/repl/test_session_damage \
+	tests/repl/test_session_lies \
 	tests/repl/test_session_memory \
 	tests/repl/test_session_refusals \
 	tests/repl/test_slab \
@@ -31,6 +33,7 @@ TESTS += $(repl_tests)
 EXTRA_DIST += \
 	tests/repl/events.h \
 	tests/repl/harness.h \
+	tests/repl/random.h \
 	tests/repl/session_pair.h \
 	tests/repl/writeset_help.h
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c

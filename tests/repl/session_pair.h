@@ -79,6 +79,24 @@ static inline void node_write_long(struct node *node, unsigned number, size_t le
 	free(value);
 }
 
+/* Opens nodes of which b has what a lacks: by history (0), by a snapshot with chunks in parts and
+ * transactions behind them (1). */
+static inline void pair_fill(struct node *a, struct node *b, bool snapshot)
+{
+	node_open_history(a, 1, 1u << 20);
+	node_open_history(b, 2, snapshot ? 8192 : 1u << 20);
+	node_writes(a, 90, 3);
+	node_writes(b, 0, 60);
+	node_write_long(b, 70, snapshot ? 300000 : 20000);
+	node_writes(b, 0, 5);
+}
+
+/* The sum of a message that was changed. */
+static inline void message_seal(struct blazei_session_header *header)
+{
+	header->hash = blazei_session_hash(header);
+}
+
 /* For every register, its seq is at most that of its origin in the vector: I1 of session.h. */
 static inline void node_expect_exact(const struct node *node)
 {
