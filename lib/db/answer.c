@@ -93,9 +93,6 @@ unsigned blazei_answers_step(struct blaze_db *db, uint64_t now_ns)
 {
 	unsigned flags = 0;
 
-	/* Half of what is being merged is in no vector yet (pull.h, I1). */
-	if (db->pull.partial)
-		return 0;
 	for (unsigned i = 0; i < BLAZEI_ANSWERS_MAX; i++) {
 		if (db->answers[i].active)
 			flags |= answer_step(db, &db->answers[i], now_ns);

@@ -159,7 +159,6 @@ static int install(struct blaze_db *db)
 		fetched_count(db);
 	}
 	pthread_mutex_unlock(&db->lock);
-	pull->partial = error == -ENOMEM;
 	return error;
 }
 
@@ -169,9 +168,6 @@ void blazei_pull_stop(struct blaze_db *db)
 
 	if (!pull->active)
 		return;
-	/* What is merged in part already must not stay so (I1). */
-	if (pull->partial)
-		(void)install(db);
 	blazei_carry_end(&pull->carry);
 	blazei_pull_reap(&db->text);
 	request_show(db, NULL, NULL);
@@ -215,8 +211,8 @@ static void fail(struct blaze_db *db, uint64_t now_ns, int error)
 	blazei_pull_stop(db);
 }
 
-/* A snapshot that is whole is merged, whatever becomes of the peer. Without memory it stays and is
- * tried again: given up half-way it would break I1. */
+/* A snapshot that is whole is merged, whatever becomes of the peer. Where there is no memory for
+ * it, that is tried again for a while; then it stays staged, for the next attempt to go on with. */
 static unsigned staged_step(struct blaze_db *db, uint64_t now_ns)
 {
 	int error = blazei_db_census(db, false);
@@ -228,7 +224,8 @@ static unsigned staged_step(struct blaze_db *db, uint64_t now_ns)
 	}
 	if (error == 0)
 		error = install(db);
-	if (error == -ENOMEM)
+	if (error == -ENOMEM &&
+	    blazei_passed_ns(now_ns, db->pull.useful_ns) <= BLAZEI_PULL_USELESS_NS)
 		return BLAZEI_TURN_NAP;
 	if (error != 0)
 		fail(db, now_ns, error);

@@ -13,8 +13,7 @@
  *
  * INVARIANTS
  *   I1  What is merged of an attempt is in the vector at every moment: transactions, or a snapshot
- *       whole (lib/repl/session.h, I1). A part that stayed would be in no vector, so nobody would
- *       know that others lack it; and once its writers are dead, replicas would differ for good.
+ *       whole (lib/repl/session.h, I1).
  *   I2  What a peer can make this process hold is bounded by a quarter of the machine's memory, and
  *       is freed when no attempt has gone on with it for BLAZEI_PULL_KEEP_NS.
  *
@@ -35,7 +34,6 @@ struct blaze_db;
 struct blazei_pull {
 	bool active;
 	bool counted; /* among the catch-ups */
-	bool partial; /* there was no memory for all of a snapshot: to be tried again */
 	struct blaze_id peer;
 	struct blazei_carry carry;
 	uint64_t progress_ns; /* when something came last */

@@ -15,10 +15,11 @@
  *        restart.c  back from a store, and under another name; identity.c: which
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
+ *        room.c     room for what is merged as one
  *        session*.c catch-up: session.c, session_ask.c, session_answer.c, session_wire.c
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
- *        table.c, names.c  memory
+ *        table.c, names.c  memory; finder.c: many searches in one row
  *
  * INVARIANTS
  *   I1   A transaction is merged whole or not at all: blazei_merge_txn first makes room for all of
@@ -35,6 +36,7 @@
 #include "lib/op/hlc.h"
 #include "lib/op/txn.h"
 #include "lib/repl/effects.h"
+#include "lib/repl/finder.h"
 #include "lib/repl/history.h"
 #include "lib/repl/members.h"
 #include "lib/repl/replica.h"
@@ -199,6 +201,7 @@ struct blazei_replica {
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
 	struct blazei_order order;
+	struct blazei_filter filter;
 	struct blazei_members members;
 	const struct blazei_writeset *committing; /* the own transaction that is being merged */
 	struct blazei_sink sink;
@@ -330,11 +333,11 @@ void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, ui
  * bytes of rows are there. Its bytes, perhaps without a row; 0: the end was reached before. */
 int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t *known,
                             struct blazei_state_cursor *cursor, void *buf, size_t enough);
-/* Merges a chunk that blazei_replica_state_check accepted; with mark, marks what it has. cut is
- * what the snapshot covers, by origin index, to tell conflicts by; NULL: none are told. 0;
- * -ENOMEM; -EBADMSG: too many origins, if they were not all interned before. */
-int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
-                         bool mark, const uint64_t *cut);
+/* Merges a chunk that blazei_replica_state_check accepted and for which there is room (room.h);
+ * with mark, marks what it has. cut is what the snapshot covers, by origin index, to tell conflicts
+ * by; NULL: none are told. */
+void blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                          bool mark, const uint64_t *cut);
 
 /* members.c ---------------------------------------------------------------------------------- */
 

@@ -8,6 +8,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/effects.c \
 	lib/repl/effects.h \
 	lib/repl/encode.c \
+	lib/repl/finder.c \
+	lib/repl/finder.h \
 	lib/repl/frontier.c \
 	lib/repl/halt.c \
 	lib/repl/history.c \
@@ -27,6 +29,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/replica.c \
 	lib/repl/replica.h \
 	lib/repl/restart.c \
+	lib/repl/room.c \
+	lib/repl/room.h \
 	lib/repl/session.c \
 	lib/repl/session.h \
 	lib/repl/session_answer.c \

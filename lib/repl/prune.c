@@ -93,11 +93,3 @@ void blazei_prune(struct blazei_replica *replica, const struct blazei_session_en
 	rows_prune(&pruner);
 	replica->table.shape++;
 }
-
-void blazei_prune_cancel(struct blazei_replica *replica)
-{
-	const struct pruner pruner = { .replica = replica };
-
-	/* Nothing is covered: seqs begin at 1. */
-	rows_prune(&pruner);
-}

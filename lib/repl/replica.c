@@ -66,6 +66,7 @@ void blazei_replica_free(struct blazei_replica *replica)
 	blazei_members_fini(&replica->members);
 	blazei_history_fini(&replica->history);
 	blazei_buffer_free(&replica->txn);
+	free(replica->filter.words);
 	free(replica->ops);
 	free(replica);
 }

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "lib/repl/room.h"
+
 /* Lists ---------------------------------------------------------------------------------------*/
 
 void blazei_blobs_push(struct blazei_blobs *blobs, struct blazei_blob *blob)
@@ -280,86 +282,126 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
 
 /* Installing ----------------------------------------------------------------------------------*/
 
-/* Applies those that are not here yet. The number, or -ENOMEM. */
-static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob)
+/* The next transaction of a blob that is not here yet, at *at or behind; moves *at behind it. NULL:
+ * there is none. */
+static const struct blazei_txn_header *txn_next(const struct blazei_replica *replica,
+                                                const struct blazei_blob *blob, const uint8_t **at,
+                                                uint16_t *ret_writer)
 {
-	const uint8_t *at = (const uint8_t *)blob->words;
-	const uint8_t *end = at + blob->len;
-	int applied = 0;
+	const uint8_t *end = (const uint8_t *)blob->words + blob->len;
 
-	for (; at < end; at += ((const struct blazei_txn_header *)at)->bytes) {
-		const struct blazei_txn_header *header = (const void *)at;
+	while (*at < end) {
+		const struct blazei_txn_header *header = (const void *)*at;
 		uint16_t index = blazei_vector_find(&replica->vector, blazei_txn_origins(header));
 		const struct blazei_writer *writer = &replica->vector.writers[index];
 
-		if (index == 0 || header->seq <= writer->seq ||
-		    writer->halted & BLAZEI_HALTED_QUARANTINED)
-			continue;
-		if (blazei_apply(replica, header, index) < 0)
-			return -ENOMEM;
-		blazei_park_drop(replica, index, header->seq);
+		*at += header->bytes;
+		*ret_writer = index;
+		if (index != 0 && header->seq > writer->seq &&
+		    !(writer->halted & BLAZEI_HALTED_QUARANTINED))
+			return header;
+	}
+	return NULL;
+}
+
+/* Room for all that is staged. 0 or -ENOMEM. */
+static int room_make(const struct blazei_stage *stage, struct blazei_room *room)
+{
+	uint16_t writer;
+	int rc = 0;
+
+	for (const struct blazei_blob *blob = stage->chunks.first; blob && rc == 0;
+	     blob = blob->next)
+		rc = blazei_room_state(room, (const void *)blob->words);
+	for (const struct blazei_blob *blob = stage->txns.first; blob && rc == 0;
+	     blob = blob->next) {
+		const uint8_t *at = (const uint8_t *)blob->words;
+		const struct blazei_txn_header *header;
+
+		while (rc == 0 && (header = txn_next(room->replica, blob, &at, &writer)))
+			rc = blazei_room_txn(room, header);
+	}
+	return rc;
+}
+
+/* How many groups, and so rows, are staged at most. */
+static uint64_t groups_count(const struct blazei_stage *stage)
+{
+	uint64_t count = 0;
+
+	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
+		count += ((const struct blazei_txn_header *)blob->words)->record_count;
+	for (const struct blazei_blob *blob = stage->txns.first; blob; blob = blob->next) {
+		const uint8_t *at = (const uint8_t *)blob->words;
+		const uint8_t *end = at + blob->len;
+
+		for (; at < end; at += ((const struct blazei_txn_header *)at)->bytes)
+			count += ((const struct blazei_txn_header *)at)->record_count;
+	}
+	return count;
+}
+
+/* Applies those that are not here yet; there is room for them. The number. */
+static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob)
+{
+	const uint8_t *at = (const uint8_t *)blob->words;
+	const struct blazei_txn_header *header;
+	uint16_t writer;
+	int applied = 0;
+
+	while ((header = txn_next(replica, blob, &at, &writer))) {
+		int rc = blazei_apply(replica, header, writer);
+
+		assert(rc == 0);
+		(void)rc;
+		blazei_park_drop(replica, writer, header->seq);
 		applied++;
 	}
 	return applied;
 }
 
-static int chunks_install(const struct blazei_stage *stage, struct blazei_replica *replica)
-{
-	/* All origins were interned by the check. */
-	uint64_t *cut = calloc(BLAZEI_ORIGINS_MAX, sizeof(*cut));
-	int rc = cut ? 0 : -ENOMEM;
-
-	for (unsigned i = 0; i < stage->v0_count && rc == 0; i++)
-		cut[blazei_vector_find(&replica->vector, &stage->v0[i].origin)] = stage->v0[i].seq;
-	for (const struct blazei_blob *blob = stage->chunks.first; blob && rc == 0;
-	     blob = blob->next)
-		rc = blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
-	free(cut);
-	return rc;
-}
-
-static int install(const struct blazei_stage *stage, struct blazei_replica *replica)
+/* Merges everything; there is room for it. The number of transactions. */
+static int install(const struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *cut)
 {
 	int applied = 0;
-	int rc = chunks_install(stage, replica);
 
-	if (rc < 0)
-		return rc;
+	/* All origins were interned by the check. */
+	for (unsigned i = 0; i < stage->v0_count; i++)
+		cut[blazei_vector_find(&replica->vector, &stage->v0[i].origin)] = stage->v0[i].seq;
+	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
+		blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
 	for (unsigned i = 0; i < stage->v0_count; i++)
 		blazei_vector_raise(replica, &stage->v0[i].origin, stage->v0[i].seq,
 		                    stage->v0[i].chain);
-	for (const struct blazei_blob *blob = stage->txns.first; blob && rc >= 0;
-	     blob = blob->next) {
-		rc = txns_install(replica, blob);
-		applied += rc > 0 ? rc : 0;
-	}
-	return rc < 0 ? rc : applied;
-}
-
-static int install_whole(const struct blazei_stage *stage, struct blazei_replica *replica,
-                         uint64_t now_ns)
-{
-	int rc = install(stage, replica);
-
-	if (rc < 0) {
-		if (stage->whole)
-			blazei_prune_cancel(replica);
-		return rc;
-	}
+	for (const struct blazei_blob *blob = stage->txns.first; blob; blob = blob->next)
+		applied += txns_install(replica, blob);
 	if (stage->whole)
 		blazei_prune(replica, stage->v0, stage->v0_count);
-	/* What waits for memory here waits in the queue, as it does elsewhere. */
-	(void)blazei_park_drain(replica, now_ns);
-	return rc;
+	return applied;
 }
 
 int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns)
 {
-	int rc;
+	uint64_t *cut = calloc(BLAZEI_ORIGINS_MAX, sizeof(*cut));
+	struct blazei_room room;
+	int rc = -ENOMEM;
 
-	blazei_table_shut(&replica->table);
-	rc = install_whole(stage, replica, now_ns);
-	blazei_table_open(&replica->table);
+	if (cut)
+		rc = blazei_room_open(&room, replica, groups_count(stage));
+	if (rc < 0)
+		goto out;
+	rc = room_make(stage, &room);
+	if (rc == 0) {
+		blazei_table_shut(&replica->table);
+		rc = install(stage, replica, cut);
+		blazei_table_open(&replica->table);
+	}
+	blazei_room_close(&room);
+	/* What waits for memory here waits in the queue, as it does elsewhere. */
+	if (rc >= 0)
+		(void)blazei_park_drain(replica, now_ns);
+out:
+	free(cut);
 	return rc;
 }

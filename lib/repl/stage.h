@@ -3,9 +3,10 @@
  *
  * WHY    A part of a snapshot that was merged would be in no vector, so nobody would know that
  *        others lack it, and readers would see records that belong together apart. So it all waits
- *        here, checked piece by piece, and is merged in one call: the chunks, then the vector V0 as
- *        of which they were begun, then the transactions that the answerer merged since, which
- *        carry the vector on to Vs.
+ *        here, checked piece by piece, and is merged in one call. First comes the room for all of
+ *        it, which there may not be; then, and these cannot fail, the chunks, the vector V0 as of
+ *        which they were begun, and the transactions that the answerer merged since, which carry
+ *        the vector on to Vs.
  *
  * INVARIANTS
  *   I1   Every chunk and transaction in it was checked when it came.
@@ -14,10 +15,9 @@
  *        with the chains known here and claim no more of this replica's own writes than there are,
  *        and that there is room for all origins.
  *   I3   It takes at most bytes_max, the body that is coming included.
- *   I4   blazei_stage_install may be repeated: merging twice changes nothing.
+ *   I4   It is installed whole or not at all.
  *
- * FAILURE Without memory an installation stops: a part of it may show to readers, the vector does
- *         not tell of it. Repeat it. */
+ * FAILURE Without memory an installation changes nothing, and may be repeated. */
 #ifndef BLAZEI_STAGE_H
 #define BLAZEI_STAGE_H
 
@@ -69,7 +69,5 @@ int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica
  * marks. */
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
                   unsigned count);
-/* Clears the marks. */
-void blazei_prune_cancel(struct blazei_replica *replica);
 
 #endif

@@ -15,11 +15,11 @@
  *   I4   Nothing of a quarantined origin beyond what was merged before comes in this way either,
  *        and nothing that is ahead of the clock: such a chunk has to come again later.
  *
- * FAILURE A chunk that fails with -ENOMEM may be merged in part; merging it again completes it. */
+ * FAILURE Merging a chunk is all or nothing: room for all of it is made first (room.h). */
 #include <stdlib.h>
 
 #include "lib/op/record.h"
-#include "lib/repl/core.h"
+#include "lib/repl/room.h"
 
 /* Rows looked at in one call: bounds its time where a requester lacks little. */
 #define ROWS_PER_CHUNK 65536u
@@ -217,7 +217,6 @@ int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
 
 struct decoder {
 	struct blazei_replica *replica;
-	const struct blazei_origin *origins;
 	bool mark; /* what the chunk has, for blazei_prune */
 	/* What the snapshot's vector covers, by origin index; NULL: not known, so none is told. */
 	const uint64_t *cut;
@@ -264,37 +263,27 @@ static void field_meet(const struct decoder *decoder, const struct blazei_row *r
 	}
 }
 
-/* A stamp from outside; interns its origin. 1: nothing more of that origin is merged; -EBADMSG: too
- * many origins; -ENOMEM. */
-static int stamp_read(const struct decoder *decoder, const struct blazei_state_existence *from,
-                      struct blazei_stamp *ret_stamp)
+/* A stamp from outside, whose origin is known; false: nothing more of that origin is merged. */
+static bool stamp_read(const struct decoder *decoder, const struct blazei_state_existence *from,
+                       struct blazei_stamp *ret_stamp)
 {
-	uint16_t *index = &decoder->replica->map[from->origin];
-	const struct blazei_writer *writer;
+	uint16_t index = decoder->replica->map[from->origin];
+	const struct blazei_writer *writer = &decoder->replica->vector.writers[index];
 
-	if (*index == BLAZEI_ORIGIN_NONE) {
-		int rc = blazei_vector_intern(&decoder->replica->vector,
-		                              &decoder->origins[from->origin]);
-
-		if (rc < 0)
-			return rc == -ENOMEM ? rc : -EBADMSG;
-		*index = (uint16_t)rc;
-	}
-	writer = &decoder->replica->vector.writers[*index];
 	if (blazei_unlikely(writer->halted & BLAZEI_HALTED_QUARANTINED) && from->seq > writer->seq)
-		return 1;
+		return false;
 	*ret_stamp = (struct blazei_stamp){
 		.priority = from->priority,
 		.hlc = from->hlc,
 		.seq = from->seq,
-		.origin = *index,
+		.origin = index,
 	};
 	blazei_hlc_observe(&decoder->replica->clock, from->hlc);
-	return 0;
+	return true;
 }
 
-static int register_merge(const struct decoder *decoder, struct blazei_row **row, uint64_t hash,
-                          const struct blazei_state_register *reg)
+static void register_merge(const struct decoder *decoder, struct blazei_row *row,
+                           struct blazei_finder *finder, const struct blazei_state_register *reg)
 {
 	/* The two layouts begin alike. */
 	const struct blazei_state_existence head = {
@@ -307,107 +296,72 @@ static int register_merge(const struct decoder *decoder, struct blazei_row **row
 	struct blazei_merge_value value = {
 		.value = reg->bytes + reg->name_len,
 		.value_len = reg->value_len,
-		.name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len),
+		.name = blazei_names_find(&replica->names, reg->bytes, reg->name_len),
 		.life = reg->life,
 		.unset = reg->flags & BLAZEI_REGISTER_UNSET,
 	};
 	struct blazei_entry *entry;
-	struct blazei_row *roomy;
-	int rc;
+	struct blazei_entry *end = (struct blazei_entry *)(row->entries + row->used);
 
-	if (value.name == BLAZEI_NAME_NONE)
-		return -ENOMEM;
-	rc = stamp_read(decoder, &head, &value.stamp);
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	roomy = blazei_table_room(
-	        &replica->table, *row, hash,
-	        blazei_merge_need(blazei_row_find(*row, value.name, value.life), value.value_len));
-	if (!roomy)
-		return -ENOMEM;
-	*row = roomy;
+	if (!stamp_read(decoder, &head, &value.stamp))
+		return;
 	if (blazei_unlikely(value.life == BLAZEI_LIFE_MAX))
-		blazei_members_heard(replica, roomy, &value.stamp);
-	entry = blazei_row_find(roomy, value.name, value.life);
-	field_meet(decoder, roomy, entry, &value);
-	blazei_merge_field(replica, roomy, entry, &value);
-	if (decoder->mark)
-		blazei_row_find(roomy, value.name, value.life)->flags |= BLAZEI_ENTRY_MARKED;
-	return 0;
-}
-
-/* Bytes of entries that a group's registers make in a row that has none. */
-static size_t group_room(const uint8_t *at, unsigned count)
-{
-	size_t room = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct blazei_state_register *reg = (const struct blazei_state_register *)at;
-
-		room += blazei_merge_need(NULL, reg->value_len);
-		at += blazei_state_register_bytes(reg);
+		blazei_members_heard(replica, row, &value.stamp);
+	entry = blazei_finder_find(finder, value.name, value.life);
+	field_meet(decoder, row, entry, &value);
+	blazei_merge_field(replica, row, entry, &value);
+	if (!entry) {
+		blazei_finder_added(finder, value.name, value.life);
+		entry = end;
 	}
-	return room;
+	if (decoder->mark)
+		entry->flags |= BLAZEI_ENTRY_MARKED;
 }
 
-/* Merges the existence, where the group has it, and the registers; *at becomes the group's end. */
-static int registers_merge(const struct decoder *decoder, struct blazei_row **row, uint64_t hash,
-                           const uint8_t **at)
+/* Merges the existence, where the group has it, and the registers; the row has room for them. *at
+ * becomes the group's end. */
+static void registers_merge(const struct decoder *decoder, struct blazei_row *row,
+                            const uint8_t **at)
 {
 	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
+	struct blazei_replica *replica = decoder->replica;
+	struct blazei_finder finder;
 	struct blazei_stamp stamp;
-	int rc;
+	const bool alive = group->flags & BLAZEI_GROUP_ALIVE;
 
 	*at = (const uint8_t *)(group + 1);
 	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
-		rc = stamp_read(decoder, (const struct blazei_state_existence *)*at, &stamp);
-		if (rc < 0)
-			return rc;
-		if (rc == 0) {
-			existence_meet(decoder, *row, &stamp, group->life,
-			               group->flags & BLAZEI_GROUP_ALIVE);
-			blazei_merge_existence(decoder->replica, *row, &stamp, group->life,
-			                       group->flags & BLAZEI_GROUP_ALIVE);
+		if (stamp_read(decoder, (const struct blazei_state_existence *)*at, &stamp)) {
+			existence_meet(decoder, row, &stamp, group->life, alive);
+			blazei_merge_existence(replica, row, &stamp, group->life, alive);
+			row->flags |= decoder->mark ? BLAZEI_ROW_MARKED : 0;
 		}
-		if (rc == 0 && decoder->mark)
-			(*row)->flags |= BLAZEI_ROW_MARKED;
 		*at += sizeof(struct blazei_state_existence);
 	}
+	blazei_finder_begin(&finder, &replica->filter, replica->table.seed, row,
+	                    group->register_count);
 	for (unsigned i = 0; i < group->register_count; i++) {
 		const struct blazei_state_register *reg = (const struct blazei_state_register *)*at;
 
-		rc = register_merge(decoder, row, hash, reg);
-		if (rc < 0)
-			return rc;
+		register_merge(decoder, row, &finder, reg);
 		*at += blazei_state_register_bytes(reg);
 	}
-	return 0;
 }
 
-static int group_merge(const struct decoder *decoder, const uint8_t **at)
+static void group_merge(const struct decoder *decoder, const uint8_t **at)
 {
 	struct blazei_replica *replica = decoder->replica;
 	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
-	size_t head = sizeof(*group);
 	uint64_t hash = blazei_table_hash(&replica->table, &group->id);
 	struct blazei_row *row = blazei_table_find(&replica->table, &group->id, hash);
-	int rc;
 
-	if (group->flags & BLAZEI_GROUP_EXISTENCE)
-		head += sizeof(struct blazei_state_existence);
-	if (!row)
-		row = blazei_table_add(&replica->table, &group->id, hash,
-		                       group_room(*at + head, group->register_count));
-	if (!row)
-		return -ENOMEM;
 	if (blazei_watched(replica))
 		blazei_change_open(replica, row);
-	rc = registers_merge(decoder, &row, hash, at);
+	registers_merge(decoder, row, at);
 	if (blazei_watched(replica)) {
 		blazei_change_close(replica, row, NULL);
 		blazei_changes_end(replica);
 	}
-	return rc;
 }
 
 /* The number of an origin whose clock is too far ahead in a group, or BLAZEI_ORIGIN_NONE; moves *at
@@ -469,24 +423,33 @@ static void ahead_note(struct blazei_replica *replica, uint64_t now_ns,
 		                  replica->vector.writers[index].seq + 1);
 }
 
-int blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
-                         bool mark, const uint64_t *cut)
+void blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
+                          bool mark, const uint64_t *cut)
 {
-	struct decoder decoder = {
-		.replica = replica,
-		.origins = blazei_txn_origins(header),
-		.mark = mark,
-		.cut = cut,
-	};
+	struct decoder decoder = { .replica = replica, .mark = mark, .cut = cut };
+	const struct blazei_origin *origins = blazei_txn_origins(header);
 	const uint8_t *at = blazei_txn_groups(header);
-	int rc = 0;
 
 	for (unsigned i = 0; i < header->origin_count; i++)
-		replica->map[i] = blazei_vector_find(&replica->vector, &decoder.origins[i]);
+		replica->map[i] = blazei_vector_find(&replica->vector, &origins[i]);
 	blazei_table_shut(&replica->table);
-	for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
-		rc = group_merge(&decoder, &at);
+	for (uint32_t i = 0; i < header->record_count; i++)
+		group_merge(&decoder, &at);
 	blazei_table_open(&replica->table);
+}
+
+/* Merges a checked chunk, whole or not at all. 0, -EBADMSG, -ENOMEM. */
+static int chunk_merge(struct blazei_replica *replica, const struct blazei_txn_header *header)
+{
+	struct blazei_room room;
+	int rc = blazei_room_open(&room, replica, header->record_count);
+
+	if (rc < 0)
+		return rc;
+	rc = blazei_room_state(&room, header);
+	if (rc == 0)
+		blazei_state_install(replica, header, false, NULL);
+	blazei_room_close(&room);
 	return rc;
 }
 
@@ -496,7 +459,7 @@ int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, 
 	int rc = blazei_replica_state_check(now_ns, data, len);
 
 	if (rc == 0)
-		rc = blazei_state_install(replica, data, false, NULL);
+		rc = chunk_merge(replica, data);
 	if (rc == -EAGAIN)
 		ahead_note(replica, now_ns, data);
 	if (rc == -EBADMSG)

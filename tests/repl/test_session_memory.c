@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catch-up sessions where an allocation fails, each one in turn: what was merged is in the vector,
- * an installation that stopped goes on, and a session that follows brings the rest. malloc and its
- * kin are wrapped by the linker. */
+ * an installation that fails changes nothing and may be repeated, and a session that follows brings
+ * the rest. malloc and its kin are wrapped by the linker. */
 #include <limits.h>
 
 #include "tests/repl/session_pair.h"
@@ -72,9 +72,50 @@ static int64_t move(struct blazei_session *from, struct blazei_session *to)
 	return n;
 }
 
+static bool message_is(unsigned kind)
+{
+	return ((const struct blazei_session_header *)message)->kind == kind;
+}
+
+/* Installs what is staged; where that fails, the asker is as it was, seen and unseen. */
+static void install(struct blazei_session *ask, struct node *asker)
+{
+	uint8_t before[2][16];
+	uint8_t after[2][16];
+	int rc;
+
+	ck_assert_int_eq(blazei_replica_hash(asker->replica, before[0]), 0);
+	ck_assert_int_eq(blazei_replica_hash_stamps(asker->replica, before[1]), 0);
+	armed = true;
+	rc = blazei_session_install(ask, NOW);
+	armed = false;
+	if (rc == 0)
+		return;
+	ck_assert_int_eq(rc, -ENOMEM);
+	ck_assert_int_eq(blazei_replica_hash(asker->replica, after[0]), 0);
+	ck_assert_int_eq(blazei_replica_hash_stamps(asker->replica, after[1]), 0);
+	ck_assert_mem_eq(before[0], after[0], 16);
+	ck_assert_mem_eq(before[1], after[1], 16);
+}
+
+/* Writes in the midst of a snapshot, which follow its chunks as transactions: records that grow,
+ * new ones, new names, more than once. */
+static void meddle(struct node *node)
+{
+	char json[2048];
+
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(json, sizeof(json), "{\"f%u\":\"%0*u\",\"g%u\":%u}", i % 40, (int)i * 30,
+		         i, i, i);
+		node_write(node, BLAZEI_WRITE_UPSERT, i % 50, json, NULL);
+	}
+	node_delete(node, 3);
+}
+
 /* A session whose allocation number `at` fails. Its status at the asker's. */
 static struct blazei_session_status session_starve(struct node *asker, struct node *answerer,
-                                                   struct blazei_stage *stage, unsigned at)
+                                                   struct blazei_stage *stage, unsigned at,
+                                                   bool meddling)
 {
 	struct blazei_session_options options = {
 		.replica = asker->replica,
@@ -84,6 +125,7 @@ static struct blazei_session_status session_starve(struct node *asker, struct no
 	struct blazei_session_status status;
 	struct blazei_session *ask;
 	struct blazei_session *answer;
+	int64_t moved;
 
 	ck_assert_int_eq(blazei_session_new(&options, &ask), 0);
 	options.replica = answerer->replica;
@@ -91,13 +133,17 @@ static struct blazei_session_status session_starve(struct node *asker, struct no
 	ck_assert_int_eq(blazei_session_new(&options, &answer), 0);
 	allocation_failed = false;
 	allocations_left = at;
-	while (move(answer, ask) + move(ask, answer) > 0)
-		;
+	do {
+		moved = move(ask, answer);
+		moved += move(answer, ask);
+		if (meddling && message_is(BLAZEI_KIND_CHUNK)) {
+			meddle(answerer);
+			meddling = false;
+		}
+	} while (moved > 0);
 	blazei_session_status(ask, &status);
 	for (unsigned i = 0; i < 2 && status.state == BLAZEI_SESSION_STAGED; i++) {
-		armed = true;
-		blazei_session_install(ask, NOW);
-		armed = false;
+		install(ask, asker);
 		blazei_session_status(ask, &status);
 	}
 	allocations_left = NEVER;
@@ -121,10 +167,10 @@ static void fill(struct node *node, unsigned first)
 	node_keep(node, txn.data, txn.len);
 }
 
-/* By history (0) and by snapshot (1). */
+/* By history (0), by snapshot (1), and by a snapshot with transactions behind it (2). */
 START_TEST(session_without_memory_harms_nothing)
 {
-	const uint64_t history = _i ? 0 : 1u << 20;
+	static const uint64_t histories[] = { 1u << 20, 0, 1u << 18 };
 	unsigned at = 0;
 
 	do {
@@ -136,19 +182,23 @@ START_TEST(session_without_memory_harms_nothing)
 
 		ck_assert_int_eq(blazei_stage_new(UINT64_C(1) << 30, &stage), 0);
 		node_open_history(&a, 1, 1u << 20);
-		node_open_history(&b, 2, history);
+		node_open_history(&b, 2, histories[_i]);
 		node_open_history(&c, 3, 0);
 		fill(&c, 200);
 		node_give_all(&c, &b);
 		fill(&b, 0);
 		fill(&a, 20);
-		status = session_starve(&a, &b, stage, at);
+		status = session_starve(&a, &b, stage, at, _i == 2);
 		ck_assert(allocation_failed || status.state == BLAZEI_SESSION_LIVE);
 		node_expect_exact(&a);
+		if (!allocation_failed) {
+			ck_assert_int_eq(status.chunks > 0, _i > 0);
+			ck_assert_int_eq(status.txns > 60, _i != 1);
+		}
 		if (status.state != BLAZEI_SESSION_LIVE) {
 			if (_i)
 				ck_assert_uint_eq(blazei_replica_count(a.replica), 41);
-			status = session_starve(&a, &b, stage, NEVER);
+			status = session_starve(&a, &b, stage, NEVER, false);
 			ck_assert_int_eq(status.state, BLAZEI_SESSION_LIVE);
 			allocation_failed = true;
 		}
@@ -171,7 +221,7 @@ int main(void)
 	TCase *tcase = tcase_create("session_memory");
 
 	tcase_set_timeout(tcase, 60);
-	tcase_add_loop_test(tcase, session_without_memory_harms_nothing, 0, 2);
+	tcase_add_loop_test(tcase, session_without_memory_harms_nothing, 0, 3);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
