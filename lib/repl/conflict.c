@@ -9,8 +9,8 @@
  *
  *        Existence hides fields, so a conflict has two more forms. A field that arrives for a life
  *        that is over was written without knowledge of its end: always noticed. An end that arrives
- *        names the existence that it saw but not the fields. It had not seen those with a greater H
- *        than its own; and of this replica's own fields those above what its writer is known to
+ *        names the existence that it saw but not the fields. It had not seen those whose H is not
+ *        below its own; and of this replica's own fields those above what its writer is known to
  *        have seen (the dependencies of its transactions say that). The rest may be known or not
  *        and is not told; the other replica, which has the end first, always notices. But an end
  *        that a transaction brings here depends on what came since it touched the record, without
@@ -120,8 +120,8 @@ static void tell_met(struct blazei_replica *replica, const struct blaze_id *id, 
 	tell(replica, id, name, &conflict);
 }
 
-/* Whether a register that is here came as state, before its transaction: what follows it in there
- * may have seen it. */
+/* Whether a register that is here came as state, before its transaction, or with the one at hand:
+ * what follows it in there may have seen it. */
 static bool ahead(const struct blazei_replica *replica, uint16_t origin, uint64_t seq)
 {
 	return seq > replica->vector.writers[origin].seq;
@@ -132,8 +132,7 @@ void blazei_conflict_field(struct blazei_replica *replica, const struct blazei_r
 {
 	struct blazei_stamp here;
 
-	if (!entry || (entry->origin == value->stamp.origin && entry->seq >= value->stamp.seq) ||
-	    ahead(replica, entry->origin, entry->seq))
+	if (!entry || ahead(replica, entry->origin, entry->seq))
 		return;
 	here = entry_stamp(entry);
 	tell_met(replica, &row->id, value->name,
@@ -147,9 +146,7 @@ void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_
 {
 	struct blazei_stamp here;
 
-	if (!(row->flags & BLAZEI_ROW_EXISTS) ||
-	    (row->origin == value->stamp.origin && row->seq >= value->stamp.seq) ||
-	    ahead(replica, row->origin, row->seq))
+	if (!(row->flags & BLAZEI_ROW_EXISTS) || ahead(replica, row->origin, row->seq))
 		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, value->name,
@@ -167,8 +164,7 @@ void blazei_conflict_existence(struct blazei_replica *replica, const struct blaz
 	if (!(row->flags & BLAZEI_ROW_EXISTS) || ahead(replica, row->origin, row->seq))
 		return;
 	/* A server affirms what it had affirmed meanwhile: nothing is lost. */
-	if (row->origin == stamp->origin &&
-	    (row->seq >= stamp->seq || (alive == blazei_row_alive(row) && life == row->life)))
+	if (row->origin == stamp->origin && alive == blazei_row_alive(row) && life == row->life)
 		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, BLAZEI_NAME_NONE,
@@ -186,7 +182,7 @@ static bool unseen(const struct blazei_replica *replica, const struct blazei_row
 		return !blazei_writeset_saw(replica, &row->id, entry);
 	if (entry->origin == end->stamp.origin || ahead(replica, entry->origin, entry->seq))
 		return false;
-	if (entry->hlc > end->stamp.hlc)
+	if (entry->hlc >= end->stamp.hlc)
 		return true;
 	/* Of what an end had seen that came after the cut was noted, its transaction will tell. */
 	if (end->cut)

@@ -3,6 +3,7 @@
 repl_tests = \
 	tests/repl/test_clock \
 	tests/repl/test_collect \
+	tests/repl/test_conflict \
 	tests/repl/test_delivery \
 	tests/repl/test_effects \
 	tests/repl/test_hash \
@@ -35,6 +36,7 @@ EXTRA_DIST += \
 	tests/repl/harness.h \
 	tests/repl/random.h \
 	tests/repl/session_pair.h \
+	tests/repl/told.h \
 	tests/repl/writeset_help.h
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
