@@ -121,8 +121,6 @@ static struct blazei_row *group_prepare(struct blazei_replica *replica,
 	*ahead += (uint64_t)need;
 	if (!row)
 		return blazei_table_add(table, &group->head->id, hash, *ahead);
-	if (*ahead <= row->cap - row->used)
-		return row;
 	return blazei_table_room(table, row, hash, *ahead);
 }
 
