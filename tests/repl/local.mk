@@ -6,11 +6,13 @@ repl_tests = \
 	tests/repl/test_conflict \
 	tests/repl/test_delivery \
 	tests/repl/test_effects \
+	tests/repl/test_frontier \
 	tests/repl/test_hash \
 	tests/repl/test_history \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_members \
+	tests/repl/test_members_memory \
 	tests/repl/test_memory \
 	tests/repl/test_order \
 	tests/repl/test_oversize \
@@ -33,17 +35,22 @@ check_PROGRAMS += $(repl_tests)
 TESTS += $(repl_tests)
 EXTRA_DIST += \
 	tests/repl/events.h \
+	tests/repl/frontier.h \
+	tests/repl/ghost.h \
 	tests/repl/harness.h \
 	tests/repl/random.h \
 	tests/repl/session_pair.h \
+	tests/repl/starve.h \
 	tests/repl/told.h \
 	tests/repl/writeset_help.h
+# With starve.h.
+repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
 tests_repl_test_order_SOURCES = tests/op/help.c tests/op/help.h tests/repl/test_order.c
-tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free

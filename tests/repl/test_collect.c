@@ -144,6 +144,23 @@ START_TEST(fields_of_earlier_lives_go_and_the_present_ones_stay)
 }
 END_TEST
 
+START_TEST(record_without_fields_stays_and_its_tombstone_goes)
+{
+	advance(1);
+	node_insert(&nodes[0], 1, "{}");
+	node_insert(&nodes[0], 2, "{}");
+	settle();
+	ck_assert_int_eq(advance(1), 0);
+	node_expect(&nodes[0], 1, "{}");
+	node_delete(&nodes[0], 2);
+	ck_assert_int_eq(collect(0), 0);
+	ck_assert_int_eq(advance(1), 1);
+	node_expect(&nodes[0], 1, "{}");
+	node_expect(&nodes[0], 2, NULL);
+	expect_equal();
+}
+END_TEST
+
 START_TEST(late_duplicates_bring_nothing_back)
 {
 	advance(3);
@@ -170,7 +187,8 @@ START_TEST(record_made_anew_beats_a_tombstone_that_others_keep)
 		node_delete(&nodes[1], 1);
 	}
 	settle();
-	ck_assert_int_gt(advance(1), 0);
+	/* The fields of three lives, and the tombstone. */
+	ck_assert_int_eq(advance(1), 7);
 	/* Only 0 has collected. */
 	node_insert(&nodes[0], 1, "{\"x\":2}");
 	settle();
@@ -483,6 +501,7 @@ int main(void)
 		&nothing_goes_without_members,
 		&tombstones_go_below_the_frontier_and_not_before,
 		&fields_of_earlier_lives_go_and_the_present_ones_stay,
+		&record_without_fields_stays_and_its_tombstone_goes,
 		&late_duplicates_bring_nothing_back,
 		&record_made_anew_beats_a_tombstone_that_others_keep,
 		&record_made_anew_elsewhere_is_no_conflict_where_it_was_collected,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catch-up by snapshots of a replica that collects, renumbers its rows or overruns its history
  * meanwhile, and for askers that have what was collected. */
-#include "lib/repl/members.h"
 #include "lib/repl/stage.h"
+#include "tests/repl/frontier.h"
 #include "tests/repl/session_pair.h"
 
 #define WIDE UINT64_C(1) << 20
@@ -150,24 +150,6 @@ START_TEST(session_starts_over_when_rows_were_renumbered)
 	node_close(&b);
 }
 END_TEST
-
-/* The one member's list and reports make a frontier. */
-static void frontier_make(struct node *node)
-{
-	for (unsigned i = 0; i < 40; i++) {
-		struct blazei_members_tick tick = { 0 };
-		struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
-		struct blazei_txn_view txn;
-
-		node->now_ns += 10 * BLAZEI_NS_PER_S;
-		tick.now_ns = node->now_ns;
-		tick.durable.entries = entries;
-		ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
-		node_keep(node, txn.data, txn.len);
-		free(entries);
-	}
-	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);
-}
 
 START_TEST(session_below_the_frontier_is_by_a_whole_snapshot)
 {

@@ -2,58 +2,8 @@
 /* Catch-up sessions where an allocation fails, each one in turn: what was merged is in the vector,
  * an installation that fails changes nothing and may be repeated, and a session that follows brings
  * the rest. malloc and its kin are wrapped by the linker. */
-#include <limits.h>
-
 #include "tests/repl/session_pair.h"
-
-#define NEVER UINT_MAX
-
-static unsigned allocations_left = NEVER;
-static bool allocation_failed;
-static bool armed; /* a call under test runs, no assertion: those allocate too */
-
-static bool allocation_fails(void)
-{
-	if (!armed || allocations_left == NEVER)
-		return false;
-	if (allocations_left == 0) {
-		allocation_failed = true;
-		/* One only: what follows may go on. */
-		allocations_left = NEVER;
-		return true;
-	}
-	allocations_left--;
-	return false;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return allocation_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return allocation_fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return allocation_fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-	return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
-}
+#include "tests/repl/starve.h"
 
 static uint64_t message[BLAZEI_SESSION_MESSAGE_MAX / 8];
 
