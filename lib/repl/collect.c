@@ -43,8 +43,6 @@ bool blazei_was_collected(struct blazei_replica *replica, const struct blazei_ro
 	/* It is told as a conflict where the list cannot be read. */
 	if (blazei_members_refresh(replica) < 0)
 		return false;
-	if (!(row->flags & BLAZEI_ROW_EXISTS))
-		return saw && replica->members.width > 0;
 	return !saw && !blazei_row_alive(row) &&
 	       blazei_below(&replica->members, row->origin, row->seq);
 }

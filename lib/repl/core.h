@@ -366,8 +366,8 @@ static inline bool blazei_below(const struct blazei_members *members, uint16_t o
 	return origin < members->width && seq <= members->frontier[origin];
 }
 
-/* Whether an existence op that saw something, or nothing, and finds another thing here, differs
- * because a tombstone that it knew of was collected: here, or there. */
+/* Whether an existence op that saw something, or nothing, and finds another existence here, differs
+ * because the tombstone here, which it knew of, was collected there. */
 bool blazei_was_collected(struct blazei_replica *replica, const struct blazei_row *row, bool saw);
 /* The priority that a write to a record that is not there inherits. */
 static inline uint64_t blazei_floor_priority(const struct blazei_replica *replica, uint64_t hlc)

@@ -130,8 +130,8 @@ static const struct blazei_entry *member_entry(struct blazei_replica *replica,
 	return entry && !(entry->flags & BLAZEI_ENTRY_UNSET) ? entry : NULL;
 }
 
-/* Raises seqs, by origin index, to a vector that came as a value; origins that are not known here
- * are passed over. What is no vector counts for nothing. */
+/* Raises seqs, which are as many as there are origins, to a vector that came as a value; others are
+ * passed over. What is no vector counts for nothing. */
 static void vector_read(const struct blazei_replica *replica, const struct blazei_entry *entry,
                         uint64_t *seqs)
 {
@@ -147,8 +147,7 @@ static void vector_read(const struct blazei_replica *replica, const struct blaze
 
 		memcpy(&item, content + at, sizeof(item));
 		index = blazei_vector_find(&replica->vector, &item.origin);
-		if (index != BLAZEI_ORIGIN_NONE && index < replica->members.width &&
-		    item.seq > seqs[index])
+		if (index != BLAZEI_ORIGIN_NONE && item.seq > seqs[index])
 			seqs[index] = item.seq;
 	}
 }
@@ -393,8 +392,7 @@ static void vector_spread(const struct blazei_replica *replica,
 	for (unsigned i = 0; i < vector->count; i++) {
 		uint16_t index = blazei_vector_find(&replica->vector, &vector->entries[i].origin);
 
-		if (index != BLAZEI_ORIGIN_NONE && index < replica->members.width &&
-		    vector->entries[i].seq > seqs[index])
+		if (index != BLAZEI_ORIGIN_NONE && vector->entries[i].seq > seqs[index])
 			seqs[index] = vector->entries[i].seq;
 	}
 }
