@@ -28,6 +28,7 @@ repl_tests = \
 	tests/repl/test_session_memory \
 	tests/repl/test_session_refusals \
 	tests/repl/test_slab \
+	tests/repl/test_table \
 	tests/repl/test_writeset \
 	tests/repl/test_writeset_laws \
 	tests/repl/test_writeset_seen
@@ -54,3 +55,4 @@ tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free
+tests_repl_test_table_SOURCES = tests/op/help.c tests/op/help.h tests/repl/test_table.c
