@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ids in order, wherever a search starts: against a sorted array. */
+#include "lib/repl/core.h"
 #include "tests/op/help.h"
 #include "tests/repl/harness.h"
 
@@ -31,12 +32,15 @@ static unsigned add(struct node *node, struct random_source *source, unsigned co
 	for (unsigned i = 0; i < more; i++) {
 		const struct blaze_id id = random_id(source);
 		struct blazei_txn_view txn;
+		unsigned at;
 
 		if (bsearch(&id, ids, count, sizeof(id), compare) != NULL)
 			continue;
 		ck_assert_int_eq(node_put(node, &id, "x", 1, &txn), 0);
-		ids[count++] = id;
-		qsort(ids, count, sizeof(id), compare);
+		at = count++;
+		for (; at > 0 && compare(&ids[at - 1], &id) > 0; at--)
+			ids[at] = ids[at - 1];
+		ids[at] = id;
 	}
 	return count;
 }
@@ -127,6 +131,111 @@ START_TEST(deleted_ids_are_passed_over)
 }
 END_TEST
 
+/* Rows come and go, as collection takes them, with a search now and then. */
+
+#define RANGE    3000u
+#define LOST_MAX 4097u /* places of removed rows that a run may keep */
+
+static struct blazei_table table;
+static struct blazei_order order;
+static bool has[RANGE];
+
+static void row_turn(unsigned number)
+{
+	const struct blaze_id id = id_of(number);
+	const uint64_t hash = blazei_table_hash(&table, &id);
+	struct blazei_row *row = blazei_table_find(&table, &id, hash);
+
+	ck_assert_int_eq(row != NULL, has[number]);
+	has[number] = !row;
+	if (!row) {
+		ck_assert_ptr_nonnull(blazei_table_add(&table, &id, hash, 0));
+		return;
+	}
+	blazei_order_remove(&order, &table, row->number);
+	blazei_table_remove(&table, row);
+}
+
+static void expect_seek(unsigned from)
+{
+	struct blaze_id id = id_of(from);
+	const struct blazei_row *row = blazei_order_seek(&order, &table, &id, true);
+
+	while (from < RANGE && !has[from])
+		from++;
+	if (from == RANGE) {
+		ck_assert_ptr_null(row);
+		return;
+	}
+	ck_assert_ptr_nonnull(row);
+	id = id_of(from);
+	ck_assert_mem_eq(&row->id, &id, sizeof(id));
+}
+
+static void expect_rows(void)
+{
+	ck_assert_int_eq(blazei_order_update(&order, &table), 0);
+	ck_assert_uint_eq(order.known, table.row_count);
+	ck_assert_uint_le(order.counts[0] + order.counts[1], order.known + LOST_MAX);
+	for (unsigned i = 0; i < RANGE; i++)
+		expect_seek(i);
+	for (uint32_t i = 0; i < table.row_count; i++)
+		ck_assert_uint_eq(table.rows[i]->number, i);
+}
+
+START_TEST(rows_that_go_are_passed_over)
+{
+	struct random_source source = random_source_new("rows_that_go");
+
+	ck_assert_int_eq(blazei_table_init(&table, 1), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		row_turn((unsigned)random_below(&source, RANGE));
+		if (i % 10 == 0) {
+			ck_assert_int_eq(blazei_order_update(&order, &table), 0);
+			expect_seek((unsigned)random_below(&source, RANGE));
+		}
+		if (i % 500 == 0)
+			expect_rows();
+	}
+	/* All but one go, from both ends, and then that one. */
+	for (unsigned i = 0; i < RANGE; i++)
+		if (has[i] != (i == RANGE / 2))
+			row_turn(i);
+	expect_rows();
+	row_turn(RANGE / 2);
+	expect_rows();
+	row_turn(RANGE / 2 + 1);
+	expect_rows();
+	blazei_order_fini(&order);
+	blazei_table_fini(&table);
+}
+END_TEST
+
+/* A few ids go to the short run; when it is long, all is one run again. */
+START_TEST(new_rows_go_to_the_short_run_first)
+{
+	unsigned number = 0;
+
+	ck_assert_int_eq(blazei_table_init(&table, 1), 0);
+	memset(has, 0, sizeof(has));
+	while (number < 1025)
+		row_turn(number++);
+	ck_assert_int_eq(blazei_order_update(&order, &table), 0);
+	ck_assert_uint_eq(order.counts[0], 1025);
+	while (number < 1025 + 1024 + 1025 / 8)
+		row_turn(number++);
+	ck_assert_int_eq(blazei_order_update(&order, &table), 0);
+	ck_assert_uint_eq(order.counts[0], 1025);
+	ck_assert_uint_eq(order.counts[1], 1024 + 1025 / 8);
+	row_turn(number++);
+	expect_rows();
+	ck_assert_uint_eq(order.counts[0], number);
+	ck_assert_uint_eq(order.counts[1], 0);
+	blazei_order_fini(&order);
+	blazei_table_fini(&table);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("order");
@@ -136,6 +245,8 @@ int main(void)
 	tcase_add_test(tcase, next_id_is_the_next_from_anywhere);
 	tcase_add_test(tcase, next_id_while_the_runs_grow);
 	tcase_add_test(tcase, deleted_ids_are_passed_over);
+	tcase_add_test(tcase, rows_that_go_are_passed_over);
+	tcase_add_test(tcase, new_rows_go_to_the_short_run_first);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
