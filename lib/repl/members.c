@@ -506,15 +506,15 @@ int blazei_replica_members_tick(struct blazei_replica *replica,
 	struct tick tick = { .replica = replica, .asked = asked };
 	uint64_t *memory;
 	unsigned width;
-	int rc = 0;
+	int rc;
 
-	if (asked->durable.count > 0) {
-		/* Origins have come that no report told of. */
-		members->stale |= members->width < replica->vector.count;
-		rc = blazei_members_refresh(replica);
-	}
 	*ret_txn = (struct blazei_txn_view){ 0 };
-	if (rc < 0 || asked->durable.count == 0)
+	if (asked->durable.count == 0)
+		return 0;
+	/* Origins have come that no report told of. */
+	members->stale |= members->width < replica->vector.count;
+	rc = blazei_members_refresh(replica);
+	if (rc < 0)
 		return rc;
 	width = members->width;
 	memory = calloc(width, 3 * sizeof(*memory) + 2 * sizeof(*tick.entries));

@@ -13,6 +13,7 @@ repl_tests = \
 	tests/repl/test_laws \
 	tests/repl/test_members \
 	tests/repl/test_members_memory \
+	tests/repl/test_members_silence \
 	tests/repl/test_memory \
 	tests/repl/test_order \
 	tests/repl/test_oversize \
@@ -43,6 +44,7 @@ EXTRA_DIST += \
 	tests/repl/session_pair.h \
 	tests/repl/starve.h \
 	tests/repl/told.h \
+	tests/repl/trio.h \
 	tests/repl/writeset_help.h
 # With starve.h.
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc

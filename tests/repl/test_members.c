@@ -1,113 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of members and the frontier: who joins, what is reported and when, who is expelled and
- * how he comes back, and that nobody says anything once all is said. */
-#include "lib/repl/members.h"
-#include "tests/repl/events.h"
-
-#define DAY_NS (24 * 3600 * BLAZEI_NS_PER_S)
-
-/* Three nodes; what they write goes to all by settle. */
-static struct node nodes[3];
-static struct blazei_vector_entry *durable[3]; /* NULL: everything is */
-static unsigned durable_count[3];
-static struct blazei_vector_view hold;
-static unsigned given[3][3]; /* of whose log how much to whom */
-
-static void set_up(void)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		node_open(&nodes[i], i + 1);
-		durable[i] = NULL;
-	}
-	hold.entries = NULL;
-	memset(given, 0, sizeof(given));
-}
-
-static void tear_down(void)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		free(durable[i]);
-		node_close(&nodes[i]);
-	}
-}
-
-/* Among the first `count`. */
-static void settle_among(unsigned count)
-{
-	for (unsigned round = 0; round < 2; round++)
-		for (unsigned i = 0; i < count; i++)
-			for (unsigned j = 0; j < count; j++)
-				while (i != j && given[i][j] < nodes[i].count)
-					node_give(&nodes[i], &nodes[j], ++given[i][j]);
-}
-
-static void settle(void)
-{
-	settle_among(3);
-}
-
-/* What is durable at a node stays as it is now. */
-static void durable_freeze(unsigned which)
-{
-	durable[which] = node_vector(&nodes[which], &durable_count[which]);
-}
-
-/* One tick: the result, 1 where something was written. */
-static int tick_as(unsigned which, bool rejoin)
-{
-	struct node *node = &nodes[which];
-	struct blazei_members_tick tick = { .now_ns = node->now_ns, .rejoin = rejoin };
-	struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
-	struct blazei_txn_view txn;
-	int rc;
-
-	tick.durable.entries = entries;
-	if (durable[which]) {
-		tick.durable.entries = durable[which];
-		tick.durable.count = durable_count[which];
-	}
-	if (hold.entries) {
-		tick.holds = &hold;
-		tick.hold_count = 1;
-	}
-	rc = blazei_replica_members_tick(node->replica, &tick, &txn);
-	free(entries);
-	if (rc == 0 && node_keep(node, txn.data, txn.len))
-		return 1;
-	return rc;
-}
-
-static int tick(unsigned which)
-{
-	return tick_as(which, false);
-}
-
-static void pass(uint64_t ns)
-{
-	for (unsigned i = 0; i < 3; i++)
-		nodes[i].now_ns += ns;
-}
-
-/* The first `count` join, tick for that long, in steps, and exchange what they write. The number of
- * transactions that came of it. */
-static unsigned run(unsigned count, uint64_t ns, uint64_t step_ns)
-{
-	unsigned written = 0;
-
-	for (uint64_t t = 0; t < ns; t += step_ns) {
-		for (unsigned i = 0; i < count; i++)
-			for (int rc = 1; rc == 1; written += rc == 1)
-				rc = tick(i);
-		settle();
-		pass(step_ns);
-	}
-	return written;
-}
-
-static uint64_t frontier(unsigned at, unsigned of)
-{
-	return blazei_replica_frontier_seq(nodes[at].replica, &nodes[of].origin);
-}
+/* The list of members and the frontier: who joins, who is waited for, and what is in the list. */
+#include "tests/repl/frontier.h"
+#include "tests/repl/ghost.h"
+#include "tests/repl/trio.h"
 
 START_TEST(member_joins_once_and_all_are_told)
 {
@@ -194,13 +89,14 @@ START_TEST(frontier_waits_for_live_replicas_without_a_store)
 	node_insert(&nodes[0], 1, "{\"x\":1}");
 	settle();
 	entries = node_vector(&nodes[2], &count);
-	hold = (struct blazei_vector_view){ entries, count };
+	holds[0] = (struct blazei_vector_view){ entries, count };
+	hold_count = 1;
 	node_insert(&nodes[0], 2, "{\"x\":1}");
 	settle();
 	run(2, 200 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
 	ck_assert_uint_eq(frontier(0, 0), 1);
 	ck_assert_uint_eq(frontier(2, 0), 1);
-	hold.entries = NULL;
+	hold_count = 0;
 	run(2, 200 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
 	ck_assert_uint_ge(frontier(2, 0), 2);
 	free(entries);
@@ -217,7 +113,8 @@ START_TEST(frontier_waits_for_what_a_replica_without_a_store_wrote)
 	/* It has seen everything now, but what it wrote before that is on its way. */
 	node_give_all(&nodes[0], &nodes[2]);
 	entries = node_vector(&nodes[2], &count);
-	hold = (struct blazei_vector_view){ entries, count };
+	holds[0] = (struct blazei_vector_view){ entries, count };
+	hold_count = 1;
 	for (unsigned round = 0; round < 2; round++) {
 		for (unsigned i = 0; i < 20; i++) {
 			tick(0);
@@ -226,109 +123,8 @@ START_TEST(frontier_waits_for_what_a_replica_without_a_store_wrote)
 		ck_assert_uint_eq(frontier(0, 0), round);
 		node_give_all(&nodes[2], &nodes[0]);
 	}
-	hold.entries = NULL;
+	hold_count = 0;
 	free(entries);
-}
-END_TEST
-
-START_TEST(reports_are_bounded_while_all_write)
-{
-	unsigned reports;
-
-	run(3, 1, 1);
-	reports = 0;
-	for (unsigned i = 0; i < 600; i++) {
-		node_write(&nodes[i % 3], BLAZEI_WRITE_UPSERT, i % 50, "{\"x\":1}", NULL);
-		reports += run(3, BLAZEI_NS_PER_S, BLAZEI_NS_PER_S);
-	}
-	/* 600 s: at most one per member each 30 s. */
-	ck_assert_uint_le(reports, 60);
-	ck_assert_uint_ge(reports, 54);
-}
-END_TEST
-
-START_TEST(silence_once_all_is_said)
-{
-	run(3, 1, 1);
-	for (unsigned i = 0; i < 9; i++)
-		node_insert(&nodes[i % 3], i, "{\"x\":1}");
-	settle();
-	ck_assert_uint_gt(run(3, 300 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S), 0);
-	ck_assert_uint_eq(run(3, 3600 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S), 0);
-	ck_assert_uint_eq(run(3, 40 * DAY_NS, DAY_NS), 0);
-	for (unsigned i = 0; i < 3; i++)
-		for (unsigned j = 0; j < 3; j++)
-			ck_assert_uint_ge(frontier(i, j), 4);
-	nodes_expect_equal(&nodes[0], &nodes[2]);
-}
-END_TEST
-
-START_TEST(silent_member_that_keeps_back_is_expelled_after_30_days)
-{
-	struct events events;
-
-	run(3, 1, 1);
-	run(3, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
-	events_listen(&events, &nodes[1]);
-	node_insert(&nodes[0], 1, "{\"x\":1}");
-	settle();
-	/* 2 says nothing from here on. */
-	run(2, 29 * DAY_NS, DAY_NS / 2);
-	ck_assert_int_eq(blazei_replica_membership(nodes[1].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_JOINED);
-	ck_assert_uint_eq(frontier(0, 0), 0);
-	run(2, 3 * DAY_NS, DAY_NS / 2);
-	ck_assert_int_eq(blazei_replica_membership(nodes[1].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_EXPELLED);
-	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_MEMBER_EXPELLED), 1);
-	ck_assert_uint_ge(frontier(0, 0), 2);
-	ck_assert_uint_eq(frontier(0, 0), frontier(1, 0));
-	/* It learns of it, may not go on, and comes back. */
-	settle();
-	ck_assert_int_eq(tick(2), -ESTALE);
-	ck_assert_int_eq(tick(2), -ESTALE);
-	ck_assert_int_eq(tick_as(2, true), 1);
-	settle();
-	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_JOINED);
-	ck_assert_int_eq(tick(2), 0);
-	/* And is waited for again. */
-	node_insert(&nodes[0], 2, "{\"x\":1}");
-	settle();
-	run(2, DAY_NS, DAY_NS / 8);
-	ck_assert_uint_lt(frontier(0, 0), nodes[0].count - 1);
-	run(3, DAY_NS, DAY_NS / 8);
-	ck_assert_uint_eq(run(3, DAY_NS, DAY_NS / 8), 0);
-}
-END_TEST
-
-START_TEST(member_that_is_quiet_as_all_is_quiet_stays)
-{
-	run(3, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
-	ck_assert_uint_eq(run(2, 60 * DAY_NS, DAY_NS), 0);
-	node_insert(&nodes[0], 1, "{\"x\":1}");
-	settle();
-	run(2, DAY_NS, DAY_NS / 8);
-	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_JOINED);
-}
-END_TEST
-
-START_TEST(clock_that_jumps_by_months_expels_nobody)
-{
-	run(3, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
-	node_insert(&nodes[0], 1, "{\"x\":1}");
-	settle();
-	tick(0);
-	nodes[0].now_ns += 90 * DAY_NS;
-	tick(0);
-	tick(0);
-	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_JOINED);
-	nodes[0].now_ns -= 90 * DAY_NS;
-	tick(0);
-	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nodes[2].origin.node),
-	                 BLAZEI_MEMBER_JOINED);
 }
 END_TEST
 
@@ -460,6 +256,145 @@ START_TEST(hostile_rows_are_no_members_and_do_no_harm)
 }
 END_TEST
 
+START_TEST(members_that_come_many_at_once_are_all_found)
+{
+	static const struct blaze_id nobody;
+	struct node others[20];
+
+	ck_assert_int_eq(tick(0), 1);
+	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nobody), BLAZEI_MEMBER_NEVER);
+	for (unsigned i = 0; i < 20; i++) {
+		node_open(&others[i], 100 + i);
+		ck_assert_int_eq(node_tick(&others[i]), 1);
+		node_give(&others[i], &nodes[0], 1);
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_int_eq(
+		        blazei_replica_membership(nodes[0].replica, &others[i].origin.node),
+		        BLAZEI_MEMBER_JOINED);
+		node_close(&others[i]);
+	}
+	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &nobody), BLAZEI_MEMBER_NEVER);
+}
+END_TEST
+
+/* As many as there may be (0), one more (1), each of which has all. */
+START_TEST(members_beyond_the_bound_make_the_frontier_stand_still)
+{
+	ck_assert_int_eq(tick(0), 1);
+	node_insert(&nodes[0], 1, "{\"x\":1}");
+	for (unsigned i = 0; i < BLAZEI_MEMBERS_MAX - 1 + (unsigned)_i; i++) {
+		struct node other;
+
+		node_open(&other, 100);
+		other.origin.node = id_of(i);
+		ck_assert_int_eq(blazei_replica_renew(other.replica, NOW, &other.origin), 0);
+		node_give_all(&nodes[0], &other);
+		ck_assert_int_eq(node_tick(&other), 1);
+		ck_assert_int_eq(node_give(&other, &nodes[0], 1), 1);
+		node_close(&other);
+	}
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_eq(frontier(0, 0), _i == 0 ? 2 : 0);
+}
+END_TEST
+
+START_TEST(record_that_only_looks_like_a_member_is_none)
+{
+	struct blazei_origin self = nodes[0].origin;
+	const struct blazei_entry ghost = { .life = BLAZEI_LIFE_MAX, .name = 1 };
+	const struct blaze_id id = id_of(1);
+
+	ck_assert_int_eq(tick(0), 1);
+	node_put_ghost(&nodes[0], 1, &ghost);
+	/* The list is read from the whole table after that. */
+	self.incarnation = 5;
+	ck_assert_int_eq(blazei_replica_renew(nodes[0].replica, nodes[0].now_ns, &self), 0);
+	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &id), BLAZEI_MEMBER_NEVER);
+	ck_assert_int_eq(blazei_replica_membership(nodes[0].replica, &self.node),
+	                 BLAZEI_MEMBER_JOINED);
+}
+END_TEST
+
+START_TEST(frontier_waits_for_each_live_replica_without_a_store)
+{
+	struct blazei_vector_entry *entries[2];
+	unsigned counts[2];
+
+	node_insert(&nodes[0], 1, "{\"x\":1}");
+	node_insert(&nodes[0], 2, "{\"x\":1}");
+	/* 1 has seen both, 2 has seen nothing. */
+	node_give_all(&nodes[0], &nodes[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		entries[i] = node_vector(&nodes[i + 1], &counts[i]);
+		holds[i] = (struct blazei_vector_view){ entries[i], counts[i] };
+	}
+	hold_count = 2;
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_eq(frontier(0, 0), 0);
+	hold_count = 1;
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_eq(frontier(0, 0), 2);
+	/* Of whom nothing is known, not even its name, nothing is assumed. */
+	node_insert(&nodes[0], 3, "{\"x\":1}");
+	node_give_all(&nodes[0], &nodes[1]);
+	free(entries[0]);
+	entries[0] = node_vector(&nodes[1], &counts[0]);
+	holds[0] = (struct blazei_vector_view){ entries[0], counts[0] };
+	holds[1].count = 0;
+	hold_count = 2;
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_eq(frontier(0, 0), 2);
+	hold_count = 1;
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_gt(frontier(0, 0), 2);
+	free(entries[0]);
+	free(entries[1]);
+}
+END_TEST
+
+START_TEST(frontier_that_is_known_is_told_again_with_what_is_new)
+{
+	struct blazei_vector_entry *entries;
+	struct node again;
+	unsigned count;
+	uint64_t before;
+
+	node_insert(&nodes[0], 1, "{\"x\":1}");
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	before = frontier(0, 0);
+	ck_assert_uint_gt(before, 0);
+	/* One that has no store and nothing of 0 writes. */
+	node_open(&again, 9);
+	node_insert(&again, 2, "{\"x\":1}");
+	node_give_all(&again, &nodes[0]);
+	entries = node_vector(&again, &count);
+	holds[0] = (struct blazei_vector_view){ entries, count };
+	hold_count = 1;
+	run(1, 100 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	ck_assert_uint_eq(blazei_replica_frontier_seq(nodes[0].replica, &again.origin), 1);
+	/* Who reads the list for the first time reads that it never went back. */
+	again.now_ns = nodes[0].now_ns;
+	node_catch_up(&nodes[0], &again);
+	ck_assert_uint_eq(blazei_replica_frontier_seq(again.replica, &nodes[0].origin), before);
+	node_close(&again);
+	free(entries);
+}
+END_TEST
+
+START_TEST(report_names_those_only_of_whom_something_came)
+{
+	node_insert(&nodes[1], 1, "{\"x\":1}");
+	node_insert(&nodes[1], 2, "{\"x\":1}");
+	/* It waits for the first one. */
+	ck_assert_int_eq(node_give(&nodes[1], &nodes[0], 2), 0);
+	ck_assert_uint_eq(blazei_replica_vector_count(nodes[0].replica), 2);
+	ck_assert_int_eq(tick(0), 1);
+	ck_assert_int_eq(tick(2), 1);
+	ck_assert_uint_eq(nodes[0].log[0].len, nodes[2].log[0].len);
+}
+END_TEST
+
 /* Unseen writes ------------------------------------------------------------------------------ */
 
 START_TEST(unseen_writes_are_listed_as_they_stand)
@@ -516,16 +451,16 @@ int main(void)
 		&frontier_follows_the_slowest_member,
 		&frontier_waits_for_live_replicas_without_a_store,
 		&frontier_waits_for_what_a_replica_without_a_store_wrote,
-		&reports_are_bounded_while_all_write,
-		&silence_once_all_is_said,
-		&silent_member_that_keeps_back_is_expelled_after_30_days,
-		&member_that_is_quiet_as_all_is_quiet_stays,
-		&clock_that_jumps_by_months_expels_nobody,
 		&who_is_below_the_frontier_may_not_join,
 		&late_joiner_below_the_frontier_is_not_counted_and_moves_nothing_back,
 		&list_comes_by_state_and_by_replay,
 		&renewal_keeps_the_membership,
 		&hostile_rows_are_no_members_and_do_no_harm,
+		&members_that_come_many_at_once_are_all_found,
+		&record_that_only_looks_like_a_member_is_none,
+		&frontier_waits_for_each_live_replica_without_a_store,
+		&frontier_that_is_known_is_told_again_with_what_is_new,
+		&report_names_those_only_of_whom_something_came,
 		&unseen_writes_are_listed_as_they_stand,
 	};
 	Suite *suite = suite_create("members");
@@ -535,6 +470,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, members_beyond_the_bound_make_the_frontier_stand_still, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
