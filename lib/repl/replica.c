@@ -4,8 +4,8 @@
  * WHY    A transaction is merged when it is its origin's next and all that it depends on is there;
  *        everything else follows from the version vector: what it covers is a duplicate, on
  *        whichever path it came, and what comes early waits. Batches exist because a merge is
- *        mostly cache misses: while one transaction is merged, what the next sixteen will touch is
- * on its way, the index first and the records eight before their turn.
+ *        mostly cache misses: while a group of transactions is merged, the records of the next one
+ *        and the index of the one after that are on their way.
  *
  * FAILURE Invalid bytes are counted and skipped. -ENOMEM stops before the transaction at hand. */
 #include <stdlib.h>
@@ -14,9 +14,11 @@
 
 #define OPS_MIN 16u
 
-/* Transactions that are fetched ahead: a merge takes some 80 ns, memory up to 400. */
-#define ROWS_AHEAD  8u
-#define SLOTS_AHEAD 16u
+/* Transactions that are fetched at once. A merge takes some 80 ns, memory up to 400; and what a
+ * fetch waits for, the translation of an address, overlaps with that of the next fetch only where
+ * no merge is between them. */
+#define FETCH_GROUP     8u
+#define FETCH_SLOTS_MAX (2u * FETCH_GROUP)
 
 int blazei_replica_new(const struct blazei_replica_options *options,
                        struct blazei_replica **ret_replica)
@@ -258,30 +260,34 @@ static const struct blaze_id *first_id(const struct blazei_txn_view *txn)
 
 /* The hashes of transactions further on in the batch, by their number. */
 struct ahead {
-	uint64_t hashes[SLOTS_AHEAD];
-	bool known[SLOTS_AHEAD];
+	uint64_t hashes[FETCH_SLOTS_MAX];
+	bool known[FETCH_SLOTS_MAX];
 };
 
-/* Fetches for transaction `at` what is wanted first: its place in the index. */
-static void fetch_slot(const struct blazei_table *table, struct ahead *ahead, unsigned at,
-                       const struct blazei_txn_view *txn)
+/* Fetches for the transactions from `first` on what is wanted first: their places in the index. */
+static void fetch_slots(const struct blazei_table *table, struct ahead *ahead,
+                        const struct blazei_txn_view *txns, unsigned first, unsigned count)
 {
-	const struct blaze_id *id = first_id(txn);
-	unsigned i = at % SLOTS_AHEAD;
+	for (unsigned at = first; at < first + FETCH_GROUP && at < count; at++) {
+		const struct blaze_id *id = first_id(&txns[at]);
+		unsigned i = at % FETCH_SLOTS_MAX;
 
-	ahead->known[i] = id;
-	if (!id)
-		return;
-	ahead->hashes[i] = blazei_table_hash(table, id);
-	blazei_table_prefetch(table, ahead->hashes[i]);
+		ahead->known[i] = id;
+		if (!id)
+			continue;
+		ahead->hashes[i] = blazei_table_hash(table, id);
+		blazei_table_prefetch(table, ahead->hashes[i]);
+	}
 }
 
-/* Once that has come: its row. Inlined for the same reason as what it calls. */
-static inline __attribute__((always_inline)) void fetch_row(const struct blazei_table *table,
-                                                            const struct ahead *ahead, unsigned at)
+/* Once these have come: their rows. Inlined for the same reason as what it calls. */
+static inline __attribute__((always_inline)) void fetch_rows(const struct blazei_table *table,
+                                                             const struct ahead *ahead,
+                                                             unsigned first, unsigned count)
 {
-	if (ahead->known[at % SLOTS_AHEAD])
-		blazei_table_prefetch_row(table, ahead->hashes[at % SLOTS_AHEAD]);
+	for (unsigned at = first; at < first + FETCH_GROUP && at < count; at++)
+		if (ahead->known[at % FETCH_SLOTS_MAX])
+			blazei_table_prefetch_row(table, ahead->hashes[at % FETCH_SLOTS_MAX]);
 }
 
 int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
@@ -291,16 +297,14 @@ int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
 	int applied = 0;
 	int rc;
 
-	for (unsigned i = 0; i < count && i < SLOTS_AHEAD; i++)
-		fetch_slot(&replica->table, &ahead, i, &txns[i]);
-	for (unsigned i = 0; i < count && i < ROWS_AHEAD; i++)
-		fetch_row(&replica->table, &ahead, i);
+	fetch_slots(&replica->table, &ahead, txns, 0, count);
+	fetch_slots(&replica->table, &ahead, txns, FETCH_GROUP, count);
+	fetch_rows(&replica->table, &ahead, 0, count);
 	for (unsigned i = 0; i < count; i++) {
-		if (i + ROWS_AHEAD < count)
-			fetch_row(&replica->table, &ahead, i + ROWS_AHEAD);
-		if (i + SLOTS_AHEAD < count)
-			fetch_slot(&replica->table, &ahead, i + SLOTS_AHEAD,
-			           &txns[i + SLOTS_AHEAD]);
+		if (i % FETCH_GROUP == 0) {
+			fetch_rows(&replica->table, &ahead, i + FETCH_GROUP, count);
+			fetch_slots(&replica->table, &ahead, txns, i + 2 * FETCH_GROUP, count);
+		}
 		rc = receive_one(replica, now_ns, &txns[i]);
 		if (rc < 0)
 			return rc;
