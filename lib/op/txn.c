@@ -157,11 +157,12 @@ static inline bool group_check(struct reader *reader, const struct blazei_txn_gr
 }
 
 /* Groups ascend by (id, life), and only one of an id writes its existence: then no register is
- * written twice. */
+ * written twice. All of an id have so many registers at most. */
 static bool groups_check(struct reader *reader, uint32_t count)
 {
 	const struct blazei_txn_group *last = NULL;
 	bool existence_seen = false;
+	uint32_t registers = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct blazei_txn_group *group = reader_take(reader, sizeof(*group));
@@ -173,8 +174,13 @@ static bool groups_check(struct reader *reader, uint32_t count)
 			order = memcmp(last->id.bytes, group->id.bytes, sizeof(group->id.bytes));
 		if (order > 0 || (order == 0 && last->life >= group->life))
 			return false;
-		if (order < 0)
+		if (order < 0) {
 			existence_seen = false;
+			registers = 0;
+		}
+		registers += group->register_count;
+		if (registers > BLAZEI_REGISTERS_MAX)
+			return false;
 		if (!group_check(reader, group))
 			return false;
 		if (group->flags & BLAZEI_GROUP_EXISTENCE) {

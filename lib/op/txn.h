@@ -42,6 +42,7 @@
 
 #define BLAZEI_TXN_BYTES_MAX (16u << 20)
 #define BLAZEI_ORIGINS_MAX   4096
+#define BLAZEI_REGISTERS_MAX 4096u /* of one record in a transaction: bounds the time it takes */
 #define BLAZEI_LIFE_MAX      (UINT32_MAX - 1) /* of fields that are no record's */
 
 struct blazei_txn_header {

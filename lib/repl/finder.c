@@ -6,8 +6,8 @@
 
 #define STEPS_FEW      1024u /* walks that cost no more than a filter does */
 #define BITS_MIN       1024u
-#define BITS_MAX       (1u << 19)
-#define BITS_PER_FIELD 16u
+#define BITS_MAX       (1u << 20) /* 21 bits of a hash choose one */
+#define BITS_PER_FIELD 32u        /* one in thousands is taken for known that is not */
 
 /* Chooses how many bits, all of which are clear. */
 static void filter_size(struct blazei_filter *filter, uint64_t fields)
@@ -31,7 +31,8 @@ void blazei_finder_begin(struct blazei_finder *finder, struct blazei_filter *fil
 
 	*finder = (struct blazei_finder){ .row = row, .filter = filter, .seed = seed };
 	filter->mask = 0;
-	if ((uint64_t)count * (row->entry_count + count / 2) < STEPS_FEW)
+	if (count < BLAZEI_FINDER_FEW ||
+	    (uint64_t)count * (row->entry_count + count / 2) < STEPS_FEW)
 		return;
 	filter_size(filter, (uint64_t)row->entry_count + count);
 	for (uint32_t i = 0; i < row->entry_count && filter->mask != 0; i++) {

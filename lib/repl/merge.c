@@ -89,8 +89,12 @@ static int64_t group_need(struct blazei_replica *replica, const struct blazei_ro
                           const struct blazei_group_view *group)
 {
 	const uint8_t *at = group->registers;
+	struct blazei_finder finder;
 	int64_t need = 0;
 
+	if (row)
+		blazei_finder_begin(&finder, &replica->filter, replica->table.seed, row,
+		                    group->head->register_count);
 	for (unsigned i = 0; i < group->head->register_count; i++) {
 		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
 		uint32_t name = blazei_names_intern(&replica->names, reg->bytes, reg->name_len);
@@ -99,7 +103,7 @@ static int64_t group_need(struct blazei_replica *replica, const struct blazei_ro
 		if (name == BLAZEI_NAME_NONE)
 			return -ENOMEM;
 		if (row)
-			entry = blazei_row_find(row, name, group->head->life);
+			entry = blazei_finder_find(&finder, name, group->head->life);
 		need += blazei_merge_need(entry, reg->value_len);
 		at += blazei_register_bytes(reg);
 	}
@@ -205,8 +209,12 @@ static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
                                   const struct blazei_group_view *group)
 {
 	struct place place = { .row = row, .life = group->head->life };
+	struct blazei_replica *replica = merge->replica;
 	const uint8_t *at = group->registers;
+	struct blazei_finder finder;
 
+	blazei_finder_begin(&finder, &replica->filter, replica->table.seed, row,
+	                    group->head->register_count);
 	merge->updates += group->head->register_count;
 	if (group->existence) {
 		existence_merge(merge, row, group);
@@ -215,9 +223,11 @@ static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
 	for (unsigned i = 0; i < group->head->register_count; i++) {
 		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
 
-		place.name = blazei_names_find(&merge->replica->names, reg->bytes, reg->name_len);
-		place.entry = blazei_row_find(row, place.name, place.life);
+		place.name = blazei_names_find(&replica->names, reg->bytes, reg->name_len);
+		place.entry = blazei_finder_find(&finder, place.name, place.life);
 		register_merge(merge, &place, reg);
+		if (!place.entry)
+			blazei_finder_added(&finder, place.name, place.life);
 		at += blazei_register_bytes(reg);
 	}
 	return at;

@@ -80,17 +80,21 @@ bool blazei_op_changes(const struct blazei_write_op *op)
 	       !blazei_short_equal(op->seen->value, op->body, op->body_len);
 }
 
-static const struct blazei_entry *seen_entry(const struct write *write, const void *name,
-                                             size_t name_len)
+/* Without a finder a few are searched for one by one. */
+static const struct blazei_entry *seen_entry(const struct write *write,
+                                             struct blazei_finder *finder,
+                                             const struct blazei_field_view *field)
 {
 	uint32_t number;
 
 	if (!write->group.row)
 		return NULL;
-	number = blazei_names_find(&write->replica->names, name, name_len);
+	number = blazei_names_find(&write->replica->names, field->name, field->name_len);
 	if (number == BLAZEI_NAME_NONE)
 		return NULL;
-	return blazei_row_find(write->group.row, number, write->group.life);
+	if (!finder)
+		return blazei_row_find(write->group.row, number, write->group.life);
+	return blazei_finder_find(finder, number, write->group.life);
 }
 
 /* Turns a record into ops; an update leaves out what is there already. */
@@ -98,6 +102,8 @@ static int ops_plan(struct write *write, enum blazei_write_kind kind,
                     const struct blaze_record *record)
 {
 	struct blazei_replica *replica = write->replica;
+	const bool many = write->group.row && record->count >= BLAZEI_FINDER_FEW;
+	struct blazei_finder finder;
 
 	if (record->count > replica->ops_max) {
 		struct blazei_write_op *ops = realloc(replica->ops, record->count * sizeof(*ops));
@@ -108,6 +114,9 @@ static int ops_plan(struct write *write, enum blazei_write_kind kind,
 		replica->ops_max = record->count;
 	}
 	write->group.ops = replica->ops;
+	if (many)
+		blazei_finder_begin(&finder, &replica->filter, replica->table.seed,
+		                    write->group.row, record->count);
 	for (uint32_t i = 0; i < record->count; i++) {
 		struct blazei_write_op *op = &replica->ops[write->group.op_count];
 		struct blazei_field_view field;
@@ -116,7 +125,7 @@ static int ops_plan(struct write *write, enum blazei_write_kind kind,
 		*op = (struct blazei_write_op){
 			.name = field.name,
 			.body = field.value,
-			.seen = seen_entry(write, field.name, field.name_len),
+			.seen = seen_entry(write, many ? &finder : NULL, &field),
 			.body_len = field.value_len,
 			.name_len = field.name_len,
 			.unset = field.unset,

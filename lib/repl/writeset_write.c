@@ -340,6 +340,15 @@ static bool limits_hold(const struct staging *staging)
 	        staged->bytes + staging->more_bytes <= BLAZEI_RECORD_BYTES_MAX);
 }
 
+/* Whether both lives together have no more ops than a transaction may have of one record. */
+static bool ops_fit(const struct staging *staging)
+{
+	const struct blazei_op_list *lists = staging->staged->lists;
+	uint32_t others = lists[staging->standing.life == BLAZEI_FIRST].count;
+
+	return staging->made.count + others <= BLAZEI_REGISTERS_MAX;
+}
+
 /* Writing ------------------------------------------------------------------------------------ */
 
 /* Lists what is written, and whether that may be. */
@@ -356,7 +365,9 @@ static int content_stage(struct staging *staging, const struct blazei_write *wri
 	if (staging->standing.life == BLAZEI_FIRST)
 		staging->standing.affirmed = true;
 	rc = ops_stage(staging, write);
-	return rc == 0 && !limits_hold(staging) ? -E2BIG : rc;
+	if (rc == 0 && !(limits_hold(staging) && ops_fit(staging)))
+		rc = -E2BIG;
+	return rc;
 }
 
 /* A deleted record keeps what was written to its first life, and nothing of the next. */

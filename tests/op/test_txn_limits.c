@@ -2,6 +2,7 @@
 /* The codec's limits, from both sides: what is just within them passes, the next is refused. And
  * the rules that need transactions of another shape than the one in test_txn.c. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/op/record.h"
@@ -277,6 +278,39 @@ START_TEST(register_once_and_in_order)
 }
 END_TEST
 
+START_TEST(registers_of_an_id_up_to_4096_accepted)
+{
+	/* In groups of lives of one id and of another, how many each. */
+	static const struct {
+		unsigned registers[3];
+		int verdict;
+	} cases[] = {
+		{ { 4096, 0, 4096 }, 0 },         { { 4097, 0, 1 }, -EBADMSG },
+		{ { 4000, 96, 4096 }, 0 },        { { 4000, 97, 1 }, -EBADMSG },
+		{ { 1, 1, 4097 }, -EBADMSG },     { { 1, 65535, 1 }, -EBADMSG },
+		{ { 65535, 4096, 1 }, -EBADMSG },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct builder txn = begin(BLAZEI_KIND_TXN, 1);
+
+		for (unsigned g = 0; g < 3; g++) {
+			struct blazei_txn_group *group;
+			char name[16];
+
+			if (cases[i].registers[g] == 0)
+				continue;
+			group = add_group(&txn, g == 2 ? 2 : 1, g + 1, false);
+			for (unsigned n = 0; n < cases[i].registers[g]; n++) {
+				snprintf(name, sizeof(name), "%05u", n);
+				add_register(&txn, group, name, 3);
+			}
+		}
+		ck_assert_msg(check_and_free(&txn) == cases[i].verdict, "case %zu", i);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { hash_covers_the_bytes_before_it,
@@ -287,7 +321,8 @@ int main(void)
 		                       value_up_to_a_mebibyte_accepted,
 		                       transaction_up_to_16_mebibytes_accepted,
 		                       existence_once_per_id,
-		                       register_once_and_in_order };
+		                       register_once_and_in_order,
+		                       registers_of_an_id_up_to_4096_accepted };
 
 	return run_tests("txn_limits", tests, sizeof(tests) / sizeof(*tests));
 }

@@ -30,6 +30,7 @@ repl_tests = \
 	tests/repl/test_session_refusals \
 	tests/repl/test_slab \
 	tests/repl/test_table \
+	tests/repl/test_wide \
 	tests/repl/test_writeset \
 	tests/repl/test_writeset_laws \
 	tests/repl/test_writeset_seen
