@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parked transactions at the bounds: what just fits waits, what passes a bound empties its queue,
  * and one queue that is not ready holds up no other. */
+#include "lib/repl/core.h"
 #include "tests/repl/harness.h"
 
 #define PART    (512u << 10) /* eight of them are what may wait of an origin */
@@ -131,6 +132,63 @@ START_TEST(raised_vector_drops_what_it_covers)
 }
 END_TEST
 
+/* Again and again: nothing of what waited is left, not even its origin among those that wait. */
+START_TEST(queue_that_was_emptied_takes_more)
+{
+	struct node from, to;
+
+	node_open(&from, 1);
+	node_open(&to, 2);
+	for (unsigned i = 0; i < 100; i++) {
+		const unsigned first = from.count + 1;
+
+		for (unsigned k = 0; k < 4; k++)
+			node_insert(&from, 4 * i + k, "{}");
+		/* The queue is longer, shorter by its first one, and empty. */
+		ck_assert_int_eq(node_give(&from, &to, first + 3), 0);
+		ck_assert_int_eq(node_give(&from, &to, first + 1), 0);
+		ck_assert_uint_eq(to.replica->vector.waiting_count, 1);
+		ck_assert_int_eq(node_give(&from, &to, first), 2);
+		ck_assert_uint_eq(to.replica->vector.waiting_count, 1);
+		ck_assert_int_eq(node_give(&from, &to, first + 2), 2);
+		ck_assert_uint_eq(to.replica->vector.waiting_count, 0);
+		ck_assert_uint_eq(node_stats(&to).parked, 0);
+	}
+	nodes_expect_equal(&from, &to);
+	node_close(&from);
+	node_close(&to);
+}
+END_TEST
+
+/* The least that waits may come last, or in between, or be there already. */
+START_TEST(parked_in_any_order_are_merged_in_theirs)
+{
+	static const unsigned orders[][4] = {
+		{ 2, 3, 4, 5 }, { 5, 4, 3, 2 }, { 3, 5, 2, 4 }, { 4, 2, 5, 3 }, { 2, 5, 4, 3 },
+	};
+
+	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+		struct node from, to;
+
+		node_open(&from, 1);
+		node_open(&to, 2);
+		for (unsigned k = 1; k <= 6; k++)
+			node_insert(&from, k, "{}");
+		for (unsigned k = 0; k < 4; k++) {
+			ck_assert_int_eq(node_give(&from, &to, orders[i][k]), 0);
+			ck_assert_int_eq(node_give(&from, &to, orders[i][k]), 0);
+			ck_assert_uint_eq(node_stats(&to).parked, k + 1);
+			ck_assert_uint_eq(node_stats(&to).duplicates, k + 1);
+		}
+		ck_assert_int_eq(node_give(&from, &to, 1), 5);
+		ck_assert_int_eq(node_give(&from, &to, 6), 1);
+		nodes_expect_equal(&from, &to);
+		node_close(&from);
+		node_close(&to);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("park");
@@ -141,6 +199,8 @@ int main(void)
 	tcase_add_test(tcase, bytes_of_all_origins_up_to_the_bound);
 	tcase_add_test(tcase, queue_that_waits_holds_up_no_other);
 	tcase_add_test(tcase, raised_vector_drops_what_it_covers);
+	tcase_add_test(tcase, queue_that_was_emptied_takes_more);
+	tcase_add_test(tcase, parked_in_any_order_are_merged_in_theirs);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
