@@ -165,15 +165,13 @@ int blazei_park_drain(struct blazei_replica *replica, uint64_t now_ns)
 	int applied = 0;
 	int before;
 
-	/* Each round but the last applies something, so this ends. */
+	/* Each round but the last applies something, so this ends. A queue that is emptied leaves
+	 * the list, and the last one, which had its turn, takes its place. */
 	do {
 		before = applied;
 		for (unsigned i = replica->vector.waiting_count; i-- > 0;) {
-			int rc;
+			int rc = drain_one(replica, now_ns, replica->vector.waiting[i]);
 
-			if (i >= replica->vector.waiting_count)
-				continue;
-			rc = drain_one(replica, now_ns, replica->vector.waiting[i]);
 			if (rc < 0)
 				return rc;
 			applied += rc;

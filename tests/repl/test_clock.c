@@ -40,6 +40,25 @@ START_TEST(two_minutes_ahead_are_taken_and_more_stall)
 }
 END_TEST
 
+/* One that waits for another reason may turn out to be ahead when that is gone. */
+START_TEST(ahead_behind_a_gap_is_told_once_that_is_filled)
+{
+	struct events events;
+
+	events_listen(&events, &b);
+	node_insert(&a, 1, "{\"x\":1}");
+	a.now_ns += 3600 * BLAZEI_NS_PER_S;
+	node_insert(&a, 2, "{\"x\":1}");
+	b.now_ns = NOW + BLAZEI_NS_PER_S;
+	ck_assert_int_eq(node_give(&a, &b, 2), 0);
+	ck_assert_uint_eq(node_stats(&b).stalled, 0);
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	ck_assert_uint_eq(node_stats(&b).stalled, 1);
+	ck_assert_uint_eq(events.count, 1);
+	events_expect(&events, 0, BLAZEI_EFFECT_CLOCK_AHEAD, &a.origin, 2);
+}
+END_TEST
+
 START_TEST(stalled_by_clock_resumes_when_the_time_has_come)
 {
 	struct events events;
@@ -255,6 +274,7 @@ int main(void)
 {
 	static const TTest *const *const tests[] = {
 		&two_minutes_ahead_are_taken_and_more_stall,
+		&ahead_behind_a_gap_is_told_once_that_is_filled,
 		&stalled_by_clock_resumes_when_the_time_has_come,
 		&half_of_the_live_ahead_is_their_clock,
 		&most_of_the_live_ahead_is_the_own_clock_told_once,

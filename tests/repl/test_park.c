@@ -20,8 +20,9 @@ static size_t put(struct node *node, size_t len)
 	return txn.len;
 }
 
-/* Writes PARTS transactions of PART bytes each; returns the number of the first. */
-static unsigned write_parts(struct node *node)
+/* Writes PARTS transactions of PART bytes each, the last one shorter; returns the number of the
+ * first. */
+static unsigned write_parts(struct node *node, size_t shorter)
 {
 	size_t len = PART - 512, made;
 
@@ -29,8 +30,9 @@ static unsigned write_parts(struct node *node)
 	(void)put(node, len);
 	made = put(node, len);
 	len += PART - made;
-	for (unsigned i = 0; i < PARTS; i++)
+	for (unsigned i = 1; i < PARTS; i++)
 		ck_assert_uint_eq(put(node, len), PART);
+	ck_assert_uint_eq(put(node, len - shorter), PART - shorter);
 	return node->count - PARTS + 1;
 }
 
@@ -41,7 +43,7 @@ START_TEST(bytes_of_one_origin_up_to_the_bound)
 
 	node_open(&from, 1);
 	node_open(&to, 2);
-	first = write_parts(&from);
+	first = write_parts(&from, 0);
 	node_insert(&from, 2, "{}");
 	ck_assert_uint_gt(first, 1); /* so that nothing is ready */
 	for (unsigned i = 0; i < PARTS; i++)
@@ -64,7 +66,7 @@ START_TEST(bytes_of_all_origins_up_to_the_bound)
 	node_open(&to, 99);
 	for (unsigned n = 0; n < WRITERS; n++) {
 		node_open(&from[n], 1 + n);
-		first = write_parts(&from[n]);
+		first = write_parts(&from[n], 0);
 		for (unsigned i = 0; i < PARTS; i++)
 			ck_assert_int_eq(node_give(&from[n], &to, first + i), 0);
 		node_close(&from[n]);
@@ -77,6 +79,35 @@ START_TEST(bytes_of_all_origins_up_to_the_bound)
 	ck_assert_int_eq(node_give(&from[WRITERS], &to, 2), 0);
 	ck_assert_uint_eq(node_stats(&to).parked, WRITERS * PARTS);
 	node_close(&from[WRITERS]);
+	node_close(&to);
+}
+END_TEST
+
+/* An origin whose clock is ahead may fill but half of that, for others go on meanwhile. */
+START_TEST(bytes_of_all_origins_up_to_half_where_one_is_ahead)
+{
+	struct node from, ahead, to;
+
+	node_open(&to, 99);
+	node_open(&ahead, 98);
+	ahead.now_ns += 3600 * BLAZEI_NS_PER_S;
+	node_insert(&ahead, 1, "{}");
+	node_insert(&ahead, 2, "{}");
+	for (unsigned n = 0; n < WRITERS / 2; n++) {
+		size_t shorter = n + 1 == WRITERS / 2 ? ahead.log[0].len : 0;
+		unsigned first;
+
+		node_open(&from, 1 + n);
+		first = write_parts(&from, shorter);
+		for (unsigned i = 0; i < PARTS; i++)
+			ck_assert_int_eq(node_give(&from, &to, first + i), 0);
+		node_close(&from);
+	}
+	ck_assert_int_eq(node_give(&ahead, &to, 1), 0);
+	ck_assert_uint_eq(node_stats(&to).parked, WRITERS / 2 * PARTS + 1);
+	ck_assert_int_eq(node_give(&ahead, &to, 2), 0);
+	ck_assert_uint_eq(node_stats(&to).parked, WRITERS / 2 * PARTS + 1);
+	node_close(&ahead);
 	node_close(&to);
 }
 END_TEST
@@ -197,6 +228,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, bytes_of_one_origin_up_to_the_bound);
 	tcase_add_test(tcase, bytes_of_all_origins_up_to_the_bound);
+	tcase_add_test(tcase, bytes_of_all_origins_up_to_half_where_one_is_ahead);
 	tcase_add_test(tcase, queue_that_waits_holds_up_no_other);
 	tcase_add_test(tcase, raised_vector_drops_what_it_covers);
 	tcase_add_test(tcase, queue_that_was_emptied_takes_more);

@@ -206,6 +206,60 @@ START_TEST(long_transactions_of_a_stalled_origin_do_not_fill_memory)
 }
 END_TEST
 
+START_TEST(bytes_of_a_stalled_origin_up_to_the_bound)
+{
+	static const uint8_t value[1 << 16];
+	struct blaze_id id = id_of(9);
+	struct blazei_txn_view txn;
+	size_t left = 64u << 10;
+	size_t beside; /* the value */
+
+	part();
+	node_give(&a, &b, 1);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	node_give_all(&a, &c);
+	/* Of these the first waits for a's third, the second tells what each of them takes. */
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(node_put(&c, &id, value, 1000, &txn), 0);
+		node_take(&b, txn.data, txn.len);
+		left -= txn.len;
+	}
+	beside = txn.len - 1000;
+	ck_assert_int_eq(node_put(&c, &id, value, left - beside, &txn), 0);
+	ck_assert_uint_eq(txn.len, left);
+	node_take(&b, txn.data, txn.len);
+	ck_assert_uint_eq(node_stats(&b).parked, 3);
+	ck_assert_int_eq(node_put(&c, &id, value, 1, &txn), 0);
+	node_take(&b, txn.data, txn.len);
+	ck_assert_uint_eq(node_stats(&b).parked, 3);
+	ck_assert_uint_eq(node_stats(&b).stalled, 1);
+}
+END_TEST
+
+/* What comes too early is no stall before it is its origin's next. */
+START_TEST(stall_behind_a_gap_is_told_once_that_is_filled)
+{
+	struct events events;
+
+	events_listen(&events, &b);
+	part();
+	node_give(&a, &b, 1);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	node_insert(&c, 9, "{\"x\":1}");
+	node_give_all(&a, &c);
+	node_insert(&c, 10, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&c, &b, 2), 0);
+	ck_assert_uint_eq(node_stats(&b).stalled, 0);
+	ck_assert_uint_eq(events.count, 1);
+	ck_assert_int_eq(node_give(&c, &b, 1), 1);
+	ck_assert_uint_eq(node_stats(&b).stalled, 1);
+	ck_assert_uint_eq(events.count, 2);
+	events_expect(&events, 1, BLAZEI_EFFECT_ORIGIN_STALLED, &c.origin, 2);
+}
+END_TEST
+
 START_TEST(stall_ends_when_the_origin_goes_on_by_state)
 {
 	struct events events;
@@ -244,6 +298,8 @@ int main(void)
 		&state_brings_nothing_more_of_a_quarantined_origin,
 		&what_depends_on_a_quarantined_origin_stalls_within_bounds,
 		&long_transactions_of_a_stalled_origin_do_not_fill_memory,
+		&bytes_of_a_stalled_origin_up_to_the_bound,
+		&stall_behind_a_gap_is_told_once_that_is_filled,
 		&stall_ends_when_the_origin_goes_on_by_state,
 	};
 	Suite *suite = suite_create("quarantine");
