@@ -28,6 +28,7 @@ repl_tests = \
 	tests/repl/test_session_lies \
 	tests/repl/test_session_memory \
 	tests/repl/test_session_refusals \
+	tests/repl/test_session_rules \
 	tests/repl/test_session_wire \
 	tests/repl/test_slab \
 	tests/repl/test_table \
