@@ -38,6 +38,7 @@ enum blaze_sync {
 	BLAZE_SYNC_ORIGIN_DISPLACED,   /* from: this database; another claims to be it */
 	BLAZE_SYNC_NODE_TWICE,         /* from: writes under this node's id */
 	BLAZE_SYNC_ORIGINS_FULL,       /* one origin too many: nothing of it is taken; said once */
+	BLAZE_SYNC_ORIGIN_RENEWED,     /* from: this database, under its new name */
 };
 
 /* flags of an event */

@@ -13,6 +13,8 @@
  *        halt.c     origins of which nothing is merged at present
  *        members.c  the replicated list of members; frontier.c, collect.c: what follows from it
  *        restart.c  back from a store, and under another name; identity.c: which
+ *        reissue.c  what was written under a name that is of no use any more; restamp.c: as it
+ *                   stands
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
  *        room.c     room for what is merged as one
@@ -70,7 +72,8 @@ struct blazei_writer {
 	uint8_t halted; /* BLAZEI_HALTED_... */
 	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
-	uint64_t heard; /* of the own transactions, those up to here it is known to have seen */
+	uint64_t dep_max; /* own writes depend on no more of it; 0: on all (reissue.c) */
+	uint64_t heard;   /* of the own transactions, those up to here it is known to have seen */
 	struct blazei_parked *first; /* ascending by seq */
 	struct blazei_parked *last;
 	uint32_t parked;
@@ -171,6 +174,14 @@ struct blazei_members {
 	uint32_t sweep_next;       /* the next one's number */
 };
 
+/* The name that was left, of which what was written in the last run is written again. */
+struct blazei_left {
+	uint16_t index;
+	bool pending;
+	uint64_t seq;         /* beyond this one */
+	struct blaze_id from; /* and from this record on */
+};
+
 struct blazei_replica {
 	struct blazei_table table;
 	struct blazei_names names;
@@ -189,14 +200,16 @@ struct blazei_replica {
 	uint64_t conflicts;
 	uint64_t duplicates;
 	uint64_t refused;
-	unsigned halted;          /* origins */
-	unsigned quarantined;     /* of these */
-	unsigned clock_halted;    /* likewise */
-	bool clock_behind;        /* and most of them are: told */
-	bool origins_full;        /* there was one too many: told */
-	bool replaying;           /* own transactions are merged too */
-	bool displaced;           /* the own origin was written to elsewhere: told */
-	uint64_t began_hlc;       /* what this incarnation writes is above */
+	unsigned halted;       /* origins */
+	unsigned quarantined;  /* of these */
+	unsigned clock_halted; /* likewise */
+	bool clock_behind;     /* and most of them are: told */
+	bool origins_full;     /* there was one too many: told */
+	bool replaying;        /* own transactions are merged too */
+	bool displaced;        /* the own origin was written to elsewhere: told */
+	uint64_t began_hlc;    /* what this incarnation writes is above */
+	uint64_t began_seq;    /* and what it wrote before this run is not */
+	struct blazei_left left;
 	struct blazei_buffer txn; /* the last one encoded */
 	struct blazei_write_op *ops;
 	uint32_t ops_max;
@@ -220,6 +233,8 @@ uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct bla
 int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin);
 /* Notes that the next local write depends on this origin. */
 void blazei_vector_advanced(struct blazei_vector *vector, unsigned index);
+/* It does not. */
+void blazei_vector_retract(struct blazei_vector *vector, unsigned index);
 /* A local write has told all that: the next one depends on nothing more. */
 static inline void blazei_vector_told(struct blazei_vector *vector)
 {
@@ -324,6 +339,13 @@ void blazei_displace(struct blazei_replica *replica, uint64_t seq);
 /* An origin is heard for the first time: tells where somebody else writes as this node, now. */
 void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, uint64_t seq,
                        uint64_t hlc);
+/* restamp.c ---------------------------------------------------------------------------------- */
+
+/* Writes again what stands under the name that was left, as much of it as makes a long transaction;
+ * until left.pending is gone. 0 or -ENOMEM: nothing was. */
+int blazei_restamp(struct blazei_replica *replica, uint64_t now_ns,
+                   struct blazei_txn_view *ret_txn);
+
 /* state.c ------------------------------------------------------------------------------------ */
 
 #define BLAZEI_STATE_BYTES_MAX (2u << 20) /* any record fits, beside any table of origins */

@@ -36,6 +36,8 @@
 	X(ORIGIN_STALLED, "origin: waits for one that is quarantined or stalled; seq: what waits") \
 	X(ORIGIN_RESUMED, "origin: goes on after a stall; seq: with what")                         \
 	X(ORIGIN_DISPLACED, "origin: the own one; seq: was written elsewhere under it")            \
+	X(ORIGIN_RENEWED,                                                                          \
+	  "origin: the own one, a new name; seq: of the last write under the old one")             \
 	X(NODE_TWICE, "origin: writes under this node's id, now; seq: what")                       \
 	X(ORIGINS_FULL, "one origin too many: nothing of it is merged, nor of more to come")       \
 	X(MEMBER_JOINED, "origin: became a member")                                                \

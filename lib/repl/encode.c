@@ -136,11 +136,11 @@ static void context_encode(const struct blazei_replica *replica, uint16_t origin
 	for (unsigned i = 0; i < origin_count; i++)
 		put(at, &vector->origins[replica->map[i]], sizeof(struct blazei_origin));
 	for (unsigned i = 0; i < vector->advanced_count; i++) {
-		const struct blazei_txn_dep dep = {
-			.seq = vector->writers[vector->advanced[i]].seq,
-			.origin = (uint16_t)(i + 1),
-		};
+		const struct blazei_writer *writer = &vector->writers[vector->advanced[i]];
+		struct blazei_txn_dep dep = { .seq = writer->seq, .origin = (uint16_t)(i + 1) };
 
+		if (blazei_unlikely(writer->dep_max != 0))
+			dep.seq = writer->dep_max;
 		put(at, &dep, sizeof(dep));
 	}
 }

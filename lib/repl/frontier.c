@@ -3,6 +3,8 @@
  *
  * FAILURE  Where the list cannot be read for lack of memory, the answer is the careful one: nothing
  *          is below the frontier, everybody's vector is. */
+#include <stdlib.h>
+
 #include "lib/op/record.h"
 #include "lib/repl/core.h"
 
@@ -61,20 +63,10 @@ bool blazei_known_below(struct blazei_replica *replica, const uint64_t *known)
 
 /* Unseen writes ------------------------------------------------------------------------------ */
 
-static bool unseen(const struct blazei_replica *replica, const struct blazei_vector_view *seen,
-                   uint16_t origin, uint64_t seq)
-{
-	const struct blazei_origin *who = &replica->vector.origins[origin];
-
-	return blazei_id_equal(&who->node, &replica->vector.origins[0].node) &&
-	       seq > view_seq(seen, who);
-}
-
 /* The fields of a row that are to be issued anew, as a patch, or what an upsert takes. 0, -ENOMEM,
  * -E2BIG. */
-static int unseen_fields(const struct blazei_replica *replica,
-                         const struct blazei_vector_view *seen, const struct blazei_row *row,
-                         bool patch, struct blaze_record *record)
+static int unseen_fields(const struct blazei_replica *replica, const uint64_t *seen,
+                         const struct blazei_row *row, bool patch, struct blaze_record *record)
 {
 	const struct blazei_entry *entry = blazei_row_first(row);
 	int rc = 0;
@@ -84,7 +76,7 @@ static int unseen_fields(const struct blazei_replica *replica,
 		bool unset = entry->flags & BLAZEI_ENTRY_UNSET;
 
 		if (entry->life == row->life && (patch || !unset) &&
-		    unseen(replica, seen, entry->origin, entry->seq)) {
+		    entry->seq > seen[entry->origin]) {
 			const struct blazei_field_source source = {
 				.name = name->text,
 				.name_len = name->len,
@@ -101,11 +93,10 @@ static int unseen_fields(const struct blazei_replica *replica,
 }
 
 /* 1 where the row has something, 0, or an error. */
-static int unseen_row(const struct blazei_replica *replica, const struct blazei_vector_view *seen,
+static int unseen_row(const struct blazei_replica *replica, const uint64_t *seen,
                       const struct blazei_row *row, struct blazei_unseen *ret_unseen)
 {
-	bool existence =
-	        (row->flags & BLAZEI_ROW_EXISTS) && unseen(replica, seen, row->origin, row->seq);
+	bool existence = (row->flags & BLAZEI_ROW_EXISTS) && row->seq > seen[row->origin];
 	struct blaze_record *record;
 	int rc;
 
@@ -128,9 +119,8 @@ static int unseen_row(const struct blazei_replica *replica, const struct blazei_
 	return rc;
 }
 
-int blazei_replica_unseen(const struct blazei_replica *replica,
-                          const struct blazei_vector_view *seen, uint64_t *cursor,
-                          struct blazei_unseen *ret_unseen)
+int blazei_unseen_next(const struct blazei_replica *replica, const uint64_t *seen, uint64_t *cursor,
+                       struct blazei_unseen *ret_unseen)
 {
 	while (*cursor < replica->table.row_count) {
 		int rc = unseen_row(replica, seen, replica->table.rows[*cursor], ret_unseen);
@@ -142,4 +132,25 @@ int blazei_replica_unseen(const struct blazei_replica *replica,
 			return rc;
 	}
 	return 0;
+}
+
+int blazei_replica_unseen(const struct blazei_replica *replica,
+                          const struct blazei_vector_view *seen, uint64_t *cursor,
+                          struct blazei_unseen *ret_unseen)
+{
+	const struct blazei_vector *vector = &replica->vector;
+	uint64_t *seqs = calloc(vector->count, sizeof(*seqs));
+	int rc;
+
+	if (!seqs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < vector->count; i++) {
+		const struct blazei_origin *origin = &vector->origins[i];
+		bool own = blazei_id_equal(&origin->node, &vector->origins[0].node);
+
+		seqs[i] = own ? view_seq(seen, origin) : UINT64_MAX;
+	}
+	rc = blazei_unseen_next(replica, seqs, cursor, ret_unseen);
+	free(seqs);
+	return rc;
 }

@@ -26,8 +26,11 @@ libblazeshm_la_SOURCES += \
 	lib/repl/peek.h \
 	lib/repl/prune.c \
 	lib/repl/read.c \
+	lib/repl/reissue.c \
+	lib/repl/reissue.h \
 	lib/repl/replica.c \
 	lib/repl/replica.h \
+	lib/repl/restamp.c \
 	lib/repl/restart.c \
 	lib/repl/room.c \
 	lib/repl/room.h \

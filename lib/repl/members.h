@@ -93,7 +93,7 @@ uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
 bool blazei_replica_below_frontier(struct blazei_replica *replica,
                                    const struct blazei_vector_view *vector);
 
-/* One write of this node that another replica has not seen, as it stands now, to be issued anew. */
+/* One write that another replica has not seen, as it stands now, to be issued anew. */
 struct blazei_unseen {
 	struct blaze_id id;
 	enum blazei_write_kind kind; /* upsert, update or delete */
@@ -105,6 +105,9 @@ struct blazei_unseen {
 int blazei_replica_unseen(const struct blazei_replica *replica,
                           const struct blazei_vector_view *seen, uint64_t *cursor,
                           struct blazei_unseen *ret_unseen);
+/* The same of all nodes, with what is seen by origin index. */
+int blazei_unseen_next(const struct blazei_replica *replica, const uint64_t *seen, uint64_t *cursor,
+                       struct blazei_unseen *ret_unseen);
 
 /* Drops what nobody needs any more from at most `rows` records, going round: hidden fields and
  * tombstones below the frontier (collect.c). Costs nothing where all is done. Not to be called

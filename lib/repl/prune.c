@@ -6,19 +6,26 @@
  *        snapshot that it has to take first has every register that is left; so what it does not
  *        have, and would have by its vector, was dropped.
  *
+ *        And the other way round, where that replica is to hold the snapshot and nothing beside it
+ *        (reissue.h): what its vector does not cover is forgotten, and the vector goes back to it.
+ *
  * INVARIANTS
- *   I1   What the snapshot's vector does not cover stays: it is younger, or nobody else has it.
- *   I2   Marks are only set while a snapshot is installed. */
+ *   I1   Pruning leaves what the snapshot's vector does not cover: it is younger, or nobody else
+ *        has it. Forgetting leaves what it does cover.
+ *   I2   Marks are only set while a snapshot is installed.
+ *   I3   What is forgotten is in no vector: it is taken again like anything new. */
 #include "lib/repl/stage.h"
 
 struct pruner {
 	struct blazei_replica *replica;
+	bool beyond;                       /* drop what is not covered, else what is */
 	uint64_t seqs[BLAZEI_ORIGINS_MAX]; /* that are covered, by origin index */
 };
 
-static bool covered(const struct pruner *pruner, uint16_t origin, uint64_t seq)
+/* Whether what has no mark goes. */
+static bool drops(const struct pruner *pruner, uint16_t origin, uint64_t seq)
 {
-	return seq <= pruner->seqs[origin];
+	return (seq <= pruner->seqs[origin]) != pruner->beyond;
 }
 
 static void existence_prune(const struct pruner *pruner, struct blazei_row *row)
@@ -26,7 +33,8 @@ static void existence_prune(const struct pruner *pruner, struct blazei_row *row)
 	bool marked = row->flags & BLAZEI_ROW_MARKED;
 
 	row->flags &= (uint16_t)~BLAZEI_ROW_MARKED;
-	if (marked || !(row->flags & BLAZEI_ROW_EXISTS) || !covered(pruner, row->origin, row->seq))
+	if ((marked && !pruner->beyond) || !(row->flags & BLAZEI_ROW_EXISTS) ||
+	    !drops(pruner, row->origin, row->seq))
 		return;
 	pruner->replica->visible -= blazei_row_alive(row);
 	row->flags = 0;
@@ -47,7 +55,7 @@ static void entries_prune(const struct pruner *pruner, struct blazei_row *row)
 		bool marked = entry->flags & BLAZEI_ENTRY_MARKED;
 
 		entry->flags &= (uint16_t)~BLAZEI_ENTRY_MARKED;
-		if (marked || !covered(pruner, entry->origin, entry->seq)) {
+		if ((marked && !pruner->beyond) || !drops(pruner, entry->origin, entry->seq)) {
 			entry = next;
 			continue;
 		}
@@ -79,17 +87,68 @@ static void rows_prune(const struct pruner *pruner)
 		row_prune(pruner, table->rows[i]);
 }
 
+/* Notes what the entries cover. */
+static void pruner_fill(struct pruner *pruner, const struct blazei_session_entry *entries,
+                        unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t index = blazei_vector_find(&pruner->replica->vector, &entries[i].origin);
+
+		if (index != BLAZEI_ORIGIN_NONE)
+			pruner->seqs[index] = entries[i].seq;
+	}
+}
+
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
                   unsigned count)
 {
 	struct pruner pruner = { .replica = replica };
 
-	for (unsigned i = 0; i < count; i++) {
-		uint16_t index = blazei_vector_find(&replica->vector, &entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE)
-			pruner.seqs[index] = entries[i].seq;
-	}
+	pruner_fill(&pruner, entries, count);
 	rows_prune(&pruner);
 	replica->table.shape++;
+}
+
+/* Sets the vector back to the entries. */
+static void vector_forget(struct blazei_vector *vector, const struct pruner *pruner,
+                          const struct blazei_session_entry *entries, unsigned count)
+{
+	for (unsigned i = 0; i < vector->count; i++) {
+		struct blazei_writer *writer = &vector->writers[i];
+
+		if (pruner->seqs[i] == UINT64_MAX)
+			continue;
+		writer->seq = 0;
+		writer->chain = 0;
+		writer->chain_known = true;
+		writer->hlc = 0;
+		writer->report_first = 0;
+		writer->report_last = 0;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t index = blazei_vector_find(vector, &entries[i].origin);
+
+		if (pruner->seqs[index] == UINT64_MAX)
+			continue;
+		vector->writers[index].seq = entries[i].seq;
+		vector->writers[index].chain = entries[i].chain;
+		vector->writers[index].chain_known = entries[i].seq == 0 || entries[i].chain != 0;
+	}
+}
+
+void blazei_forget(struct blazei_replica *replica, const struct blazei_session_entry *entries,
+                   unsigned count)
+{
+	struct pruner pruner = { .replica = replica, .beyond = true };
+
+	pruner_fill(&pruner, entries, count);
+	/* Of a quarantined one each keeps what it has. */
+	for (unsigned i = 0; i < replica->vector.count; i++)
+		if (replica->vector.writers[i].halted & BLAZEI_HALTED_QUARANTINED)
+			pruner.seqs[i] = UINT64_MAX;
+	vector_forget(&replica->vector, &pruner, entries, count);
+	rows_prune(&pruner);
+	replica->table.shape++;
+	blazei_history_clear(&replica->history);
+	blazei_members_reset(&replica->members);
 }

@@ -15,7 +15,8 @@
  *        and durable, first.)
  *
  * INVARIANTS
- *   I1   A transaction of the own origin is merged by a local write or by replay, never otherwise.
+ *   I1   A transaction of the own origin is merged by a local write, by replay, or where it was
+ *        forgotten and comes back with a snapshot (stage.h); never otherwise.
  *   I2   Replay leaves the same registers, vector and dependencies of the next write as the first
  *        time. A restored vector makes the next write depend on all of it, which is more, and true.
  *   I3   After a renewal every stamp and the vector name the old origin as before; only its index
@@ -43,6 +44,7 @@ int blazei_replica_restore(struct blazei_replica *replica,
 		if (writer->seq > 0)
 			blazei_vector_advanced(&replica->vector, (unsigned)index);
 	}
+	replica->began_seq = replica->vector.writers[0].seq;
 	blazei_history_clear(&replica->history);
 	return 0;
 }
@@ -77,6 +79,7 @@ int blazei_replica_replay(struct blazei_replica *replica, const struct blazei_tx
 	replica->replaying = false;
 	replica->applied = applied;
 	replica->applied_updates = updates;
+	replica->began_seq = replica->vector.writers[0].seq;
 	return rc;
 }
 
@@ -139,6 +142,7 @@ int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
 	stamps_rename(&replica->table, (uint16_t)index);
 	blazei_history_clear(&replica->history);
 	replica->displaced = false;
+	replica->began_seq = 0;
 	replica->began_hlc = blazei_hlc_next(&replica->clock, now_ns);
 	return 0;
 }

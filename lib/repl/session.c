@@ -270,10 +270,35 @@ static const struct blazei_session_entry *hello_forked(const struct blazei_repli
 	return NULL;
 }
 
+/* Whether the other side is below the frontier: 1, 0, -ENOMEM. */
+static int hello_below(struct blazei_replica *replica, const struct blazei_session_hello *hello)
+{
+	uint64_t *known;
+	int below;
+
+	if (blazei_members_update(replica) < 0)
+		return -ENOMEM;
+	if (replica->members.width == 0)
+		return 0;
+	known = calloc(replica->vector.count, sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	for (unsigned i = 0; i < hello->entry_count; i++) {
+		uint16_t index = blazei_vector_find(&replica->vector, &hello->entries[i].origin);
+
+		if (index != BLAZEI_ORIGIN_NONE)
+			known[index] = hello->entries[i].seq;
+	}
+	below = blazei_known_below(replica, known);
+	free(known);
+	return below;
+}
+
 static int hello_take(struct blazei_session *session, const struct blazei_session_hello *hello)
 {
 	const struct blazei_session_entry *forked;
 	enum blazei_session_reason reason;
+	int below = 0;
 
 	if (session->hello_taken || hello->side == session->options.side)
 		return blazei_session_fail(session, -EBADMSG);
@@ -284,6 +309,11 @@ static int hello_take(struct blazei_session *session, const struct blazei_sessio
 	forked = hello_forked(session->options.replica, hello);
 	if (forked)
 		return blazei_session_refuse_fork(session, forked);
+	if (session->options.side == BLAZEI_SESSION_ASKER)
+		below = hello_below(session->options.replica, hello);
+	if (below < 0)
+		return blazei_session_fail(session, below);
+	session->ask.peer_below = below > 0;
 	session->hello_taken = true;
 	session->status.state = BLAZEI_SESSION_RUNNING;
 	if (session->options.side == BLAZEI_SESSION_ASKER)

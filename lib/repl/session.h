@@ -30,7 +30,11 @@
  *       with -ENOBUFS and the stage is emptied.
  *   I4  A stage outlives its session: the next one with the same answerer goes on after the last
  *       whole chunk, where the answerer's rows and history still allow it; else from the start.
- *   I5  Every give sends one message at most and looks at a bounded part of the replica, but for
+ *   I5  An asker does not hear an answerer that is below the frontier which the asker knows (design
+ *       section 4): what such a one wrote had not seen what may be collected here. The answerer
+ *       has to ask first: it gets a whole snapshot, and issues its unseen writes anew. Where each
+ *       is below the other's frontier, the one with the greater identity gives in.
+ *   I6  Every give sends one message at most and looks at a bounded part of the replica, but for
  *       the last pass of a snapshot that writes have overrun PASSES times (session_answer.c).
  *
  * CONCURRENCY None: give, take and install are calls of the replica; its lock is held. */
@@ -69,7 +73,9 @@ enum blazei_session_state {
 	X(5, FORK, EBADMSG, "an origin has two histories")                                         \
 	X(6, QUARANTINED, EPERM, "the other side is in quarantine here")                           \
 	X(7, NOT_ALLOWED, EPERM, "the other side may not read this database")                      \
-	X(8, BUSY, EBUSY, "no room or memory for another session at present")
+	X(8, BUSY, EBUSY, "no room or memory for another session at present")                      \
+	X(9, BELOW_FRONTIER, ESTALE,                                                               \
+	  "the other side lacks what all were to have: it has to take a snapshot first")
 
 enum blazei_session_reason {
 	BLAZEI_SESSION_NO_REASON,
@@ -97,6 +103,8 @@ struct blazei_session_options {
 	struct blaze_id database;   /* all zero: not known, fits any */
 	struct blazei_stage *stage; /* asker: what it holds of a snapshot; outlives the session */
 	bool whole; /* answerer: a whole snapshot even for one that is not below the frontier */
+	bool anew;  /* asker: after a whole snapshot it holds that and nothing else; what nobody has
+	             * seen of its own writes waits in the stage, to be issued anew (reissue.h) */
 };
 
 struct blazei_session_status {
@@ -123,6 +131,9 @@ void blazei_stage_free(struct blazei_stage *stage);
 /* Forgets all of it. */
 void blazei_stage_clear(struct blazei_stage *stage);
 uint64_t blazei_stage_bytes(const struct blazei_stage *stage);
+/* Own writes that wait to be issued anew; clearing the stage does not forget them. */
+struct blazei_unseen_list;
+struct blazei_unseen_list *blazei_stage_unseen(struct blazei_stage *stage);
 
 /* 0 or -ENOMEM, -EINVAL (an asker without stage). */
 int blazei_session_new(const struct blazei_session_options *options,
@@ -142,9 +153,11 @@ int64_t blazei_session_give(struct blazei_session *session, uint64_t now_ns, voi
 int blazei_session_take(struct blazei_session *session, uint64_t now_ns, const void *data,
                         size_t len);
 
-/* Asker, STAGED: merges the snapshot in one step and is LIVE. 0; -ENOMEM: it may be merged in part,
- * STAGED still, call it again; -EBADMSG, a fork's error: it contradicts itself or what is here, the
- * session has ended, nothing was merged; -EINVAL: not STAGED. */
+/* Asker, STAGED: merges the snapshot in one step and is LIVE. With `anew` and a whole snapshot the
+ * replica may be displaced afterwards: it leaves its name (blazei_replica_leave_name) and issues
+ * what the stage holds, before anything else is written. 0; -ENOMEM: STAGED still, call it again;
+ * -EBADMSG, a fork's error: it contradicts itself or what is here, the session has ended, nothing
+ * was merged; -EINVAL: not STAGED. */
 int blazei_session_install(struct blazei_session *session, uint64_t now_ns);
 
 void blazei_session_status(const struct blazei_session *session,

@@ -132,9 +132,6 @@ int blazei_answerer_start(struct blazei_session *session, const struct blazei_se
 		answer->phase = BLAZEI_GIVE_HISTORY;
 		return 0;
 	}
-	/* It has, or may bring back, what was collected here. */
-	if (blazei_known_below(session->options.replica, answer->known))
-		answer->whole = true;
 	answer->phase = BLAZEI_GIVE_BEGIN;
 	resume(session, &hello->resume);
 	return 0;

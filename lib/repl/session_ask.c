@@ -2,6 +2,10 @@
 /* The side that lacks something: what comes is checked, then merged at once if it is a transaction,
  * staged if it belongs to a snapshot.
  *
+ *        An answerer that is below the frontier is not heard. Where a partition was so long that
+ *        each side expelled the other, each is below the other's, and one of them has to give in:
+ *        the one with the greater identity, who takes the other's state like anyone who was away.
+ *
  * FAILURE  The first thing wrong ends the session. What was merged are whole transactions, which
  *          the vector tells of; what is staged stays for the next session, unless the stage is full
  *          or contradicts itself: then it is emptied. */
@@ -213,11 +217,26 @@ static int live_take(struct blazei_session *session, const struct blazei_session
 	return 0;
 }
 
+/* Whether a message of an answerer that is below the frontier is taken all the same: that it has
+ * nothing, or everything for one who is below its own and gives in. */
+static bool below_heard(const struct blazei_session *session,
+                        const struct blazei_session_header *header)
+{
+	if (header->kind == BLAZEI_KIND_LIVE)
+		return true;
+	return header->kind == BLAZEI_KIND_SNAPSHOT && header->flags & BLAZEI_SNAPSHOT_WHOLE &&
+	       memcmp(&session->self.node, &session->status.peer.node, sizeof(session->self.node)) >
+	               0;
+}
+
 int blazei_asker_take(struct blazei_session *session, uint64_t now_ns,
                       const struct blazei_session_header *header)
 {
 	if (session->status.state != BLAZEI_SESSION_RUNNING)
 		return blazei_session_fail(session, -EBADMSG);
+	if (session->ask.peer_below && !below_heard(session, header))
+		return blazei_session_refuse(session, BLAZEI_SESSION_BELOW_FRONTIER);
+	session->ask.peer_below = false;
 	if (header->kind == BLAZEI_KIND_SNAPSHOT)
 		return snapshot_take(session, (const struct blazei_session_snapshot *)header);
 	if (header->kind == BLAZEI_KIND_LIVE)
@@ -229,6 +248,11 @@ int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
 {
 	struct blazei_replica *replica = session->options.replica;
 	struct blazei_stage *stage = session->options.stage;
+	const struct blazei_stage_cut cut = {
+		.vs = session->ask.vector,
+		.count = session->ask.vector_count,
+		.anew = session->options.anew,
+	};
 	struct blazei_session_entry forked;
 	int rc;
 
@@ -237,7 +261,7 @@ int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
 	rc = blazei_stage_check(stage, replica, session->ask.vector, session->ask.vector_count,
 	                        &forked);
 	if (rc == 0)
-		rc = blazei_stage_install(stage, replica, now_ns);
+		rc = blazei_stage_install(stage, replica, now_ns, &cut);
 	if (rc == -ENOMEM)
 		return rc;
 	blazei_stage_clear(stage);

@@ -41,7 +41,8 @@ struct blazei_answerer {
 };
 
 struct blazei_asker {
-	bool staging;             /* what comes belongs to a snapshot */
+	bool peer_below; /* the answerer is not heard, with one exception (session_ask.c) */
+	bool staging;    /* what comes belongs to a snapshot */
 	struct blazei_blob *body; /* that comes in parts */
 	uint64_t have;            /* of it */
 	uint8_t kind;

@@ -55,7 +55,11 @@ void blazei_stage_clear(struct blazei_stage *stage)
 	blobs_drop(stage, &stage->chunks);
 	blobs_drop(stage, &stage->txns);
 	free(stage->v0);
-	*stage = (struct blazei_stage){ .bytes_max = stage->bytes_max, .bytes = stage->bytes };
+	*stage = (struct blazei_stage){
+		.bytes_max = stage->bytes_max,
+		.bytes = stage->bytes,
+		.unseen = stage->unseen,
+	};
 }
 
 void blazei_stage_free(struct blazei_stage *stage)
@@ -63,7 +67,13 @@ void blazei_stage_free(struct blazei_stage *stage)
 	if (!stage)
 		return;
 	blazei_stage_clear(stage);
+	blazei_unseen_list_clear(&stage->unseen);
 	free(stage);
+}
+
+struct blazei_unseen_list *blazei_stage_unseen(struct blazei_stage *stage)
+{
+	return &stage->unseen;
 }
 
 uint64_t blazei_stage_bytes(const struct blazei_stage *stage)
@@ -282,11 +292,25 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
 
 /* Installing ----------------------------------------------------------------------------------*/
 
-/* The next transaction of a blob that is not here yet, at *at or behind; moves *at behind it. NULL:
- * there is none. */
+/* Which transactions are wanted. */
+enum want {
+	WANT_NEW,   /* those that are not here yet */
+	WANT_AGAIN, /* likewise, where they were here: own ones too */
+	WANT_ALL,
+};
+
+static bool wanted(enum want want, uint16_t index, uint64_t seq, const struct blazei_writer *writer)
+{
+	if (writer->halted & BLAZEI_HALTED_QUARANTINED || (want == WANT_NEW && index == 0))
+		return false;
+	return want == WANT_ALL || seq > writer->seq;
+}
+
+/* The next transaction of a blob that is wanted, at *at or behind; moves *at behind it. NULL: there
+ * is none. */
 static const struct blazei_txn_header *txn_next(const struct blazei_replica *replica,
-                                                const struct blazei_blob *blob, const uint8_t **at,
-                                                uint16_t *ret_writer)
+                                                const struct blazei_blob *blob, enum want want,
+                                                const uint8_t **at, uint16_t *ret_writer)
 {
 	const uint8_t *end = (const uint8_t *)blob->words + blob->len;
 
@@ -297,15 +321,14 @@ static const struct blazei_txn_header *txn_next(const struct blazei_replica *rep
 
 		*at += header->bytes;
 		*ret_writer = index;
-		if (index != 0 && header->seq > writer->seq &&
-		    !(writer->halted & BLAZEI_HALTED_QUARANTINED))
+		if (wanted(want, index, header->seq, writer))
 			return header;
 	}
 	return NULL;
 }
 
 /* Room for all that is staged. 0 or -ENOMEM. */
-static int room_make(const struct blazei_stage *stage, struct blazei_room *room)
+static int room_make(const struct blazei_stage *stage, struct blazei_room *room, enum want want)
 {
 	uint16_t writer;
 	int rc = 0;
@@ -318,7 +341,7 @@ static int room_make(const struct blazei_stage *stage, struct blazei_room *room)
 		const uint8_t *at = (const uint8_t *)blob->words;
 		const struct blazei_txn_header *header;
 
-		while (rc == 0 && (header = txn_next(room->replica, blob, &at, &writer)))
+		while (rc == 0 && (header = txn_next(room->replica, blob, want, &at, &writer)))
 			rc = blazei_room_txn(room, header);
 	}
 	return rc;
@@ -342,14 +365,15 @@ static uint64_t groups_count(const struct blazei_stage *stage)
 }
 
 /* Applies those that are not here yet; there is room for them. The number. */
-static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob)
+static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob,
+                        enum want want)
 {
 	const uint8_t *at = (const uint8_t *)blob->words;
 	const struct blazei_txn_header *header;
 	uint16_t writer;
 	int applied = 0;
 
-	while ((header = txn_next(replica, blob, &at, &writer))) {
+	while ((header = txn_next(replica, blob, want, &at, &writer))) {
 		int rc = blazei_apply(replica, header, writer);
 
 		assert(rc == 0);
@@ -361,7 +385,8 @@ static int txns_install(struct blazei_replica *replica, const struct blazei_blob
 }
 
 /* Merges everything; there is room for it. The number of transactions. */
-static int install(const struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *cut)
+static int install(const struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *cut,
+                   enum want want)
 {
 	int applied = 0;
 
@@ -374,34 +399,103 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 		blazei_vector_raise(replica, &stage->v0[i].origin, stage->v0[i].seq,
 		                    stage->v0[i].chain);
 	for (const struct blazei_blob *blob = stage->txns.first; blob; blob = blob->next)
-		applied += txns_install(replica, blob);
+		applied += txns_install(replica, blob, want);
 	if (stage->whole)
 		blazei_prune(replica, stage->v0, stage->v0_count);
 	return applied;
 }
 
-int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
-                         uint64_t now_ns)
+/* Makes room for everything, then merges it. */
+static int merge(const struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *seqs)
 {
-	uint64_t *cut = calloc(BLAZEI_ORIGINS_MAX, sizeof(*cut));
 	struct blazei_room room;
-	int rc = -ENOMEM;
+	int rc = blazei_room_open(&room, replica, groups_count(stage));
 
-	if (cut)
-		rc = blazei_room_open(&room, replica, groups_count(stage));
 	if (rc < 0)
-		goto out;
-	rc = room_make(stage, &room);
-	if (rc == 0) {
-		blazei_table_shut(&replica->table);
-		rc = install(stage, replica, cut);
-		blazei_table_open(&replica->table);
-	}
+		return rc;
+	rc = room_make(stage, &room, WANT_NEW);
+	if (rc == 0)
+		rc = install(stage, replica, seqs, WANT_NEW);
 	blazei_room_close(&room);
-	/* What waits for memory here waits in the queue, as it does elsewhere. */
-	if (rc >= 0)
-		(void)blazei_park_drain(replica, now_ns);
-out:
-	free(cut);
 	return rc;
+}
+
+/* Lists what stands and what Vs does not cover. */
+static int unseen_list(struct blazei_stage *stage, struct blazei_replica *replica,
+                       const struct blazei_stage_cut *cut)
+{
+	struct blazei_vector_entry *entries = calloc(cut->count + 1, sizeof(*entries));
+	const struct blazei_vector_view seen = { entries, cut->count };
+	int rc;
+
+	if (!entries)
+		return -ENOMEM;
+	for (unsigned i = 0; i < cut->count; i++)
+		entries[i] = (struct blazei_vector_entry){ cut->vs[i].origin, cut->vs[i].seq };
+	rc = blazei_unseen_list_fill(&stage->unseen, replica, &seen);
+	free(entries);
+	return rc;
+}
+
+/* All is forgotten that the snapshot does not have, and the snapshot is merged into the rest. */
+static void refill(const struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *seqs)
+{
+	struct blazei_writer *self = &replica->vector.writers[0];
+	const uint64_t applied = replica->applied;
+	const uint64_t updates = replica->applied_updates;
+	const uint64_t own = self->seq;
+
+	blazei_forget(replica, stage->v0, stage->v0_count);
+	install(stage, replica, seqs, WANT_AGAIN);
+	replica->applied = applied;
+	replica->applied_updates = updates;
+	/* Numbers that were given out are not given again. */
+	if (self->seq < own)
+		replica->displaced = true;
+	if (self->seq < own || replica->began_seq < self->seq)
+		replica->began_seq = self->seq;
+	/* What of it all the next write depends on was told, or was not, under the old name. */
+	for (unsigned i = 0; i < replica->vector.count; i++)
+		if (replica->vector.writers[i].seq > 0)
+			blazei_vector_advanced(&replica->vector, i);
+}
+
+/* The snapshot is merged: it becomes all that there is. 0, -ENOMEM, -E2BIG. */
+static int become(struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *seqs,
+                  const struct blazei_stage_cut *cut)
+{
+	struct blazei_room room;
+	int rc = blazei_room_open(&room, replica, groups_count(stage));
+
+	if (rc < 0)
+		return rc;
+	/* What is forgotten leaves at least the room that it took. */
+	rc = room_make(stage, &room, WANT_ALL);
+	if (rc == 0)
+		rc = unseen_list(stage, replica, cut);
+	if (rc == 0)
+		refill(stage, replica, seqs);
+	blazei_room_close(&room);
+	return rc;
+}
+
+int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
+                         uint64_t now_ns, const struct blazei_stage_cut *cut)
+{
+	uint64_t *seqs = calloc(BLAZEI_ORIGINS_MAX, sizeof(*seqs));
+	int applied;
+	int rc;
+
+	if (!seqs)
+		return -ENOMEM;
+	blazei_table_shut(&replica->table);
+	rc = applied = merge(stage, replica, seqs);
+	if (rc >= 0 && cut->anew && stage->whole)
+		rc = become(stage, replica, seqs, cut);
+	blazei_table_open(&replica->table);
+	free(seqs);
+	/* What waits for memory here waits in the queue, as it does elsewhere. */
+	if (applied >= 0)
+		(void)blazei_park_drain(replica, now_ns);
+	return rc < 0 ? rc : applied;
 }

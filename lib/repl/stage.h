@@ -16,12 +16,18 @@
  *        and that there is room for all origins.
  *   I3   It takes at most bytes_max, the body that is coming included.
  *   I4   It is installed whole or not at all.
+ *   I5   Where the replica is to hold the snapshot and nothing else, the snapshot is merged first,
+ *        which tells the writes that stand from those that have lost; those that nobody has seen
+ *        are listed, then all beyond the cut is forgotten, and the snapshot is merged into what is
+ *        left, for which there is room by then. The list stays until it is issued.
  *
- * FAILURE Without memory an installation changes nothing, and may be repeated. */
+ * FAILURE Without memory an installation changes nothing, and may be repeated; with I5, it may have
+ *         merged the snapshot like any other, and forgotten nothing. */
 #ifndef BLAZEI_STAGE_H
 #define BLAZEI_STAGE_H
 
 #include "lib/repl/core.h"
+#include "lib/repl/reissue.h"
 #include "lib/repl/session_wire.h"
 
 struct blazei_blob {
@@ -45,6 +51,7 @@ struct blazei_stage {
 	bool whole;
 	struct blazei_session_entry *v0; /* of the last pass */
 	unsigned v0_count;
+	struct blazei_unseen_list unseen;
 };
 
 void blazei_blobs_push(struct blazei_blobs *blobs, struct blazei_blob *blob);
@@ -61,13 +68,24 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
                        const struct blazei_session_entry *vs, unsigned count,
                        struct blazei_session_entry *ret_forked);
 
-/* Merges what was checked. The number of transactions beyond the chunks, or -ENOMEM. */
-int blazei_stage_install(const struct blazei_stage *stage, struct blazei_replica *replica,
-                         uint64_t now_ns);
+struct blazei_stage_cut {
+	const struct blazei_session_entry *vs;
+	unsigned count;
+	bool anew; /* a whole snapshot becomes all that there is (I5) */
+};
+
+/* Merges what was checked, up to Vs. The number of transactions beyond the chunks, or -ENOMEM,
+ * -E2BIG. The replica may be displaced afterwards (I5). */
+int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
+                         uint64_t now_ns, const struct blazei_stage_cut *cut);
 
 /* prune.c: removes the registers that no chunk marked and that these entries cover, clears the
  * marks. */
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
                   unsigned count);
+/* Removes the registers that these entries do not cover, and sets the vector back to them. What
+ * comes from quarantined origins stays. */
+void blazei_forget(struct blazei_replica *replica, const struct blazei_session_entry *entries,
+                   unsigned count);
 
 #endif

@@ -120,6 +120,17 @@ void blazei_vector_advanced(struct blazei_vector *vector, unsigned index)
 	vector->advanced[vector->advanced_count++] = (uint16_t)index;
 }
 
+void blazei_vector_retract(struct blazei_vector *vector, unsigned index)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < vector->advanced_count; i++)
+		if (vector->advanced[i] != index)
+			vector->advanced[kept++] = vector->advanced[i];
+	vector->advanced_count = kept;
+	vector->writers[index].advanced = false;
+}
+
 void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index)
 {
 	unsigned self_slot = slot_of(vector, &vector->origins[0]);
@@ -185,6 +196,7 @@ bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_ori
 		blazei_resume(replica, index);
 	writer->chain = chain;
 	writer->chain_known = chain != 0;
+	writer->dep_max = 0;
 	/* What it saw in what was not read here: everything, as far as anyone knows. */
 	writer->heard = replica->vector.writers[0].seq;
 	blazei_vector_advanced(&replica->vector, index);

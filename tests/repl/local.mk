@@ -8,6 +8,7 @@ repl_tests = \
 	tests/repl/test_effects \
 	tests/repl/test_frontier \
 	tests/repl/test_hash \
+	tests/repl/test_hearing \
 	tests/repl/test_history \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \

@@ -35,6 +35,7 @@ struct pair {
 	void *arg;
 	size_t cap; /* 0: the longest */
 	bool whole;
+	bool anew;        /* the asker's: the snapshot becomes all that it holds */
 	bool keep_staged; /* don't install */
 	unsigned messages;
 	unsigned kinds[32]; /* given by the answerer */
@@ -178,6 +179,7 @@ static inline void pair_run(struct pair *pair)
 		.side = BLAZEI_SESSION_ASKER,
 		.id = 1,
 		.stage = pair->stage,
+		.anew = pair->anew,
 	};
 	int asked;
 	int answered;

@@ -4,8 +4,8 @@
  *
  *        M1   A replica's frontier never goes back, and covers nothing that it does not have.
  *        M2   When nobody writes, the reports end.
- *        M3   Who comes back issues what others have not seen as one transaction. */
-#include "lib/repl/members.h"
+ *        M3   Who comes back issues what others have not seen. */
+#include "lib/repl/reissue.h"
 #include "lib/repl/writeset.h"
 #include "tests/sim/sim.h"
 
@@ -91,38 +91,25 @@ static void unseen_issue(struct sim_world *world, struct sim_node *node, const u
 {
 	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
 	const struct blazei_vector_view seen = { entries, world->origin_count };
-	struct blazei_unseen unseen;
-	struct blazei_txn_view view = { 0 };
-	uint64_t cursor = 0;
-	int rc = 0;
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_txn_view view = { .len = 1 };
+	int rc;
 
 	for (unsigned i = 0; i < world->origin_count; i++)
 		entries[i] = (struct blazei_vector_entry){ world->origins[i].id, had[i] };
 	blazei_writeset_free(node->writes);
 	node->writes = NULL;
-	if (blazei_writeset_new(&node->writes) < 0)
-		return;
-	while ((rc = blazei_replica_unseen(node->replica, &seen, &cursor, &unseen)) > 0) {
-		const struct blazei_write write = {
-			.kind = unseen.kind,
-			.id = &unseen.id,
-			.record = unseen.record,
-		};
-
-		(void)blazei_writeset_write(node->replica, node->writes, &write);
-		blaze_record_free(unseen.record);
-		world->counts[SIM_COUNT_issued_anew]++;
+	rc = blazei_unseen_list_fill(&list, node->replica, &seen);
+	world->counts[SIM_COUNT_issued_anew] += list.count;
+	while (rc == 0 && view.len > 0) {
+		rc = blazei_replica_reissue(node->replica, sim_clock(world, node), &list, &view);
+		if (rc == 0 && view.len > 0)
+			sim_written(world, node, &view, node->vector);
 	}
-	if (rc == 0)
-		rc = blazei_replica_commit(node->replica, sim_clock(world, node), node->writes,
-		                           &view);
 	if (rc < 0)
 		sim_violate(world, "n%u cannot issue anew: %d", (unsigned)(node - world->nodes),
 		            rc);
-	else if (view.len > 0)
-		sim_written(world, node, &view, node->vector);
-	blazei_writeset_free(node->writes);
-	node->writes = NULL;
+	blazei_unseen_list_clear(&list);
 }
 
 /* Back among the members, with the help of whoever it hears. */

@@ -46,7 +46,8 @@ static void setting_make(struct sim_random *random, struct sim_setting *setting)
 	setting->durable_first = sim_below(random, 4) == 0;
 	setting->history_bytes = histories[sim_below(random, 4)];
 	setting->members = members[sim_below(random, 6)];
-	if (setting->members > 1)
+	/* Who never hears of others stays below their frontier, and is not heard. */
+	if (setting->members > 0)
 		setting->one_way = 0;
 	setting->big = sim_below(random, 60) == 0;
 	setting->event_count = EVENTS_MIN + sim_below(random, EVENTS_MAX - EVENTS_MIN);

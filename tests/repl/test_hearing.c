@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is below the frontier: is not heard, takes a snapshot of everything and holds that alone, and
+ * issues what nobody had seen of its writes under a new name. */
+#include "lib/repl/members.h"
+#include "lib/repl/reissue.h"
+#include "tests/repl/events.h"
+#include "tests/repl/session_pair.h"
+
+#define WIDE (UINT64_C(1) << 20)
+
+static struct node a; /* comes back */
+static struct node b; /* a member, which collects */
+static struct node c; /* writes to both */
+
+static void set_up(void)
+{
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, WIDE);
+	node_open_history(&c, 3, WIDE);
+}
+
+static void tear_down(void)
+{
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
+/* The one member's list and reports make a frontier, and it collects. */
+static void frontier_make(struct node *node)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		struct blazei_members_tick tick = { 0 };
+		struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
+		struct blazei_txn_view txn;
+
+		node->now_ns += 10 * BLAZEI_NS_PER_S;
+		tick.now_ns = node->now_ns;
+		tick.durable.entries = entries;
+		ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
+		node_keep(node, txn.data, txn.len);
+		free(entries);
+		ck_assert_int_ge(blazei_replica_collect(node->replica, UINT32_MAX), 0);
+	}
+	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);
+	a.now_ns = c.now_ns = node->now_ns;
+}
+
+/* A session whose asker holds the snapshot and nothing else afterwards. */
+static struct blazei_session_status catch_up_anew(struct node *asker, struct node *answerer,
+                                                  struct pair *pair)
+{
+	pair_open(pair, asker, answerer);
+	pair->anew = true;
+	pair_run(pair);
+	return pair->asked;
+}
+
+/* What the stage holds, under a new name; the number of transactions, which the node keeps. */
+static unsigned issue(struct node *node, struct pair *pair, uint64_t incarnation)
+{
+	struct blazei_unseen_list *list = blazei_stage_unseen(pair->stage);
+	struct blazei_origin self = node->origin;
+	struct blazei_txn_view txn = { .len = 1 };
+	unsigned count = 0;
+
+	self.incarnation = incarnation;
+	ck_assert(blazei_replica_displaced(node->replica));
+	ck_assert_int_eq(blazei_replica_leave_name(node->replica, node->now_ns, &self), 0);
+	node->origin = self;
+	while (txn.len > 0) {
+		ck_assert_int_eq(blazei_replica_reissue(node->replica, node->now_ns, list, &txn),
+		                 0);
+		count += node_keep(node, txn.data, txn.len);
+	}
+	ck_assert(blazei_unseen_list_empty(list));
+	pair_close(pair);
+	return count;
+}
+
+START_TEST(hearing_refuses_who_is_below_the_frontier)
+{
+	struct pair pair;
+
+	node_writes(&b, 0, 5);
+	frontier_make(&b);
+	node_writes(&a, 7, 1);
+	/* b wants what a wrote; a has nothing of what all were to have. */
+	pair_open(&pair, &b, &a);
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_REFUSED);
+	ck_assert_int_eq(pair.asked.reason, BLAZEI_SESSION_BELOW_FRONTIER);
+	ck_assert_int_eq(pair.asked.error, -ESTALE);
+	ck_assert(pair.answered.by_peer);
+	ck_assert_int_eq(pair.answered.reason, BLAZEI_SESSION_BELOW_FRONTIER);
+	ck_assert_str_ne(blazei_session_reason_text(pair.asked.reason), "");
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), 0);
+	pair_close(&pair);
+	/* Both kept their data, and a is heard once it has what all have. */
+	node_expect(&a, 7, "{\"by\":1,\"n\":0}");
+	nodes_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+START_TEST(return_holds_the_snapshot_and_issues_the_rest_anew)
+{
+	const struct blazei_origin before = a.origin;
+	struct events events;
+	struct pair pair;
+
+	node_insert(&c, 1, "{\"x\":1,\"y\":1}");
+	node_insert(&c, 2, "{\"x\":1}");
+	node_insert(&a, 3, "{\"x\":1}");
+	node_give_all(&c, &a);
+	node_give_all(&c, &b);
+	node_give_all(&a, &b);
+	/* Alone, a writes on: what stands, what is overwritten, what is deleted. */
+	node_update(&a, 1, "{\"x\":2}");
+	node_update(&a, 2, "{\"x\":2}");
+	node_delete(&a, 3);
+	node_insert(&a, 4, "{\"x\":4}");
+	/* The others go on, and what they delete is collected. */
+	a.now_ns = b.now_ns = b.now_ns + BLAZEI_NS_PER_S;
+	node_update(&b, 2, "{\"x\":3}");
+	node_insert(&b, 5, "{\"x\":5}");
+	node_delete(&b, 1);
+	frontier_make(&b);
+	events_listen(&events, &a);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert(pair.asked.whole);
+	/* Exactly the snapshot, for now. */
+	nodes_expect_equal(&a, &b);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &before), 1);
+	ck_assert_uint_eq(issue(&a, &pair, 77), 1);
+	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_ORIGIN_RENEWED), 1);
+	node_expect(&a, 1, NULL);
+	node_expect(&a, 2, "{\"x\":3}");
+	node_expect(&a, 3, NULL);
+	node_expect(&a, 4, "{\"x\":4}");
+	node_expect(&a, 5, "{\"x\":5}");
+	/* Nobody lacks anything of the old name; the new one is heard. */
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &before),
+	                  blazei_replica_vector_seq(a.replica, &before));
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), 1);
+}
+END_TEST
+
+/* A server's update of what was deleted and collected meanwhile lets the record live, in the same
+ * way everywhere: with what the server wrote, and not with what was deleted. */
+START_TEST(server_that_returns_lets_its_record_live_alike_everywhere)
+{
+	struct pair pair;
+
+	node_insert(&c, 1, "{\"x\":1,\"old\":1}");
+	node_give_all(&c, &a);
+	node_give_all(&c, &b);
+	blazei_replica_set_server(a.replica, true);
+	node_update(&a, 1, "{\"x\":2}");
+	blazei_replica_set_server(a.replica, false);
+	b.now_ns = a.now_ns;
+	node_delete(&b, 1);
+	frontier_make(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	blazei_replica_set_server(a.replica, true);
+	ck_assert_uint_eq(issue(&a, &pair, 78), 1);
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+	node_expect(&b, 1, "{\"x\":2}");
+}
+END_TEST
+
+/* What it heard of others beyond the cut is not in its vector any more, and comes again. */
+START_TEST(return_takes_others_writes_again)
+{
+	struct pair pair;
+
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give_all(&c, &a);
+	node_give_all(&c, &b);
+	node_update(&c, 1, "{\"x\":2}");
+	node_give(&c, &a, 2);
+	/* It lies over what c wrote. */
+	node_update(&a, 1, "{\"x\":3}");
+	node_writes(&b, 10, 3);
+	frontier_make(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	nodes_expect_equal(&a, &b);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
+	ck_assert_uint_eq(issue(&a, &pair, 79), 1);
+	ck_assert_int_eq(node_give(&c, &a, 2), 1);
+	node_give(&c, &b, 2);
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+	node_expect(&b, 1, "{\"x\":3}");
+}
+END_TEST
+
+START_TEST(return_with_nothing_of_its_own_keeps_its_name)
+{
+	struct pair pair;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &b);
+	node_writes(&b, 10, 3);
+	frontier_make(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert(!blazei_replica_displaced(a.replica));
+	ck_assert(blazei_unseen_list_empty(blazei_stage_unseen(pair.stage)));
+	pair_close(&pair);
+	node_update(&a, 1, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&a, &b, 2), 1);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* While the snapshot was on its way, its answerer heard of what the asker had written. */
+static enum pair_fate tell_meanwhile(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                     size_t *len)
+{
+	(void)at;
+	(void)data;
+	(void)len;
+	if (from_answerer && pair->kinds[BLAZEI_KIND_CHUNK] == 1)
+		node_give(pair->asker, pair->answerer, 1);
+	return PAIR_DELIVER;
+}
+
+START_TEST(return_keeps_what_the_answerer_heard_meanwhile)
+{
+	struct pair pair;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&a, 2, "{\"x\":1}");
+	node_writes(&b, 10, 3);
+	frontier_make(&b);
+	pair_open(&pair, &a, &b);
+	pair.anew = true;
+	pair.hook = tell_meanwhile;
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), 1);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &a.origin), 1);
+	nodes_expect_equal(&a, &b);
+	ck_assert_uint_eq(issue(&a, &pair, 80), 1);
+	node_expect(&a, 1, "{\"x\":1}");
+	node_expect(&a, 2, "{\"x\":1}");
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+START_TEST(issuing_takes_as_many_transactions_as_it_needs)
+{
+	struct pair pair;
+
+	for (unsigned i = 0; i < 20; i++)
+		node_write_long(&a, 100 + i, 1000000);
+	node_writes(&b, 10, 3);
+	frontier_make(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(blazei_replica_count(a.replica), 3);
+	ck_assert_uint_eq(issue(&a, &pair, 81), 2);
+	ck_assert_uint_eq(blazei_replica_count(a.replica), 23);
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* Another history stands under its name: what it wrote in this run goes on under a new one. */
+START_TEST(displaced_replica_leaves_its_name_and_loses_nothing)
+{
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_origin self = a.origin;
+	struct blazei_txn_view txn;
+	struct events events;
+	struct node twin;
+
+	node_insert(&c, 2, "{\"x\":1,\"y\":1,\"z\":1}");
+	node_insert(&c, 3, "{\"x\":1}");
+	node_open_history(&twin, 1, WIDE);
+	for (unsigned i = 0; i < 7; i++)
+		node_insert(&twin, 20 + i, "{\"x\":\"twin\"}");
+	node_give_all(&twin, &b);
+	node_give_all(&c, &b);
+	node_give_all(&c, &a);
+	node_insert(&a, 1, "{\"x\":1}");
+	node_write(&a, BLAZEI_WRITE_UPDATE, 2, "{\"x\":2}", "y");
+	node_delete(&a, 3);
+	node_insert(&a, 4, "{\"x\":1}");
+	node_delete(&a, 4);
+	node_insert(&a, 4, "{\"w\":1}");
+	ck_assert_int_eq(node_give(&twin, &a, 7), 0);
+	ck_assert(blazei_replica_displaced(a.replica));
+	for (unsigned i = 1; i <= 6; i++)
+		ck_assert_int_eq(node_give(&a, &b, i), 0);
+	events_listen(&events, &a);
+	self.incarnation = 90;
+	ck_assert_int_eq(blazei_replica_leave_name(a.replica, a.now_ns, &self), 0);
+	events_expect(&events, 0, BLAZEI_EFFECT_ORIGIN_RENEWED, &self, 6);
+	ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+	ck_assert(node_keep(&a, txn.data, txn.len));
+	ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+	ck_assert_uint_eq(txn.len, 0);
+	/* It shows the same as before, and waits for nothing that the old name wrote. */
+	ck_assert_int_eq(node_give(&a, &b, 7), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		node_expect(i ? &b : &a, 1, "{\"x\":1}");
+		node_expect(i ? &b : &a, 2, "{\"x\":2,\"z\":1}");
+		node_expect(i ? &b : &a, 3, NULL);
+		node_expect(i ? &b : &a, 4, "{\"w\":1}");
+	}
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+	node_close(&twin);
+}
+END_TEST
+
+int main(void)
+{
+	static const TTest *const *const tests[] = {
+		&hearing_refuses_who_is_below_the_frontier,
+		&return_holds_the_snapshot_and_issues_the_rest_anew,
+		&server_that_returns_lets_its_record_live_alike_everywhere,
+		&return_takes_others_writes_again,
+		&return_with_nothing_of_its_own_keeps_its_name,
+		&return_keeps_what_the_answerer_heard_meanwhile,
+		&issuing_takes_as_many_transactions_as_it_needs,
+		&displaced_replica_leaves_its_name_and_loses_nothing,
+	};
+	Suite *suite = suite_create("hearing");
+	TCase *tcase = tcase_create("hearing");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
+		tcase_add_test(tcase, *tests[i]);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
