@@ -187,8 +187,23 @@ void blazei_notify_commit(struct blaze_watch *watch, struct blazei_watch_list *l
 
 /* Calling ------------------------------------------------------------------------------------ */
 
-/* Calls for one event; without memory a rescan follows. */
-static void item_call(struct blaze_watch *watch, const struct blazei_watch_item *item)
+/* Without memory for an event: as if the queue had been full. What waits is dropped with what is
+ * left of the batch, for nothing that a rescan stands for may follow it. */
+static void rescan_begin(struct blaze_watch *watch)
+{
+	struct blazei_watch_list dropped;
+
+	pthread_mutex_lock(&notify.lock);
+	/* Relaxed: changed to false under the database's lock only. */
+	atomic_store_explicit(&watch->rescan, true, memory_order_relaxed);
+	dropped = watch->queue;
+	watch->queue = (struct blazei_watch_list){ .first = NULL };
+	pthread_mutex_unlock(&notify.lock);
+	blazei_watch_list_clear(&dropped);
+}
+
+/* Calls for one event; whether there was memory for it. */
+static bool item_call(struct blaze_watch *watch, const struct blazei_watch_item *item)
 {
 	const struct blazei_happening *happening = item->happening;
 	struct blazei_conflict_view view;
@@ -204,16 +219,14 @@ static void item_call(struct blaze_watch *watch, const struct blazei_watch_item 
 
 	if (happening->conflict == NULL) {
 		watch->callback(watch->arg, &event);
-		return;
+		return true;
 	}
-	if (blazei_conflict_decode(happening->conflict, &view) < 0) {
-		/* Relaxed: looked at by this thread, and for the sink a hint. */
-		atomic_store_explicit(&watch->rescan, true, memory_order_relaxed);
-		return;
-	}
+	if (blazei_conflict_decode(happening->conflict, &view) < 0)
+		return false;
 	event.conflict = &view.conflict;
 	watch->callback(watch->arg, &event);
 	blazei_conflict_release(&view);
+	return true;
 }
 
 /* Calls for the batch, or for a rescan; the number of calls. */
@@ -240,7 +253,10 @@ static unsigned batch_call(struct blaze_watch *watch, bool rescan)
 		/* Acquire: pairs with the release in blazei_notify_end. */
 		if (atomic_load_explicit(&watch->stopped, memory_order_acquire))
 			break;
-		item_call(watch, item);
+		if (!item_call(watch, item)) {
+			rescan_begin(watch);
+			break;
+		}
 		calls++;
 	}
 	frames = frame.outer;
