@@ -112,8 +112,8 @@ static void unseen_issue(struct sim_world *world, struct sim_node *node, const u
 	blazei_unseen_list_clear(&list);
 }
 
-/* Back among the members, with the help of whoever it hears. */
-static void come_back(struct sim_world *world, struct sim_node *node)
+/* Back among the members, with the help of whoever it hears; whether it is. */
+static bool come_back(struct sim_world *world, struct sim_node *node)
 {
 	unsigned number = (unsigned)(node - world->nodes);
 
@@ -129,15 +129,16 @@ static void come_back(struct sim_world *world, struct sim_node *node)
 		sim_catch_up(world, node, i);
 		world->whole = false;
 		if (world->violated || node->mute || node->behind)
-			return;
+			return false;
 		sim_tell(world, "n%u comes back with n%u's help", number, i);
 		world->counts[SIM_COUNT_came_back]++;
 		unseen_issue(world, node, had);
 		sim_sync(world, node);
 		if (!world->violated)
 			(void)tick_once(world, node, true);
-		return;
+		return true;
 	}
+	return false;
 }
 
 unsigned sim_tick(struct sim_world *world, struct sim_node *node)
@@ -159,7 +160,7 @@ unsigned sim_tick(struct sim_world *world, struct sim_node *node)
 			sim_checkpoint(world, node);
 	}
 	if (rc == -ESTALE && !world->violated)
-		come_back(world, node);
+		wrote += come_back(world, node);
 	return wrote;
 }
 
