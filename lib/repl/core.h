@@ -350,14 +350,31 @@ int blazei_restamp(struct blazei_replica *replica, uint64_t now_ns,
 
 #define BLAZEI_STATE_BYTES_MAX (2u << 20) /* any record fits, beside any table of origins */
 
+/* Where the next chunk begins. */
+struct blazei_state_cursor {
+	uint64_t next; /* start at 0 */
+	bool end;      /* the last chunk was that */
+};
+
 /* Encodes registers from the cursor on whose seq `known`, by origin index, does not cover, as a
  * state chunk into buf, which has BLAZEI_STATE_BYTES_MAX bytes; begins no further row once `enough`
  * bytes of rows are there. Its bytes, perhaps without a row; 0: the end was reached before. */
 int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t *known,
                             struct blazei_state_cursor *cursor, void *buf, size_t enough);
-/* Merges a chunk that blazei_replica_state_check accepted and for which there is room (room.h);
- * with mark, marks what it has. cut is what the snapshot covers, by origin index, to tell conflicts
- * by; NULL: none are told. */
+/* Whether something of a snapshot is too far ahead of the clock to be taken. What is not above what
+ * was seen already does no harm: where this clock went back, even the own writes are ahead. */
+static inline bool blazei_ahead(const struct blazei_replica *replica, uint64_t hlc, uint64_t now_ns)
+{
+	return blazei_unlikely(blazei_hlc_ahead(hlc, now_ns)) && hlc > replica->clock.last;
+}
+
+/* The origin of something in a checked chunk that is too far ahead of the clock, so that the chunk
+ * has to come again later; NULL: nothing is. */
+const struct blazei_origin *blazei_state_ahead(const struct blazei_replica *replica,
+                                               const struct blazei_txn_header *header,
+                                               uint64_t now_ns);
+/* Merges a checked chunk for which there is room (room.h); with mark, marks what it has. cut is
+ * what the snapshot covers, by origin index, to tell conflicts by. */
 void blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
                           bool mark, const uint64_t *cut);
 

@@ -93,8 +93,8 @@ int blazei_replica_receive(struct blazei_replica *replica, uint64_t now_ns,
 
 /* Back from a store (restart.c) ----------------------------------------------------------------
  *
- * A new replica first gets a vector by restore, then state by blazei_replica_state_merge at now_ns
- * UINT64_MAX, then the log of what was merged after that by replay; each may be left out. */
+ * A new replica first gets a vector by restore, then the registers as of then (state.c), then the
+ * log of what was merged after that by replay; each may be left out. */
 
 /* Takes a vector, the own origin's entry among it. 0, -ENOMEM, -E2BIG too many origins. */
 int blazei_replica_restore(struct blazei_replica *replica,
@@ -129,33 +129,6 @@ uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
 /* The same, but UINT64_MAX for a quarantined origin: nothing more of it is wanted. */
 uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
                                        const struct blazei_origin *origin);
-
-/* Catch-up by state ------------------------------------------------------------------------- */
-
-/* What a requester lacks, taken as registers with their stamps, in chunks. The sender notes its
- * vector first, then sends chunks, interleaved with other calls; the receiver merges them all and
- * then raises its vector to the noted one. */
-struct blazei_state_cursor {
-	uint64_t next; /* start at 0 */
-	bool end;      /* the last chunk was that */
-};
-
-/* Encodes up to cap bytes (at least 2 MiB so that any record fits) of registers whose
- * (origin, seq) `known` does not cover. Returns the bytes written, 0 at the end, -ENOMEM. */
-int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
-                                   const struct blazei_vector_entry *known, unsigned known_count,
-                                   struct blazei_state_cursor *cursor, void *buf, size_t cap);
-/* Whether a chunk is one that merge takes at this time: 0; -EBADMSG; -EAGAIN: it holds something of
- * an origin whose clock is too far ahead, and is good when the time has come. */
-int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len);
-/* Validates and merges one chunk, but for what is of a quarantined origin and has not been merged;
- * 0, -EBADMSG, -EAGAIN, -ENOMEM. len is a multiple of 8, data aligned. */
-int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
-                               size_t len);
-/* Raises the vector to at least these entries, save those of quarantined origins, then applies
- * parked transactions that became ready. Returns their number or -ENOMEM. */
-int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
-                                const struct blazei_vector_entry *entries, unsigned count);
 
 /* Reads without the lock: any thread, beside whatever the one that holds it is doing, but free.
  * As get, fetch and count; -EAGAIN: take the lock and use these (peek.h). */

@@ -3,10 +3,10 @@
  *
  * WHY    A store keeps a vector with chains, the registers as of then, and a log of what was merged
  *        since, own and foreign transactions in the order of merging. Restoring takes the first,
- *        merging state at the end of time the second (nothing of it is ahead of any clock, as it
- *        was merged before), and replay the third. Without a vector and registers, replay alone
- *        does. What a crash cut off the log comes again from others, under the old incarnation,
- *        which is then an origin like any other (identity.h decides).
+ *        blazei_state_install the second (whatever the clock, as it was merged before), and replay
+ *        the third. Without a vector and registers, replay alone does. What a crash cut off the log
+ *        comes again from others, under the old incarnation, which is then an origin like any other
+ *        (identity.h decides).
  *
  *        Someone may hold what this replica, under its own origin, has not written: its own future,
  *        where a backup was restored with all its tokens, or another one's doing. To go on would

@@ -93,25 +93,8 @@ static int needy_end(struct needy *needy, struct blazei_room *room,
 
 /* State --------------------------------------------------------------------------------------- */
 
-/* Interns an origin that the chunk names by number. 0, -EBADMSG, -ENOMEM. */
-static int origin_intern(struct blazei_replica *replica, const struct blazei_txn_header *header,
-                         uint16_t number)
-{
-	uint16_t *index = &replica->map[number];
-	int rc;
-
-	if (*index != BLAZEI_ORIGIN_NONE)
-		return 0;
-	rc = blazei_vector_intern(&replica->vector, &blazei_txn_origins(header)[number]);
-	if (rc < 0)
-		return rc == -ENOMEM ? rc : -EBADMSG;
-	*index = (uint16_t)rc;
-	return 0;
-}
-
 /* Moves *at to the group's end. */
-static int state_group(struct blazei_room *room, const struct blazei_txn_header *header,
-                       const uint8_t **at)
+static int state_group(struct blazei_room *room, const uint8_t **at)
 {
 	const struct blazei_txn_group *group = (const void *)*at;
 	struct needy needy;
@@ -119,19 +102,12 @@ static int state_group(struct blazei_room *room, const struct blazei_txn_header 
 
 	needy_begin(&needy, room, group);
 	*at = (const uint8_t *)(group + 1);
-	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
-		const struct blazei_state_existence *op = (const void *)*at;
-
-		rc = origin_intern(room->replica, header, op->origin);
-		*at = (const uint8_t *)(op + 1);
-	}
+	if (group->flags & BLAZEI_GROUP_EXISTENCE)
+		*at += sizeof(struct blazei_state_existence);
 	for (unsigned i = 0; i < group->register_count && rc == 0; i++) {
 		const struct blazei_state_register *reg = (const void *)*at;
 
-		rc = origin_intern(room->replica, header, reg->origin);
-		if (rc == 0)
-			rc = needy_add(&needy, reg->bytes, reg->name_len, reg->life,
-			               reg->value_len);
+		rc = needy_add(&needy, reg->bytes, reg->name_len, reg->life, reg->value_len);
 		*at += blazei_state_register_bytes(reg);
 	}
 	return rc < 0 ? rc : needy_end(&needy, room, group);
@@ -139,15 +115,11 @@ static int state_group(struct blazei_room *room, const struct blazei_txn_header 
 
 int blazei_room_state(struct blazei_room *room, const struct blazei_txn_header *header)
 {
-	struct blazei_replica *replica = room->replica;
-	const struct blazei_origin *origins = blazei_txn_origins(header);
 	const uint8_t *at = blazei_txn_groups(header);
 	int rc = 0;
 
-	for (unsigned i = 0; i < header->origin_count; i++)
-		replica->map[i] = blazei_vector_find(&replica->vector, &origins[i]);
 	for (uint32_t i = 0; i < header->record_count && rc == 0; i++)
-		rc = state_group(room, header, &at);
+		rc = state_group(room, &at);
 	return rc;
 }
 

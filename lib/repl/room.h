@@ -2,7 +2,7 @@
 /* Makes room for chunks of state, and transactions that follow them, before any of it is merged.
  *
  * WHY    They become visible whole or not at all, and take more than one call to merge. So all that
- *        can fail comes first: names and origins are interned, rows are added, and each row gets
+ *        can fail comes first: names are interned, rows are added, and each row gets
  *        the bytes that everything which is to be merged into it may take. Then nothing is left
  *        that allocates, but for what may do without: the history, what watches and logs are told.
  *
@@ -28,7 +28,7 @@ struct blazei_room {
 
 /* Begins; at most so many groups will be made room for. 0 or -ENOMEM. */
 int blazei_room_open(struct blazei_room *room, struct blazei_replica *replica, uint64_t groups);
-/* For a checked chunk. 0; -EBADMSG: too many origins; -ENOMEM. */
+/* For a checked chunk, whose origins are known. 0 or -ENOMEM. */
 int blazei_room_state(struct blazei_room *room, const struct blazei_txn_header *header);
 /* For a checked transaction. 0 or -ENOMEM. */
 int blazei_room_txn(struct blazei_room *room, const struct blazei_txn_header *header);

@@ -55,9 +55,8 @@ static const struct blazei_txn_header *txn_next(const uint8_t **at, const uint8_
 	return header;
 }
 
-/* Whether the bytes are transactions and nothing else; with now_ns, not 0, none of which is ahead
- * of the clock. 0, -EBADMSG, -EAGAIN. */
-static int txns_check(const uint8_t *at, uint64_t len, uint64_t now_ns)
+/* Whether the bytes are transactions and nothing else. */
+static bool txns_check(const uint8_t *at, uint64_t len)
 {
 	const uint8_t *end = at + len;
 
@@ -65,11 +64,24 @@ static int txns_check(const uint8_t *at, uint64_t len, uint64_t now_ns)
 		const struct blazei_txn_header *header = txn_next(&at, end);
 
 		if (!header || blazei_txn_check(header, header->bytes) < 0)
-			return -EBADMSG;
-		if (now_ns != 0 && blazei_hlc_ahead(header->hlc, now_ns))
-			return -EAGAIN;
+			return false;
 	}
-	return 0;
+	return true;
+}
+
+/* The origin of a checked transaction that is too far ahead of the clock; NULL: none is. */
+static const struct blazei_origin *txns_ahead(const struct blazei_replica *replica,
+                                              const uint8_t *at, uint64_t len, uint64_t now_ns)
+{
+	const uint8_t *end = at + len;
+
+	while (at < end) {
+		const struct blazei_txn_header *header = txn_next(&at, end);
+
+		if (blazei_ahead(replica, header->hlc, now_ns))
+			return blazei_txn_origins(header);
+	}
+	return NULL;
 }
 
 /* Merges transactions as they come by a lane. One that is invalid ends the session; one that is
@@ -99,7 +111,7 @@ static int txns_apply(struct blazei_session *session, uint64_t now_ns, const uin
 			return blazei_session_fail(session, rc);
 		session->status.txns += (unsigned)rc;
 	}
-	if (replica->refused != refused && txns_check(start, len, 0) < 0)
+	if (replica->refused != refused && !txns_check(start, len))
 		return blazei_session_fail(session, -EBADMSG);
 	return 0;
 }
@@ -123,21 +135,38 @@ static int body_new(struct blazei_session *session, const struct blazei_session_
 	return 0;
 }
 
+/* Ends a session that brings what is ahead of the clock: it has to come again later, as all that
+ * is behind it would have to wait, too. */
+static int fail_ahead(struct blazei_session *session, uint64_t now_ns,
+                      const struct blazei_origin *origin)
+{
+	struct blazei_replica *replica = session->options.replica;
+	int index = blazei_vector_intern(&replica->vector, origin);
+
+	if (index > 0)
+		blazei_halt_clock(replica, now_ns, (unsigned)index,
+		                  replica->vector.writers[index].seq + 1);
+	return blazei_session_fail(session, -EAGAIN);
+}
+
 /* Stages the body, which is whole. */
 static int body_stage(struct blazei_session *session, uint64_t now_ns)
 {
 	struct blazei_stage *stage = session->options.stage;
 	struct blazei_blob *body = session->ask.body;
-	int rc;
+	const struct blazei_replica *replica = session->options.replica;
+	const uint8_t *bytes = (const uint8_t *)body->words;
+	const bool txns = session->ask.kind == BLAZEI_KIND_TXNS;
+	const struct blazei_origin *ahead;
 
-	if (session->ask.kind == BLAZEI_KIND_TXNS)
-		rc = txns_check((const uint8_t *)body->words, body->len, now_ns);
-	else
-		rc = blazei_replica_state_check(now_ns, body->words, body->len);
-	if (rc < 0)
-		return blazei_session_fail(session, rc);
+	if (txns ? !txns_check(bytes, body->len) : blazei_state_check(bytes, body->len) < 0)
+		return blazei_session_fail(session, -EBADMSG);
+	ahead = txns ? txns_ahead(replica, bytes, body->len, now_ns)
+	             : blazei_state_ahead(replica, (const void *)bytes, now_ns);
+	if (ahead)
+		return fail_ahead(session, now_ns, ahead);
 	session->ask.body = NULL;
-	if (session->ask.kind == BLAZEI_KIND_TXNS) {
+	if (txns) {
 		blazei_blobs_push(&stage->txns, body);
 		return 0;
 	}

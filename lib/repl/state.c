@@ -10,16 +10,11 @@
  *   I1   What was written before the sender noted its vector and is not covered by `known` is in
  *        one of the chunks, or something greater is.
  *   I2   A chunk is self-contained: it carries its own table of origins.
- *   I3   What a transaction wrote in a record that a chunk holds is in one chunk, so a reader
- *        between two chunks sees the record whole.
- *   I4   Nothing of a quarantined origin beyond what was merged before comes in this way either,
- *        and nothing that is ahead of the clock: such a chunk has to come again later.
+ *   I3   A record that fits a chunk is in one chunk, so a watcher is told of it once and whole.
+ *   I4   Nothing of a quarantined origin beyond what was merged before comes in this way either.
  *
  * FAILURE Merging a chunk is all or nothing: room for all of it is made first (room.h). */
-#include <stdlib.h>
-
-#include "lib/op/record.h"
-#include "lib/repl/room.h"
+#include "lib/repl/core.h"
 
 /* Rows looked at in one call: bounds its time where a requester lacks little. */
 #define ROWS_PER_CHUNK 65536u
@@ -179,47 +174,12 @@ int64_t blazei_state_encode(const struct blazei_replica *replica, const uint64_t
 	return header->bytes;
 }
 
-/* What the requester knows, by this replica's origin index; the caller frees it. */
-static uint64_t *known_by_index(const struct blazei_vector *vector,
-                                const struct blazei_vector_entry *known, unsigned count)
-{
-	uint64_t *seqs = calloc(vector->count, sizeof(*seqs));
-
-	if (!seqs)
-		return NULL;
-	for (unsigned i = 0; i < count; i++) {
-		uint16_t index = blazei_vector_find(vector, &known[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE && known[i].seq > seqs[index])
-			seqs[index] = known[i].seq;
-	}
-	return seqs;
-}
-
-int64_t blazei_replica_state_chunk(struct blazei_replica *replica,
-                                   const struct blazei_vector_entry *known, unsigned known_count,
-                                   struct blazei_state_cursor *cursor, void *buf, size_t cap)
-{
-	uint64_t *seqs;
-	int64_t n;
-
-	if (cap < BLAZEI_STATE_BYTES_MAX || (uintptr_t)buf % 8 != 0)
-		return -EINVAL;
-	seqs = known_by_index(&replica->vector, known, known_count);
-	if (!seqs)
-		return -ENOMEM;
-	n = blazei_state_encode(replica, seqs, cursor, buf, BLAZEI_STATE_BYTES_MAX);
-	free(seqs);
-	return n;
-}
-
 /* Merging ------------------------------------------------------------------------------------ */
 
 struct decoder {
 	struct blazei_replica *replica;
-	bool mark; /* what the chunk has, for blazei_prune */
-	/* What the snapshot's vector covers, by origin index; NULL: not known, so none is told. */
-	const uint64_t *cut;
+	bool mark;           /* what the chunk has, for blazei_prune */
+	const uint64_t *cut; /* what the snapshot's vector covers, by origin index */
 };
 
 /* Whether a register of the snapshot and one that is here, of that origin and seq, know nothing of
@@ -228,8 +188,7 @@ struct decoder {
 static bool strangers(const struct decoder *decoder, const struct blazei_stamp *incoming,
                       uint16_t origin, uint64_t seq)
 {
-	return decoder->cut && seq > decoder->cut[origin] &&
-	       incoming->seq <= decoder->cut[incoming->origin] &&
+	return seq > decoder->cut[origin] && incoming->seq <= decoder->cut[incoming->origin] &&
 	       incoming->seq > decoder->replica->vector.writers[incoming->origin].seq;
 }
 
@@ -237,8 +196,6 @@ static bool strangers(const struct decoder *decoder, const struct blazei_stamp *
 static void existence_meet(const struct decoder *decoder, const struct blazei_row *row,
                            const struct blazei_stamp *stamp, uint32_t life, bool alive)
 {
-	if (!decoder->cut)
-		return;
 	if (strangers(decoder, stamp, row->origin, row->seq))
 		blazei_conflict_existence(decoder->replica, row, stamp, life, alive);
 	if (blazei_row_alive(row) && (!alive || life != row->life))
@@ -364,63 +321,32 @@ static void group_merge(const struct decoder *decoder, const uint8_t **at)
 	}
 }
 
-/* The number of an origin whose clock is too far ahead in a group, or BLAZEI_ORIGIN_NONE; moves *at
- * to its end. */
-static uint16_t group_ahead(const uint8_t **at, uint64_t now_ns)
+const struct blazei_origin *blazei_state_ahead(const struct blazei_replica *replica,
+                                               const struct blazei_txn_header *header,
+                                               uint64_t now_ns)
 {
-	const struct blazei_txn_group *group = (const struct blazei_txn_group *)*at;
-	uint16_t ahead = BLAZEI_ORIGIN_NONE;
-
-	*at = (const uint8_t *)(group + 1);
-	if (group->flags & BLAZEI_GROUP_EXISTENCE) {
-		const struct blazei_state_existence *op =
-		        (const struct blazei_state_existence *)*at;
-
-		if (blazei_hlc_ahead(op->hlc, now_ns))
-			ahead = op->origin;
-		*at += sizeof(*op);
-	}
-	for (unsigned i = 0; i < group->register_count; i++) {
-		const struct blazei_state_register *reg = (const struct blazei_state_register *)*at;
-
-		if (blazei_hlc_ahead(reg->hlc, now_ns))
-			ahead = reg->origin;
-		*at += blazei_state_register_bytes(reg);
-	}
-	return ahead;
-}
-
-/* The same for a checked chunk. */
-static uint16_t chunk_ahead(const struct blazei_txn_header *header, uint64_t now_ns)
-{
+	const struct blazei_origin *origins = blazei_txn_origins(header);
 	const uint8_t *at = blazei_txn_groups(header);
-	uint16_t ahead = BLAZEI_ORIGIN_NONE;
 
-	for (uint32_t i = 0; i < header->record_count && ahead == BLAZEI_ORIGIN_NONE; i++)
-		ahead = group_ahead(&at, now_ns);
-	return ahead;
-}
+	for (uint32_t i = 0; i < header->record_count; i++) {
+		const struct blazei_txn_group *group = (const void *)at;
+		const struct blazei_state_existence *op = (const void *)(group + 1);
 
-int blazei_replica_state_check(uint64_t now_ns, const void *data, size_t len)
-{
-	int rc = blazei_state_check(data, len);
-
-	if (rc < 0)
-		return rc;
-	return chunk_ahead(data, now_ns) == BLAZEI_ORIGIN_NONE ? 0 : -EAGAIN;
-}
-
-/* Notes whose clock is ahead in a chunk that is refused for that. */
-static void ahead_note(struct blazei_replica *replica, uint64_t now_ns,
-                       const struct blazei_txn_header *header)
-{
-	const struct blazei_origin *origin =
-	        &blazei_txn_origins(header)[chunk_ahead(header, now_ns)];
-	int index = blazei_vector_intern(&replica->vector, origin);
-
-	if (index > 0)
-		blazei_halt_clock(replica, now_ns, (unsigned)index,
-		                  replica->vector.writers[index].seq + 1);
+		at = (const uint8_t *)op;
+		if (group->flags & BLAZEI_GROUP_EXISTENCE) {
+			if (blazei_ahead(replica, op->hlc, now_ns))
+				return &origins[op->origin];
+			at = (const uint8_t *)(op + 1);
+		}
+		for (unsigned k = 0; k < group->register_count; k++) {
+			/* The two layouts begin alike. */
+			op = (const void *)at;
+			if (blazei_ahead(replica, op->hlc, now_ns))
+				return &origins[op->origin];
+			at += blazei_state_register_bytes((const void *)at);
+		}
+	}
+	return NULL;
 }
 
 void blazei_state_install(struct blazei_replica *replica, const struct blazei_txn_header *header,
@@ -436,33 +362,4 @@ void blazei_state_install(struct blazei_replica *replica, const struct blazei_tx
 	for (uint32_t i = 0; i < header->record_count; i++)
 		group_merge(&decoder, &at);
 	blazei_table_open(&replica->table);
-}
-
-/* Merges a checked chunk, whole or not at all. 0, -EBADMSG, -ENOMEM. */
-static int chunk_merge(struct blazei_replica *replica, const struct blazei_txn_header *header)
-{
-	struct blazei_room room;
-	int rc = blazei_room_open(&room, replica, header->record_count);
-
-	if (rc < 0)
-		return rc;
-	rc = blazei_room_state(&room, header);
-	if (rc == 0)
-		blazei_state_install(replica, header, false, NULL);
-	blazei_room_close(&room);
-	return rc;
-}
-
-int blazei_replica_state_merge(struct blazei_replica *replica, uint64_t now_ns, const void *data,
-                               size_t len)
-{
-	int rc = blazei_replica_state_check(now_ns, data, len);
-
-	if (rc == 0)
-		rc = chunk_merge(replica, data);
-	if (rc == -EAGAIN)
-		ahead_note(replica, now_ns, data);
-	if (rc == -EBADMSG)
-		replica->refused++;
-	return rc;
 }

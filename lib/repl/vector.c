@@ -203,22 +203,3 @@ bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_ori
 	blazei_park_drop(replica, index, seq);
 	return true;
 }
-
-int blazei_replica_vector_raise(struct blazei_replica *replica, uint64_t now_ns,
-                                const struct blazei_vector_entry *entries, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		int index;
-
-		if (entries[i].seq == 0)
-			continue;
-		index = blazei_vector_intern(&replica->vector, &entries[i].origin);
-		if (index == -ENOMEM)
-			return index;
-		if (index < 0)
-			replica->refused++;
-		else
-			blazei_vector_raise(replica, &entries[i].origin, entries[i].seq, 0);
-	}
-	return blazei_park_drain(replica, now_ns);
-}

@@ -6,7 +6,8 @@
  * came, each is checked too.
  *
  * What must hold: a take says what the status says; an ended session stays so; after each call, for
- * every register here, its seq is at most that of its origin in the vector (I1 of session.h). */
+ * every register here, its seq is at most that of its origin in the vector (I1 of session.h); what
+ * was taken can be fetched. */
 #include "tests/fuzz/fuzz.h"
 #include "tests/repl/session_pair.h"
 
@@ -130,10 +131,25 @@ static void session_feed(struct node *node, struct blazei_session *session, cons
 	}
 }
 
+/* Another one fetches all that the node has now. */
+static void fetch_check(struct node *node, const uint8_t *data, size_t size)
+{
+	uint8_t digests[2][16];
+	struct node other;
+
+	node_open(&other, 77);
+	nodes_catch_up(&other, node);
+	must(blazei_replica_hash_stamps(node->replica, digests[0]) == 0, "hash", data, size);
+	must(blazei_replica_hash_stamps(other.replica, digests[1]) == 0, "hash", data, size);
+	must(memcmp(digests[0], digests[1], 16) == 0, "it cannot be fetched", data, size);
+	node_close(&other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct blazei_session_options options = { .id = 1 };
 	struct blazei_session *session;
+	struct blazei_session_status status;
 	struct blazei_stage *stage;
 	uint8_t digest[16];
 	struct node node;
@@ -149,6 +165,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(blazei_session_new(&options, &session) == 0, "session", NULL, 0);
 	session_feed(&node, session, data + 1, size - 1);
 	must(blazei_replica_hash_stamps(node.replica, digest) == 0, "hash", data, size);
+	blazei_session_status(session, &status);
+	if (status.state == BLAZEI_SESSION_LIVE && options.side == BLAZEI_SESSION_ASKER)
+		fetch_check(&node, data, size);
 	blazei_session_free(session);
 	node_close(&node);
 	blazei_stage_free(stage);

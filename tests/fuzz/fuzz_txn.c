@@ -10,7 +10,7 @@
  * the same (unless something was refused, or two claim one number); state brings another replica to
  * the same. */
 #include "tests/fuzz/fuzz.h"
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 
 const char fuzz_name[] = "fuzz_txn";
 
@@ -97,7 +97,7 @@ static void merge_all(const struct row *row, const uint8_t *data, size_t size)
 	must(give(&twice, row, true) == 0, "receive backwards", data, size);
 	if (!row->ambiguous && node_stats(&once).refused == 0 && node_stats(&twice).refused == 0)
 		must(same(&once, &twice), "the order of arrival shows", data, size);
-	node_catch_up(&once, &fetched);
+	nodes_catch_up(&fetched, &once);
 	must(same(&once, &fetched), "state brings something else", data, size);
 	must(give(&once, row, true) == 0, "receive again", data, size);
 	must(same(&once, &fetched), "a second time changes something", data, size);

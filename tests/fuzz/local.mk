@@ -4,7 +4,6 @@
 fuzz_targets = \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_session \
-	tests/fuzz/fuzz_state \
 	tests/fuzz/fuzz_txn \
 	tests/fuzz/fuzz_value
 check_PROGRAMS += $(fuzz_targets)
@@ -22,17 +21,13 @@ tests_fuzz_fuzz_json_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(fuzz_driver) $(fuzz_help) \
 	tests/repl/harness.h tests/repl/session_pair.h
 tests_fuzz_fuzz_session_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
-tests_fuzz_fuzz_state_SOURCES = tests/fuzz/fuzz_state.c $(fuzz_driver) $(fuzz_help) \
-	tests/repl/harness.h
-tests_fuzz_fuzz_state_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_txn_SOURCES = tests/fuzz/fuzz_txn.c $(fuzz_driver) $(fuzz_help) \
-	tests/repl/harness.h
+	tests/repl/harness.h tests/repl/session_pair.h
 tests_fuzz_fuzz_txn_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_value_SOURCES = tests/fuzz/fuzz_value.c $(fuzz_driver) $(fuzz_help)
 tests_fuzz_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 EXTRA_DIST += tests/fuzz/driver.c \
 	tests/data/fuzz/fuzz_json.hex \
 	tests/data/fuzz/fuzz_session.hex \
-	tests/data/fuzz/fuzz_state.hex \
 	tests/data/fuzz/fuzz_txn.hex \
 	tests/data/fuzz/fuzz_value.hex

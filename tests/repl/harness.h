@@ -232,30 +232,6 @@ static inline struct blazei_vector_entry *node_vector(const struct node *node, u
 	return entries;
 }
 
-/* A whole catch-up by state; what `from` had noted before holds at `to` afterwards. */
-static inline void node_catch_up(struct node *from, struct node *to)
-{
-	const size_t cap = 2u << 20;
-	struct blazei_state_cursor cursor = { 0 };
-	unsigned known_count;
-	unsigned noted_count;
-	struct blazei_vector_entry *known = node_vector(to, &known_count);
-	struct blazei_vector_entry *noted = node_vector(from, &noted_count);
-	void *buf = malloc(cap);
-	int64_t len;
-
-	while ((len = blazei_replica_state_chunk(from->replica, known, known_count, &cursor, buf,
-	                                         cap)) > 0)
-		ck_assert_int_eq(
-		        blazei_replica_state_merge(to->replica, to->now_ns, buf, (size_t)len), 0);
-	ck_assert_int_eq(len, 0);
-	ck_assert_int_ge(blazei_replica_vector_raise(to->replica, to->now_ns, noted, noted_count),
-	                 0);
-	free(buf);
-	free(known);
-	free(noted);
-}
-
 static inline int suite_run(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);

@@ -47,6 +47,7 @@ EXTRA_DIST += \
 	tests/repl/random.h \
 	tests/repl/session_pair.h \
 	tests/repl/starve.h \
+	tests/repl/stored.h \
 	tests/repl/told.h \
 	tests/repl/trio.h \
 	tests/repl/writeset_help.h

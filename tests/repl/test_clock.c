@@ -2,6 +2,7 @@
 /* Clocks that differ: who waits, for how long, and that nobody can drive a clock to its end. */
 #include "lib/op/hlc.h"
 #include "tests/repl/events.h"
+#include "tests/repl/session_pair.h"
 
 #define DAY_NS (24 * 3600 * BLAZEI_NS_PER_S)
 
@@ -171,32 +172,93 @@ START_TEST(stalled_by_clock_keeps_the_first_and_goes_on_by_catch_up)
 }
 END_TEST
 
-START_TEST(state_that_is_ahead_waits_and_is_no_error_of_the_peer)
+/* A session that has to wait for the clock: each time, with one event in all. */
+static void expect_waiting(struct pair *pair, const struct events *events)
 {
-	const size_t cap = 2u << 20;
-	struct blazei_state_cursor cursor = { 0 };
-	struct blazei_vector_entry noted;
-	void *buf = malloc(cap);
-	int64_t len;
+	const struct node *node = pair->asker;
 
+	for (unsigned i = 0; i < 2; i++) {
+		pair_run(pair);
+		ck_assert_int_eq(pair->asked.state, BLAZEI_SESSION_FAILED);
+		ck_assert_int_eq(pair->asked.error, -EAGAIN);
+		ck_assert_uint_eq(node_stats(node).refused, 0);
+		ck_assert_uint_eq(node_stats(node).stalled, 1);
+		ck_assert_uint_eq(node_stats(node).records, 0);
+		ck_assert_uint_eq(events->count, 1);
+	}
+}
+
+START_TEST(snapshot_that_is_ahead_waits_and_is_no_error_of_the_peer)
+{
+	struct events events;
+	struct pair pair;
+
+	events_listen(&events, &b);
 	a.now_ns += 125 * BLAZEI_NS_PER_S;
 	node_insert(&a, 1, "{\"x\":1}");
-	blazei_replica_vector_entry(a.replica, 0, &noted);
-	len = blazei_replica_state_chunk(a.replica, NULL, 0, &cursor, buf, cap);
-	ck_assert_int_gt(len, 0);
-	ck_assert_int_eq(blazei_replica_state_check(b.now_ns, buf, (size_t)len), -EAGAIN);
-	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq(blazei_replica_state_merge(b.replica, b.now_ns, buf, (size_t)len),
-		                 -EAGAIN);
-	ck_assert_uint_eq(node_stats(&b).refused, 0);
-	ck_assert_uint_eq(node_stats(&b).stalled, 1);
-	ck_assert_uint_eq(node_stats(&b).records, 0);
+	pair_open(&pair, &b, &a);
+	expect_waiting(&pair, &events);
 	b.now_ns += 10 * BLAZEI_NS_PER_S;
-	ck_assert_int_eq(blazei_replica_state_merge(b.replica, b.now_ns, buf, (size_t)len), 0);
-	ck_assert_int_eq(blazei_replica_vector_raise(b.replica, b.now_ns, &noted, 1), 0);
+	pair_catch_up(&pair);
 	ck_assert_uint_eq(node_stats(&b).stalled, 0);
 	nodes_expect_equal(&a, &b);
-	free(buf);
+	pair_close(&pair);
+}
+END_TEST
+
+/* The clock of who answers jumps when the snapshot has begun, and he goes on. */
+static enum pair_fate jump(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                           size_t *len)
+{
+	const struct blazei_session_header *header = data;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
+	    pair->answerer->now_ns < NOW + DAY_NS) {
+		pair->answerer->now_ns += DAY_NS;
+		node_insert(pair->answerer, pair->answerer->count, "{}");
+	}
+	return PAIR_DELIVER;
+}
+
+START_TEST(snapshot_whose_transactions_are_ahead_waits_likewise)
+{
+	struct events events;
+	struct pair pair;
+	struct node from;
+
+	node_open_history(&from, 4, 4096);
+	node_writes(&from, 0, 100);
+	events_listen(&events, &b);
+	pair_open(&pair, &b, &from);
+	pair.hook = jump;
+	expect_waiting(&pair, &events);
+	b.now_ns += DAY_NS;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(node_stats(&b).stalled, 0);
+	pair_close(&pair);
+	node_close(&from);
+}
+END_TEST
+
+/* What is here already is ahead, too, of a clock that went back. */
+START_TEST(whole_snapshot_comes_after_the_own_clock_went_back)
+{
+	struct pair pair;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&b, 2, "{\"x\":1}");
+	node_give_all(&a, &b);
+	node_give_all(&b, &a);
+	b.now_ns -= DAY_NS;
+	pair_open(&pair, &b, &a);
+	pair.whole = true;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.asked.chunks, 1);
+	ck_assert_uint_eq(node_stats(&b).stalled, 0);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
 }
 END_TEST
 
@@ -280,7 +342,9 @@ int main(void)
 		&most_of_the_live_ahead_is_the_own_clock_told_once,
 		&those_who_wrote_long_ago_have_no_vote,
 		&stalled_by_clock_keeps_the_first_and_goes_on_by_catch_up,
-		&state_that_is_ahead_waits_and_is_no_error_of_the_peer,
+		&snapshot_that_is_ahead_waits_and_is_no_error_of_the_peer,
+		&snapshot_whose_transactions_are_ahead_waits_likewise,
+		&whole_snapshot_comes_after_the_own_clock_went_back,
 		&own_clock_that_jumps_back_days_does_not_go_back_in_hlc,
 		&peer_cannot_drive_the_clock_to_its_end,
 		&origins_beyond_the_bound_that_are_ahead_leave_room_for_others,

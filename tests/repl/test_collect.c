@@ -5,6 +5,7 @@
 
 #include "lib/repl/members.h"
 #include "tests/repl/events.h"
+#include "tests/repl/session_pair.h"
 
 #define STEP_NS (10 * BLAZEI_NS_PER_S)
 
@@ -298,7 +299,7 @@ START_TEST(snapshot_carries_the_floor)
 	advance(1);
 	node_open(&late, 9);
 	late.now_ns = nodes[0].now_ns;
-	node_catch_up(&nodes[0], &late);
+	nodes_catch_up(&late, &nodes[0]);
 	node_insert(&late, 1, "{\"x\":2}");
 	for (unsigned i = 0; i < NODES; i++) {
 		node_give_all(&late, &nodes[i]);

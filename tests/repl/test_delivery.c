@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a replica hears: what waits for what, what is refused, catch-up by state, and reads. */
 #include "tests/repl/events.h"
+#include "tests/repl/session_pair.h"
 
 /* a, b and c, whose identities ascend. */
 static struct node a;
@@ -96,7 +97,7 @@ END_TEST
 START_TEST(write_after_catch_up_depends_on_what_came_by_it)
 {
 	node_insert(&a, 1, "{\"x\":1}");
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	node_update(&b, 1, "{\"y\":2}");
 	ck_assert_int_eq(node_give(&b, &c, 1), 0);
 	ck_assert_uint_eq(node_stats(&c).parked, 1);
@@ -105,10 +106,11 @@ START_TEST(write_after_catch_up_depends_on_what_came_by_it)
 }
 END_TEST
 
-START_TEST(vector_raise_applies_what_waited_for_it)
+START_TEST(snapshot_applies_what_waited_for_it)
 {
-	struct blazei_vector_entry entry = { .origin = a.origin, .seq = 1 };
+	struct node d;
 
+	node_open(&d, 4);
 	node_insert(&a, 1, "{\"x\":1}");
 	node_insert(&a, 2, "{\"x\":1}");
 	node_insert(&a, 3, "{\"x\":1}");
@@ -117,9 +119,12 @@ START_TEST(vector_raise_applies_what_waited_for_it)
 	ck_assert_int_eq(node_give(&a, &c, 3), 0);
 	ck_assert_int_eq(node_give(&a, &c, 2), 0);
 	ck_assert_int_eq(node_give(&b, &c, 1), 0);
-	ck_assert_int_eq(blazei_replica_vector_raise(c.replica, c.now_ns, &entry, 1), 3);
+	ck_assert_int_eq(node_give(&a, &d, 1), 1);
+	nodes_catch_up(&c, &d);
+	ck_assert_uint_eq(node_stats(&c).applied, 3);
 	ck_assert_uint_eq(node_stats(&c).parked, 0);
 	node_expect(&c, 4, "{\"x\":1}");
+	node_close(&d);
 }
 END_TEST
 
@@ -134,7 +139,7 @@ START_TEST(parked_beyond_bound_are_dropped_and_come_by_state)
 	ck_assert_uint_eq(node_stats(&b).parked, 0);
 	node_give(&a, &b, 4099);
 	ck_assert_uint_eq(node_stats(&b).parked, 1);
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	ck_assert_uint_eq(node_stats(&b).parked, 0);
 	nodes_expect_equal(&a, &b);
 }
@@ -183,7 +188,7 @@ START_TEST(state_brings_hidden_registers_and_unsets)
 	node_insert(&a, 1, "{\"x\":2}");
 	node_insert(&a, 2, "{\"x\":1}");
 	node_delete(&a, 2);
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	nodes_expect_equal(&a, &b);
 	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), a.count);
 	/* And writes go on from there. */
@@ -206,66 +211,106 @@ START_TEST(state_of_a_record_larger_than_a_chunk_is_split)
 		node_delete(&a, 1);
 	}
 	node_insert(&a, 1, "{\"x\":1}");
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	nodes_expect_equal(&a, &b);
 	free(big);
 }
 END_TEST
 
-START_TEST(state_between_two_chunks_shows_records_whole)
+/* Fields shown by the last change of a record that was told, by its number; and how many were. */
+struct shown {
+	unsigned fields[3];
+	unsigned changes;
+};
+
+static bool wants_all(void *arg, const struct blaze_id *id)
 {
-	const size_t cap = 2u << 20, len = 300000;
-	struct blazei_state_cursor cursor = { 0 };
-	char *json = malloc(2 * len + 32), *value = malloc(len + 1);
-	void *buf = malloc(cap);
-	unsigned chunks = 0;
-	int64_t n;
+	(void)arg;
+	(void)id;
+	return true;
+}
 
-	memset(value, 'x', len);
-	value[len] = '\0';
-	sprintf(json, "{\"a\":\"%s\",\"b\":\"%s\"}", value, value);
-	for (unsigned i = 0; i < 10; i++)
-		ck_assert_int_eq(node_insert(&a, i, json), 0);
-	while ((n = blazei_replica_state_chunk(a.replica, NULL, 0, &cursor, buf, cap)) > 0) {
-		ck_assert_int_eq(blazei_replica_state_merge(b.replica, b.now_ns, buf, (size_t)n),
-		                 0);
-		for (unsigned i = 0; i < 10; i++) {
-			struct blaze_id id = id_of(i);
-			struct blaze_record *record;
+static void on_changed(void *arg, const struct blazei_effect_change *change)
+{
+	struct shown *shown = arg;
 
-			if (blazei_replica_get(b.replica, &id, &record) < 0)
-				continue;
-			ck_assert_uint_eq(blaze_record_field_count(record), 2);
-			blaze_record_free(record);
-		}
-		chunks++;
+	shown->fields[change->id->bytes[15]] = (unsigned)blaze_record_field_count(change->after);
+	shown->changes++;
+	blaze_record_free(change->before);
+	blaze_record_free(change->after);
+}
+
+/* A record that does not fit behind another one in a chunk starts the next one. */
+START_TEST(state_tells_of_a_record_once_and_whole)
+{
+	struct shown shown = { .changes = 0 };
+	const struct blazei_sink sink = {
+		.arg = &shown,
+		.wants = wants_all,
+		.changed = on_changed,
+	};
+	const struct blaze_id id = id_of(2);
+	const int len = 100000;
+	const size_t size = 930000;
+	char *value = malloc(size);
+	char *json = malloc(2 * (size_t)len + 32);
+	struct blazei_txn_view txn;
+	struct pair pair;
+
+	memset(value, 'x', size);
+	sprintf(json, "{\"a\":\"%.*s\"}", len, value);
+	ck_assert_int_eq(node_insert(&a, 1, json), 0);
+	/* Room for one of the second record's visible fields is left, not for both. */
+	sprintf(json, "{\"a\":\"%.*s\",\"b\":\"%.*s\"}", len, value, len, value);
+	for (unsigned life = 0; life < 2; life++) {
+		ck_assert_int_eq(node_put(&a, &id, value, size, &txn), 0);
+		node_delete(&a, 2);
 	}
-	ck_assert_uint_ge(chunks, 3);
-	ck_assert_uint_eq(blazei_replica_count(b.replica), 10);
-	free(buf);
+	ck_assert_int_eq(node_insert(&a, 2, json), 0);
+	blazei_replica_set_sink(b.replica, &sink);
+	pair_open(&pair, &b, &a);
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.asked.chunks, 2);
+	ck_assert_uint_eq(shown.changes, 2);
+	ck_assert_uint_eq(shown.fields[1], 1);
+	ck_assert_uint_eq(shown.fields[2], 2);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
 	free(value);
 	free(json);
 }
 END_TEST
 
+static unsigned chunk_records;
+
+static enum pair_fate chunk_look(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                 size_t *len)
+{
+	const struct blazei_session_part *part = data;
+
+	(void)pair;
+	(void)at;
+	(void)len;
+	if (from_answerer && part->header.kind == BLAZEI_KIND_CHUNK)
+		chunk_records += ((const struct blazei_txn_header *)part->bytes)->record_count;
+	return PAIR_DELIVER;
+}
+
 START_TEST(state_leaves_out_what_is_known)
 {
-	struct blazei_state_cursor cursor = { 0 };
-	const size_t cap = 2u << 20;
-	void *buf = malloc(cap);
-	struct blazei_vector_entry *known;
-	unsigned count;
+	struct pair pair;
 
 	node_insert(&a, 1, "{\"x\":1}");
 	node_insert(&a, 2, "{\"x\":1}");
 	node_give_all(&a, &b);
 	node_update(&a, 2, "{\"x\":2}");
-	known = node_vector(&b, &count);
-	ck_assert_int_gt(blazei_replica_state_chunk(a.replica, known, count, &cursor, buf, cap), 0);
-	ck_assert_uint_eq(((struct blazei_txn_header *)buf)->record_count, 1);
-	ck_assert_int_eq(blazei_replica_state_chunk(a.replica, known, count, &cursor, buf, cap), 0);
-	free(known);
-	free(buf);
+	chunk_records = 0;
+	pair_open(&pair, &b, &a);
+	pair.hook = chunk_look;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(chunk_records, 1);
+	pair_close(&pair);
+	nodes_expect_equal(&a, &b);
 }
 END_TEST
 
@@ -352,13 +397,13 @@ static const TTest *const *const tests[] = {
 	&duplicates_are_dropped_and_own_transactions_are_duplicates,
 	&own_identity_from_elsewhere_is_never_applied,
 	&write_after_catch_up_depends_on_what_came_by_it,
-	&vector_raise_applies_what_waited_for_it,
+	&snapshot_applies_what_waited_for_it,
 	&parked_beyond_bound_are_dropped_and_come_by_state,
 	&first_transaction_must_start_its_chain,
 	&origins_beyond_bound_are_refused,
 	&state_brings_hidden_registers_and_unsets,
 	&state_of_a_record_larger_than_a_chunk_is_split,
-	&state_between_two_chunks_shows_records_whole,
+	&state_tells_of_a_record_once_and_whole,
 	&state_leaves_out_what_is_known,
 	&next_id_visits_alive_records_in_order_while_they_come,
 	&next_id_keeps_order_when_ids_come_in_any,

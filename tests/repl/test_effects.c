@@ -133,7 +133,7 @@ START_TEST(what_came_as_state_is_not_told_against_its_successors)
 	ck_assert_int_eq(node_update(&b, 1, "{\"x\":2}"), 0);
 	node_give_all(&b, &a);
 	ck_assert_int_eq(node_update(&a, 1, "{\"y\":3}"), 0);
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	ck_assert_int_eq(node_delete(&a, 1), 0);
 	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
 	expect(&told_a, "");
@@ -392,7 +392,7 @@ START_TEST(changes_that_come_as_state_are_told_without_origin)
 	both_open(true);
 	ck_assert_int_eq(node_insert(&a, 2, "{\"p\":1}"), 0);
 	ck_assert_int_eq(node_delete(&a, 1), 0);
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	expect(&told_b, "1 {\"x\":0,\"y\":0} -> - by -1#0\nend\n"
 	                "2 - -> {\"p\":1} by -1#0\nend\n");
 	both_close();

@@ -5,7 +5,7 @@
  * BLAZE_TEST_SEED sets it. */
 #include <time.h>
 
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 
 #define MUTATIONS 10000u
 #define LOG       24u
@@ -187,7 +187,7 @@ START_TEST(receive_hostile_breaks_nothing)
 		}
 		accepted += node_stats(&to).applied;
 		read_all(&to);
-		node_catch_up(&to, &third);
+		nodes_catch_up(&third, &to);
 		nodes_expect_equal(&to, &third);
 		node_close(&to);
 		node_close(&third);
@@ -198,45 +198,65 @@ START_TEST(receive_hostile_breaks_nothing)
 }
 END_TEST
 
+static enum pair_fate chunk_damage(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                   size_t *len)
+{
+	struct blazei_session_part *part = data;
+	uint8_t *good;
+	size_t chunk;
+
+	(void)pair;
+	(void)at;
+	if (!from_answerer || part->header.kind != BLAZEI_KIND_CHUNK)
+		return PAIR_DELIVER;
+	chunk = part->total;
+	good = malloc(chunk);
+	memcpy(good, part->bytes, chunk);
+	mutate(part->bytes, chunk, good);
+	free(good);
+	if (random_below(20) == 0)
+		chunk -= random_below((unsigned)(chunk - 48) / 8) * 8;
+	if (random_below(4))
+		reseal((void *)part->bytes, chunk);
+	part->total = chunk;
+	part->header.bytes = (uint32_t)(sizeof(*part) + chunk);
+	part->header.hash = blazei_session_hash(&part->header);
+	*len = part->header.bytes;
+	return PAIR_DELIVER;
+}
+
 START_TEST(state_hostile_breaks_nothing)
 {
 	struct node from;
 	struct node other;
 	struct node to;
 	struct node third;
-	struct blazei_state_cursor cursor = { 0 };
-	void *good = malloc(2u << 20);
-	size_t len;
 	unsigned accepted = 0;
 
 	random_seed();
 	node_open(&from, 1);
 	node_open(&other, 2);
 	fill(&from, &other);
-	len = (size_t)blazei_replica_state_chunk(from.replica, NULL, 0, &cursor, good, 2u << 20);
-	ck_assert_int_gt(len, 0);
 	for (unsigned round = 0; round < MUTATIONS / 250; round++) {
+		struct pair pair;
+
 		node_open(&to, 3);
 		node_open(&third, 4);
+		pair_open(&pair, &to, &from);
+		pair.hook = chunk_damage;
+		pair.whole = true;
 		for (unsigned i = 0; i < 250; i++) {
-			size_t cut = len;
-			uint8_t *bad = malloc(len);
-			int rc;
+			int error;
 
-			memcpy(bad, good, len);
-			mutate(bad, len, good);
-			if (random_below(20) == 0)
-				cut -= random_below((unsigned)(len - 48) / 8) * 8;
-			if (random_below(4))
-				reseal((void *)bad, cut);
-			rc = blazei_replica_state_merge(to.replica, to.now_ns, bad, cut);
-			ck_assert(rc == 0 || rc == -EBADMSG || rc == -EAGAIN);
-			accepted += rc == 0;
-			free(bad);
+			pair_run(&pair);
+			error = pair.asked.error;
+			ck_assert(error == 0 || error == -EBADMSG || error == -EAGAIN);
+			accepted += error == 0;
 		}
+		pair_close(&pair);
 		node_write(&to, BLAZEI_WRITE_UPSERT, 1, "{\"a\":9}", NULL);
 		read_all(&to);
-		node_catch_up(&to, &third);
+		nodes_catch_up(&third, &to);
 		nodes_expect_equal(&to, &third);
 		node_close(&to);
 		node_close(&third);
@@ -244,7 +264,6 @@ START_TEST(state_hostile_breaks_nothing)
 	ck_assert_uint_gt(accepted, MUTATIONS / 100);
 	node_close(&from);
 	node_close(&other);
-	free(good);
 }
 END_TEST
 

@@ -4,7 +4,7 @@
  * is printed; BLAZE_TEST_SEED sets it. */
 #include <time.h>
 
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 
 #define NODES   4u
 #define STEPS   1500u
@@ -78,7 +78,7 @@ static void random_step(struct node *nodes)
 	nodes[i].now_ns += random_below(1000) * BLAZEI_NS_PER_MS;
 	switch (random_below(40)) {
 	case 0:
-		node_catch_up(&nodes[i], &nodes[j]);
+		nodes_catch_up(&nodes[j], &nodes[i]);
 		break;
 	case 1:
 		blazei_replica_set_server(nodes[i].replica, random_below(2));
@@ -94,13 +94,14 @@ static void random_step(struct node *nodes)
 START_TEST(merge_random_histories_converge)
 {
 	struct node nodes[NODES];
+	const enum blaze_policy policy =
+	        _i % 4 == 3 ? BLAZE_POLICY_LWW : BLAZE_POLICY_SERVER_PRIORITY;
 	struct node late;
 
 	random_seed((unsigned)_i);
 	for (unsigned i = 0; i < NODES; i++) {
 		/* The order of identities is not the order in which they become known. */
-		node_open_policy(&nodes[i], (i * 3 + 1) % NODES,
-		                 _i % 4 == 3 ? BLAZE_POLICY_LWW : BLAZE_POLICY_SERVER_PRIORITY);
+		node_open_policy(&nodes[i], (i * 3 + 1) % NODES, policy);
 		nodes[i].now_ns += random_below(5000) * BLAZEI_NS_PER_MS;
 	}
 	blazei_replica_set_server(nodes[0].replica, true);
@@ -109,9 +110,9 @@ START_TEST(merge_random_histories_converge)
 	for (unsigned i = 0; i < NODES; i++)
 		nodes[i].now_ns += 1000 * BLAZEI_NS_PER_S;
 	nodes_settle(nodes, NODES);
-	node_open(&late, 200);
+	node_open_policy(&late, 200, policy);
 	late.now_ns = nodes[0].now_ns;
-	node_catch_up(&nodes[random_below(NODES)], &late);
+	nodes_catch_up(&late, &nodes[random_below(NODES)]);
 	for (unsigned i = 0; i < NODES; i++) {
 		ck_assert_uint_eq(node_stats(&nodes[i]).parked, 0);
 		ck_assert_uint_eq(node_stats(&nodes[i]).refused, 0);

@@ -2,6 +2,7 @@
 /* The list of members and the frontier: who joins, who is waited for, and what is in the list. */
 #include "tests/repl/frontier.h"
 #include "tests/repl/ghost.h"
+#include "tests/repl/session_pair.h"
 #include "tests/repl/trio.h"
 
 START_TEST(member_joins_once_and_all_are_told)
@@ -208,7 +209,7 @@ START_TEST(list_comes_by_state_and_by_replay)
 	run(2, 200 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
 	node_open(&again, 9);
 	again.now_ns = nodes[1].now_ns;
-	node_catch_up(&nodes[1], &again);
+	nodes_catch_up(&again, &nodes[1]);
 	ck_assert_uint_eq(blazei_replica_frontier_seq(again.replica, &nodes[0].origin),
 	                  frontier(0, 0));
 	ck_assert_int_eq(blazei_replica_membership(again.replica, &nodes[1].origin.node),
@@ -375,7 +376,7 @@ START_TEST(frontier_that_is_known_is_told_again_with_what_is_new)
 	ck_assert_uint_eq(blazei_replica_frontier_seq(nodes[0].replica, &again.origin), 1);
 	/* Who reads the list for the first time reads that it never went back. */
 	again.now_ns = nodes[0].now_ns;
-	node_catch_up(&nodes[0], &again);
+	nodes_catch_up(&again, &nodes[0]);
 	ck_assert_uint_eq(blazei_replica_frontier_seq(again.replica, &nodes[0].origin), before);
 	node_close(&again);
 	free(entries);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parked transactions at the bounds: what just fits waits, what passes a bound empties its queue,
  * and one queue that is not ready holds up no other. */
-#include "lib/repl/core.h"
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 
 #define PART    (512u << 10) /* eight of them are what may wait of an origin */
 #define PARTS   8u
@@ -141,24 +140,27 @@ END_TEST
 
 START_TEST(raised_vector_drops_what_it_covers)
 {
-	struct node from, to;
-	struct blazei_vector_entry entry;
+	struct node from, other, to;
 
 	node_open(&from, 1);
 	node_open(&to, 2);
+	node_open(&other, 3);
 	for (unsigned i = 1; i <= 6; i++)
 		node_insert(&from, i, "{}");
+	for (unsigned i = 1; i <= 4; i++)
+		node_give(&from, &other, i);
 	node_give(&from, &to, 3);
 	node_give(&from, &to, 4);
 	node_give(&from, &to, 6);
 	ck_assert_uint_eq(node_stats(&to).parked, 3);
-	entry = (struct blazei_vector_entry){ .origin = from.origin, .seq = 4 };
-	ck_assert_int_eq(blazei_replica_vector_raise(to.replica, NOW, &entry, 1), 0);
+	nodes_catch_up(&to, &other);
 	ck_assert_uint_eq(node_stats(&to).parked, 1);
 	ck_assert_uint_eq(node_stats(&to).duplicates, 0);
 	ck_assert_uint_eq(node_stats(&to).refused, 0);
 	ck_assert_int_eq(node_give(&from, &to, 5), 2);
+	nodes_expect_equal(&from, &to);
 	node_close(&from);
+	node_close(&other);
 	node_close(&to);
 }
 END_TEST

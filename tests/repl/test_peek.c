@@ -2,7 +2,7 @@
 /* Reads without the lock, one thread: what they find is what the others find, and while something
  * changes, seen from within a sink's callback, they leave to the lock just what they have to. */
 #include "lib/repl/core.h"
-#include "tests/repl/harness.h"
+#include "tests/repl/session_pair.h"
 #include "tests/repl/writeset_help.h"
 
 /* What a peek says to a record while the sink is being told. */
@@ -181,7 +181,7 @@ START_TEST(state_that_is_merged_leaves_all_to_the_lock)
 	node_insert(&a, 2, "{\"x\":0}");
 	node_insert(&b, 9, "{\"x\":0}");
 	spy_set(&spy, &b, true);
-	node_catch_up(&a, &b);
+	nodes_catch_up(&b, &a);
 	ck_assert_uint_eq(spy.told, 2);
 	ck_assert_int_eq(spy.own_said, -EAGAIN);
 	ck_assert_int_eq(spy.other_said, -EAGAIN);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two histories under one name: which one stays where, what goes on, and what waits. */
 #include "tests/repl/events.h"
+#include "tests/repl/session_pair.h"
 
 /* twin has the identity of a. */
 static struct node a;
@@ -138,7 +139,7 @@ START_TEST(state_brings_nothing_more_of_a_quarantined_origin)
 	node_update(&twin, 2, "{\"z\":1}");
 	node_give_all(&twin, &c);
 	node_insert(&c, 9, "{\"x\":1}");
-	node_catch_up(&c, &b);
+	nodes_catch_up(&b, &c);
 	node_expect(&b, 9, "{\"x\":1}");
 	node_expect(&b, 1, "{\"x\":1}");
 	node_expect(&b, 2, "{\"x\":\"a\"}");
@@ -274,7 +275,7 @@ START_TEST(stall_ends_when_the_origin_goes_on_by_state)
 	node_insert(&c, 10, "{\"x\":1}");
 	node_give_all(&c, &b);
 	ck_assert_uint_eq(node_stats(&b).stalled, 1);
-	node_catch_up(&c, &b);
+	nodes_catch_up(&b, &c);
 	ck_assert_uint_eq(node_stats(&b).stalled, 0);
 	ck_assert_uint_eq(node_stats(&b).parked, 0);
 	ck_assert_uint_eq(events.count, 3);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "lib/op/record.h"
+#include "tests/repl/session_pair.h"
 #include "tests/repl/writeset_help.h"
 
 #define FIELDS 1000u /* per write */
@@ -77,7 +78,7 @@ static uint64_t state_ns(struct node *from, unsigned rank)
 
 		node_open(&to, rank);
 		began = cpu_ns();
-		node_catch_up(from, &to);
+		nodes_catch_up(&to, from);
 		took = cpu_ns() - began;
 		least = took < least ? took : least;
 		nodes_expect_equal(from, &to);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catching up: a session between a node that lacks something and one that has it, message by
  * message, while both go on; and the state of a node as its store keeps it. */
-#include "lib/op/txn.h"
+#include "lib/repl/core.h"
 #include "lib/repl/session.h"
+#include "tests/repl/stored.h"
 #include "tests/sim/sim.h"
 
-#define CHUNK_CAP   (2u << 20)
 #define STAGE_BYTES (UINT64_C(64) << 20)
 #define STEPS_MAX   100000u
 
@@ -16,9 +16,10 @@ enum {
 
 /* The store's copy of a whole replica --------------------------------------------------------- */
 
-static struct sim_snapshot *snapshot_make(struct sim_world *world, const struct sim_node *node)
+static struct sim_snapshot *snapshot_make(const struct sim_node *node)
 {
-	static uint64_t buffer[CHUNK_CAP / 8];
+	static const uint64_t nothing[BLAZEI_ORIGINS_MAX];
+	static uint64_t buffer[BLAZEI_STATE_BYTES_MAX / 8];
 	struct sim_snapshot *snapshot = sim_alloc(sizeof(*snapshot));
 	struct sim_chunk **last = &snapshot->chunks;
 	struct blazei_state_cursor cursor = { 0 };
@@ -29,8 +30,8 @@ static struct sim_snapshot *snapshot_make(struct sim_world *world, const struct 
 	for (unsigned i = 0; i < snapshot->detail_count; i++)
 		blazei_replica_vector_detail(node->replica, i, &snapshot->details[i]);
 	memcpy(snapshot->vector, node->vector, sizeof(snapshot->vector));
-	while ((len = blazei_replica_state_chunk(node->replica, NULL, 0, &cursor, buffer,
-	                                         CHUNK_CAP)) > 0) {
+	while ((len = blazei_state_encode(node->replica, nothing, &cursor, buffer,
+	                                  BLAZEI_STATE_BYTES_MAX)) > 0) {
 		struct sim_chunk *chunk = sim_alloc(sizeof(*chunk));
 
 		chunk->data = sim_alloc((size_t)len);
@@ -39,18 +40,19 @@ static struct sim_snapshot *snapshot_make(struct sim_world *world, const struct 
 		*last = chunk;
 		last = &chunk->next;
 	}
-	if (len < 0)
-		sim_violate(world, "no state to store: %d", (int)len);
 	return snapshot;
 }
 
 void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
                        const struct sim_snapshot *snapshot)
 {
+	uint64_t cut[SIM_ORIGINS_MAX] = { 0 };
 	int rc = blazei_replica_restore(node->replica, snapshot->details, snapshot->detail_count);
 
+	for (unsigned i = 0; i < blazei_replica_vector_count(node->replica) && rc == 0; i++)
+		cut[i] = node->replica->vector.writers[i].seq;
 	for (const struct sim_chunk *at = snapshot->chunks; at && rc == 0; at = at->next)
-		rc = blazei_replica_state_merge(node->replica, UINT64_MAX, at->data, at->len);
+		rc = stored_merge(node->replica, at->data, cut);
 	if (rc < 0)
 		sim_violate(world, "n%u cannot read its store: %d", (unsigned)(node - world->nodes),
 		            rc);
@@ -72,7 +74,7 @@ void sim_checkpoint(struct sim_world *world, struct sim_node *node)
 	}
 	if (world->violated)
 		return;
-	sim_log_append(&node->log, (struct sim_entry){ .snapshot = snapshot_make(world, node) });
+	sim_log_append(&node->log, (struct sim_entry){ .snapshot = snapshot_make(node) });
 	sim_observe(world, node, 0);
 }
 
