@@ -58,11 +58,17 @@ BLAZE_EXPORT int blaze_topology_find(struct blaze_topology *topology, const char
 
 /* Links two live nodes of one database on this host, at least one of them in this topology.
  * -ENOENT: no such node; -EINVAL: different databases, the same node twice, or both foreign;
- * -EEXIST: linked already; -ENOSPC: a node keeps at most 256 links; -EPROTO: the other node has
- * another policy or version; -EOPNOTSUPP: a mode other than bidirectional. */
+ * -EEXIST: linked already; -ENOSPC: a node keeps at most 256 links, not counting those to nodes
+ * that have been gone for some seconds and join nobody; -EPROTO: the other node has another policy
+ * or version; -EOPNOTSUPP: a mode other than bidirectional. */
 BLAZE_EXPORT int blaze_topology_connect_local(struct blaze_topology *topology,
                                               const struct blaze_id *from,
                                               const struct blaze_id *to, enum blaze_link_mode mode);
+
+/* Removes the link between two nodes, whichever end declared it, if a node of this topology keeps
+ * it; the other one may have died. -ENOENT: none such; -EINVAL: the same node twice. */
+BLAZE_EXPORT int blaze_topology_disconnect(struct blaze_topology *topology,
+                                           const struct blaze_id *from, const struct blaze_id *to);
 
 /* Waits until the node has applied everything that every live node whose data can reach it had
  * committed before the call. 0; -ETIMEDOUT; -ENOENT; -EDEADLK in a watch's callback. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A database's place on its ring: joining, leaving, links, and coming back when it was removed.
+/* A database's place on its ring: joining, leaving, and coming back when it was removed.
  *
  * CONCURRENCY  The link is opened before any lock is taken but poll_lock, and closed after the
  *        others are dropped: writers never wait for the file system. Only the swap of the pointer
@@ -157,49 +157,4 @@ void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns)
 	(void)blazei_db_census(db, true);
 	/* Those who came before look at this board now rather than at their next time-out. */
 	db->link->ops->wake(db->link);
-}
-
-int blazei_db_link(struct blaze_db *db, const struct blaze_id *node, enum blaze_link_mode mode)
-{
-	struct blazei_board_link *last;
-	int error = 0;
-
-	blazei_db_poll_lock(db);
-	pthread_mutex_lock(&db->lock);
-	for (uint32_t i = 0; i < db->text.link_count && error == 0; i++) {
-		if (blazei_id_equal(&db->text.links[i].node, node))
-			error = -EEXIST;
-	}
-	if (error == 0 && db->link == NULL)
-		error = -ENOENT;
-	if (error == 0 && db->text.link_count == BLAZEI_BOARD_LINKS_MAX)
-		error = -ENOSPC;
-	if (error == 0) {
-		last = &db->text.links[db->text.link_count++];
-		memset(last, 0, sizeof(*last));
-		last->node = *node;
-		last->mode = mode;
-		blazei_db_show_text(db);
-	}
-	pthread_mutex_unlock(&db->lock);
-	if (error == 0) {
-		db->census.changed = true;
-		db->next_check_ns = 0;
-		/* Wakes the own service as well. */
-		db->link->ops->wake(db->link);
-	}
-	blazei_db_poll_unlock(db);
-	return error;
-}
-
-int blazei_db_census(struct blaze_db *db, bool probe)
-{
-	int error;
-
-	if (db->link == NULL)
-		return -ENOENT;
-	error = blazei_census_update(&db->census, db->link, probe);
-	if (error == 0 && db->census.changed)
-		error = blazei_census_reach(&db->census, &db->text, &db->self.node, db->policy);
-	return error;
 }

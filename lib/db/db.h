@@ -76,6 +76,8 @@ struct blaze_db {
 	atomic_uint poll_waiters; /* threads that want poll_lock: the service steps aside */
 	struct blazei_link *link; /* NULL while not registered */
 	struct blazei_census census;
+	uint64_t
+	        link_gone_ns[BLAZEI_BOARD_LINKS_MAX]; /* since when each link leads nowhere; or 0 */
 	struct blazei_pull pull;
 	struct blazei_stage *stage; /* what pulls hold of a snapshot */
 	uint64_t stage_until_ns;    /* and how long, while none goes on */
@@ -139,8 +141,10 @@ int blazei_db_join(struct blaze_db *db, const char *node_name, enum blaze_role r
 void blazei_db_leave(struct blaze_db *db);
 /* Attaches to the ring anew after somebody removed it. poll_lock is held. */
 void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns);
-/* Adds a link that this node keeps: 0, -EEXIST, -ENOSPC; -ENOENT while not registered. */
+/* links.c: adds a link that this node keeps: 0, -EEXIST, -ENOSPC; -ENOENT while not registered. */
 int blazei_db_link(struct blaze_db *db, const struct blaze_id *node, enum blaze_link_mode mode);
+/* Removes one: 0; -ENOENT there is none. */
+int blazei_db_unlink(struct blaze_db *db, const struct blaze_id *node);
 /* Brings the census up to date, with probe liveness too. poll_lock is held. */
 int blazei_db_census(struct blaze_db *db, bool probe);
 

@@ -17,6 +17,7 @@ libblazeshm_la_SOURCES += \
 	lib/db/event.c \
 	lib/db/event.h \
 	lib/db/lag.c \
+	lib/db/links.c \
 	lib/db/notify.c \
 	lib/db/pull.c \
 	lib/db/pull.h \

@@ -270,7 +270,7 @@ static bool peer_helps(struct blaze_db *db, uint64_t now_ns)
 {
 	const struct blazei_member *member = blazei_census_by_peer(&db->census, &db->pull.peer);
 
-	return member != NULL && member->live &&
+	return member != NULL && member->live && member->reachable &&
 	       blazei_passed_ns(now_ns, db->pull.progress_ns) <= BLAZEI_PULL_PATIENCE_NS &&
 	       blazei_passed_ns(now_ns, db->pull.useful_ns) <= BLAZEI_PULL_USELESS_NS;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linking two nodes of this host.
+/* Linking two nodes of this host, and ending that.
  *
  * A link is an entry on the board of the end that keeps it: `from` where that is local to the
  * caller, else `to`. Everyone else reads it there, so nothing is negotiated. */
@@ -69,6 +69,33 @@ static int link_keep(struct blaze_topology *topology, struct blaze_db *keeper,
 	if (error == -ENOENT)
 		return stranger(topology, keeper, other);
 	return error != 0 ? error : blazei_db_link(keeper, other, mode);
+}
+
+/* Removes the link that one node keeps to the other, where the one is local. 0 or -ENOENT. */
+static int link_drop(struct blaze_topology *topology, const struct blaze_id *keeper,
+                     const struct blaze_id *other)
+{
+	struct blazei_node *node = blazei_node_pin(topology, keeper);
+	int error;
+
+	if (node == NULL)
+		return -ENOENT;
+	error = blazei_db_unlink(node->db, other);
+	blazei_node_unpin(topology, node);
+	return error;
+}
+
+int blaze_topology_disconnect(struct blaze_topology *topology, const struct blaze_id *from,
+                              const struct blaze_id *to)
+{
+	int error = blazei_topology_usable(topology);
+
+	if (error != 0)
+		return error;
+	if (from == NULL || to == NULL || blazei_id_equal(from, to))
+		return -EINVAL;
+	error = link_drop(topology, from, to);
+	return error == -ENOENT ? link_drop(topology, to, from) : error;
 }
 
 int blaze_topology_connect_local(struct blaze_topology *topology, const struct blaze_id *from,

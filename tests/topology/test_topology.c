@@ -172,17 +172,129 @@ START_TEST(topology_connect_errors_are_told_apart)
 }
 END_TEST
 
+/* Adds links that nobody else knows of, until so many are kept. */
+static void links_fill(const struct node *node, uint32_t count)
+{
+	for (uint32_t i = node->db->text.link_count; i < count; i++) {
+		const struct blaze_id id = { .bytes = { 1, (uint8_t)i } };
+
+		ck_assert_int_eq(blazei_db_link(node->db, &id, BLAZE_LINK_BIDIRECTIONAL), 0);
+	}
+}
+
+static bool links_to(const struct node *node, const struct blaze_id *other)
+{
+	for (uint32_t i = 0; i < node->db->text.link_count; i++)
+		if (blazei_id_equal(&node->db->text.links[i].node, other))
+			return true;
+	return false;
+}
+
+/* Until what is gone makes way. */
+static void gone_await(void)
+{
+	blazei_sleep_ns(3 * BLAZEI_NS_PER_S + 300 * BLAZEI_NS_PER_MS);
+}
+
 START_TEST(topology_more_than_256_links_are_refused)
 {
 	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
 
-	for (unsigned i = 0; i < BLAZEI_BOARD_LINKS_MAX; i++) {
-		struct blaze_id id = { .bytes = { 1, (uint8_t)i } };
-
-		ck_assert_int_eq(blazei_db_link(a.db, &id, BLAZE_LINK_BIDIRECTIONAL), 0);
-	}
+	links_fill(&a, BLAZEI_BOARD_LINKS_MAX);
 	ck_assert_int_eq(connect_nodes(&a, &a, &b), -ENOSPC);
 	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+START_TEST(topology_nodes_that_come_and_go_leave_room_for_links)
+{
+	struct blaze_db_options small = BLAZE_DB_OPTIONS_INIT;
+	struct node hub = node_open(unique_name(), "hub");
+	const unsigned rounds = 2 * BLAZEI_BOARD_LINKS_MAX;
+
+	small.lane_bytes = 64u << 10;
+	for (unsigned i = 0; i < rounds; i++) {
+		struct node guest = node_open_with(hub.db->name, "guest", BLAZE_ROLE_PEER, &small);
+
+		if (i == BLAZEI_BOARD_LINKS_MAX) {
+			ck_assert_uint_eq(hub.db->text.link_count, BLAZEI_BOARD_LINKS_MAX);
+			gone_await();
+		}
+		ck_assert_int_eq(connect_nodes(&hub, &hub, &guest), 0);
+		node_insert(&guest, "n", i, NULL);
+		node_wait(&hub);
+		node_close(&guest);
+	}
+	ck_assert_int_eq(blaze_db_count(hub.db), rounds);
+	node_close(&hub);
+}
+END_TEST
+
+START_TEST(topology_gone_node_that_joins_others_keeps_its_links)
+{
+	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
+	struct node between = node_open(a.db->name, "between"), c = node_open(a.db->name, "c");
+	const struct blaze_id gone = between.id;
+
+	nodes_link(&a, &between);
+	nodes_link(&b, &between);
+	links_fill(&a, BLAZEI_BOARD_LINKS_MAX);
+	node_close(&between);
+	gone_await();
+	ck_assert_int_eq(connect_nodes(&a, &a, &c), 0);
+	/* That, and the one that joins it to b. */
+	ck_assert_uint_eq(a.db->text.link_count, 2);
+	ck_assert(links_to(&a, &gone));
+	node_insert(&b, "n", 1, NULL);
+	node_wait(&a);
+	ck_assert_int_eq(blaze_db_count(a.db), 1);
+	/* Now b's end of it goes: a's leads nowhere. */
+	node_close(&b);
+	links_fill(&a, BLAZEI_BOARD_LINKS_MAX);
+	gone_await();
+	b = node_open(a.db->name, "b");
+	ck_assert_int_eq(connect_nodes(&a, &a, &b), 0);
+	ck_assert(!links_to(&a, &gone));
+	ck_assert(links_to(&a, &c.id));
+	ck_assert_uint_eq(a.db->text.link_count, 2);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+END_TEST
+
+START_TEST(topology_disconnected_nodes_ignore_each_other)
+{
+	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
+
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, &a.id, &b.id), -ENOENT);
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, &a.id, &a.id), -EINVAL);
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, NULL, &a.id), -EINVAL);
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, &a.id, NULL), -EINVAL);
+	ck_assert_int_eq(blaze_topology_disconnect(NULL, &a.id, &b.id), -EINVAL);
+	nodes_link(&a, &b);
+	node_insert(&a, "n", 1, NULL);
+	node_wait(&b);
+	ck_assert_int_eq(blaze_db_count(b.db), 1);
+	/* It is a's: b's topology does not have it. */
+	ck_assert_int_eq(blaze_topology_disconnect(b.topology, &a.id, &b.id), -ENOENT);
+	/* Whichever end is named first. */
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, &b.id, &a.id), 0);
+	ck_assert_int_eq(blaze_topology_disconnect(a.topology, &b.id, &a.id), -ENOENT);
+	node_insert(&b, "n", 2, NULL);
+	node_insert(&b, "n", 3, NULL);
+	node_wait(&a);
+	blazei_sleep_ns(50 * BLAZEI_NS_PER_MS);
+	ck_assert_int_eq(blaze_db_count(a.db), 1);
+	nodes_link(&b, &a);
+	node_wait(&a);
+	ck_assert_int_eq(blaze_db_count(a.db), 3);
+	nodes_assert_equal(&a, &b);
+	/* One that has died. */
+	node_close(&a);
+	ck_assert_int_eq(blaze_topology_disconnect(b.topology, &b.id, &a.id), 0);
+	ck_assert_uint_eq(b.db->text.link_count, 0);
 	node_close(&b);
 }
 END_TEST
@@ -231,6 +343,9 @@ int main(void)
 	tcase_add_test(tcase, topology_find_waits_for_a_node_to_appear);
 	tcase_add_test(tcase, topology_connect_errors_are_told_apart);
 	tcase_add_test(tcase, topology_more_than_256_links_are_refused);
+	tcase_add_test(tcase, topology_nodes_that_come_and_go_leave_room_for_links);
+	tcase_add_test(tcase, topology_gone_node_that_joins_others_keeps_its_links);
+	tcase_add_test(tcase, topology_disconnected_nodes_ignore_each_other);
 	tcase_add_test(tcase, topology_wait_covers_local_and_foreign_nodes);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
