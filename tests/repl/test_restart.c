@@ -114,27 +114,35 @@ START_TEST(replay_takes_what_is_ahead_of_any_clock)
 }
 END_TEST
 
-START_TEST(restored_vector_and_state_make_the_same_replica)
+/* A second a, from its vector and its registers. */
+static void restore(struct node *again)
 {
 	const uint64_t nothing[2] = { 0 };
 	uint64_t cut[2];
 	struct blazei_state_cursor cursor = { 0 };
 	struct blazei_vector_detail details[2];
 	void *buf = malloc(BLAZEI_STATE_BYTES_MAX);
-	struct node again;
 
-	fill();
 	for (unsigned i = 0; i < 2; i++) {
 		blazei_replica_vector_detail(a.replica, i, &details[i]);
 		cut[i] = details[i].entry.seq;
 	}
-	reopen(&again, &a, a.origin.incarnation, blazei_replica_hlc(a.replica));
-	ck_assert_int_eq(blazei_replica_restore(again.replica, details, 2), 0);
+	reopen(again, &a, a.origin.incarnation, blazei_replica_hlc(a.replica));
+	ck_assert_int_eq(blazei_replica_restore(again->replica, details, 2), 0);
 	ck_assert_int_gt(
 	        blazei_state_encode(a.replica, nothing, &cursor, buf, BLAZEI_STATE_BYTES_MAX), 0);
 	ck_assert(cursor.end);
-	ck_assert_int_eq(stored_merge(again.replica, buf, cut), 0);
-	nodes_expect_equal(&a, &again);
+	ck_assert_int_eq(stored_merge(again->replica, buf, cut), 0);
+	nodes_expect_equal(&a, again);
+	free(buf);
+}
+
+START_TEST(restored_vector_and_state_make_the_same_replica)
+{
+	struct node again;
+
+	fill();
+	restore(&again);
 	/* The chain goes on, the clock too, and the next write depends on what was there. */
 	again.now_ns = NOW;
 	node_update(&again, 2, "{\"x\":3}");
@@ -148,7 +156,29 @@ START_TEST(restored_vector_and_state_make_the_same_replica)
 	ck_assert_int_eq(node_give(&b, &again, 2), 0);
 	ck_assert_uint_eq(node_stats(&again).quarantined, 1);
 	node_close(&again);
-	free(buf);
+}
+END_TEST
+
+/* Nothing tells any more up to where others had seen the own writes. */
+START_TEST(what_others_had_seen_before_is_no_conflict_after_a_restart)
+{
+	struct node again;
+
+	fill();
+	node_insert(&b, 5, "{}");
+	node_give_all(&b, &a);
+	restore(&again);
+	node_delete(&b, 2);
+	ck_assert_int_eq(node_give(&b, &again, 3), 1);
+	ck_assert_uint_eq(node_stats(&again).conflicts, 0);
+	/* What is written then is another matter. */
+	node_insert(&again, 6, "{}");
+	node_take(&b, again.log[0].data, again.log[0].len);
+	node_update(&again, 6, "{\"x\":1}");
+	node_delete(&b, 6);
+	ck_assert_int_eq(node_give(&b, &again, 4), 1);
+	ck_assert_uint_eq(node_stats(&again).conflicts, 1);
+	node_close(&again);
 }
 END_TEST
 
@@ -406,6 +436,7 @@ int main(void)
 		&replay_keeps_what_the_next_write_depends_on,
 		&replay_takes_what_is_ahead_of_any_clock,
 		&restored_vector_and_state_make_the_same_replica,
+		&what_others_had_seen_before_is_no_conflict_after_a_restart,
 		&clock_never_goes_below_what_the_store_kept,
 		&clock_that_no_clock_ever_showed_is_refused,
 		&new_incarnation_after_a_crash_gets_its_lost_tail_from_others,
