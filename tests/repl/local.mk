@@ -51,13 +51,15 @@ EXTRA_DIST += \
 	tests/repl/told.h \
 	tests/repl/trio.h \
 	tests/repl/writeset_help.h
+tests_repl_test_hostile_SOURCES = tests/op/edge.h tests/repl/test_hostile.c
 # With starve.h.
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
-tests_repl_test_order_SOURCES = tests/op/help.c tests/op/help.h tests/repl/test_order.c
+tests_repl_test_order_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h \
+	tests/repl/test_order.c
 tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c

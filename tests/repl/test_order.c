@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ids in order, wherever a search starts: against a sorted array. */
 #include "lib/repl/core.h"
+#include "tests/op/edge.h"
 #include "tests/op/help.h"
 #include "tests/repl/harness.h"
 
@@ -211,6 +212,32 @@ START_TEST(rows_that_go_are_passed_over)
 }
 END_TEST
 
+/* The last place of a run is the last that is looked at. */
+START_TEST(row_that_goes_from_the_end_is_found_there)
+{
+	struct blazei_order full = { .counts = { 3 }, .maxes = { 3 }, .known = 3 };
+
+	ck_assert_int_eq(blazei_table_init(&table, 1), 0);
+	memset(has, 0, sizeof(has));
+	full.runs[0] = edge_alloc(3 * sizeof(*full.runs[0]));
+	for (unsigned i = 0; i < 3; i++) {
+		row_turn(i);
+		full.runs[0][i] = i;
+	}
+	order = full;
+	row_turn(2);
+	expect_seek(0);
+	expect_seek(1);
+	expect_seek(2);
+	row_turn(1);
+	expect_seek(1);
+	row_turn(0);
+	expect_seek(0);
+	order = (struct blazei_order){ 0 };
+	blazei_table_fini(&table);
+}
+END_TEST
+
 /* A few ids go to the short run; when it is long, all is one run again. */
 START_TEST(new_rows_go_to_the_short_run_first)
 {
@@ -246,6 +273,7 @@ int main(void)
 	tcase_add_test(tcase, next_id_while_the_runs_grow);
 	tcase_add_test(tcase, deleted_ids_are_passed_over);
 	tcase_add_test(tcase, rows_that_go_are_passed_over);
+	tcase_add_test(tcase, row_that_goes_from_the_end_is_found_there);
 	tcase_add_test(tcase, new_rows_go_to_the_short_run_first);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
