@@ -12,8 +12,8 @@
 static inline void *edge_alloc(size_t len)
 {
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint8_t *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-	                      -1, 0);
+	uint8_t *pages =
+	        mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	ck_assert_ptr_ne(pages, MAP_FAILED);
 	ck_assert_uint_le(len, page);
