@@ -120,7 +120,7 @@ static void db_free(struct blaze_db *db)
 		blazei_replica_free(db->replica);
 	blazei_stage_free(db->stage);
 	blazei_conflict_log_fini(&db->conflicts);
-	free(db->out);
+	blazei_buffer_free(&db->out);
 	free(db);
 }
 

@@ -37,6 +37,7 @@
 #include "lib/db/event.h"
 #include "lib/db/pull.h"
 #include "lib/db/watch.h"
+#include "lib/op/buffer.h"
 
 #define BLAZEI_DB_NAME_MAX 61u
 
@@ -63,8 +64,7 @@ struct blaze_db {
 	_Atomic(struct blaze_txn *) spare_txn;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
-	unsigned char *out; /* the transaction that is being published */
-	size_t out_cap;
+	struct blazei_buffer out; /* the transaction that is being published */
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
 	struct blazei_conflict_log conflicts;

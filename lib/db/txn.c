@@ -2,12 +2,14 @@
 /* Transactions of several writes: staged in the replica core (lib/repl/writeset.h), committed on
  * the way of every write (write.c).
  *
- * WHY    `lock` is held for each call, not from begin to commit: a program that thinks in between
- *        delays nobody. What one transaction leaves of memory is kept for the next one, so that
- *        short ones allocate nothing.
+ * WHY    `lock` is held for a call at most, not from begin to commit: a program that thinks in
+ *        between delays nobody. A record that is alive is read without it (lib/repl/peek.h), and
+ *        from then on the transaction has a copy: two locks less for each update, a tenth of all
+ *        it costs. What one transaction leaves of memory is kept for the next one, so that short
+ *        ones allocate nothing.
  *
  * CONCURRENCY  A transaction belongs to one thread at a time, and takes `lock` where it touches the
- *        replica. The spare one changes hands by an atomic exchange.
+ *        replica otherwise. The spare one changes hands by an atomic exchange.
  *
  * FAILURE  In a forked child a transaction can only be given up: the database may have been caught
  *        in the middle of a change, and its lock with it. */
@@ -118,12 +120,20 @@ void blaze_txn_abort(struct blaze_txn *txn)
 
 /* Writes ------------------------------------------------------------------------------------- */
 
+/* Whether the transaction has the record, so that reads and writes of it need no lock. */
+static bool peek(struct blaze_txn *txn, const struct blaze_id *id)
+{
+	return id != NULL && blazei_writeset_peek(txn->db->replica, txn->writeset, id);
+}
+
 static int stage(struct blaze_txn *txn, const struct blazei_write *write)
 {
 	int error = txn_usable(txn);
 
 	if (error != 0)
 		return error;
+	if (write->kind != BLAZEI_WRITE_INSERT && peek(txn, write->id))
+		return blazei_writeset_write(txn->db->replica, txn->writeset, write);
 	pthread_mutex_lock(&txn->db->lock);
 	error = blazei_writeset_write(txn->db->replica, txn->writeset, write);
 	pthread_mutex_unlock(&txn->db->lock);
@@ -212,6 +222,8 @@ int blaze_txn_get(struct blaze_txn *txn, const struct blaze_id *id,
 		return error;
 	if (id == NULL || ret_record == NULL)
 		return -EINVAL;
+	if (peek(txn, id))
+		return blazei_writeset_get(txn->db->replica, txn->writeset, id, ret_record);
 	pthread_mutex_lock(&txn->db->lock);
 	error = blazei_writeset_get(txn->db->replica, txn->writeset, id, ret_record);
 	pthread_mutex_unlock(&txn->db->lock);
@@ -226,6 +238,8 @@ int blaze_txn_fetch(struct blaze_txn *txn, const struct blaze_id *id, void *ret_
 		return result;
 	if (id == NULL || (ret_value == NULL && cap > 0))
 		return -EINVAL;
+	if (peek(txn, id))
+		return blazei_writeset_fetch(txn->db->replica, txn->writeset, id, ret_value, cap);
 	pthread_mutex_lock(&txn->db->lock);
 	result = blazei_writeset_fetch(txn->db->replica, txn->writeset, id, ret_value, cap);
 	pthread_mutex_unlock(&txn->db->lock);

@@ -4,40 +4,21 @@
  * WHY    Two locks: write_lock from the commit to the publication, which keeps the lane in the
  *        order of seq, and within it `lock` for the commit alone. A full lane makes a writer wait
  *        up to the ring's stall budget, and what others wrote must go on being merged meanwhile: so
- *        the encoded transaction is copied out of the replica, and published without `lock`.
+ *        the encoded transaction is taken out of the replica, which gets the memory of the one
+ *        before for the next, and published without `lock`.
  *
  * FAILURE  A write that is committed in the replica succeeds, whatever becomes of its publication:
- *        too long for the lane, ring removed, no memory for the copy, no ring at all. The board
+ *        too long for the lane, ring removed, no ring at all. The board
  *        then shows a seq that the lane never had, and the others fetch it (lag.c). */
 #include "lib/db/db.h"
 
-#include <stdlib.h>
-
 #include "lib/repl/writeset.h"
 
-/* Makes room for a transaction of len bytes; write_lock is held. */
-static bool out_reserve(struct blaze_db *db, size_t len)
-{
-	size_t cap = db->out_cap != 0 ? db->out_cap : 1024;
-	unsigned char *out;
-
-	if (len <= db->out_cap)
-		return true;
-	while (cap < len)
-		cap *= 2;
-	out = realloc(db->out, cap);
-	if (out == NULL)
-		return false;
-	db->out = out;
-	db->out_cap = cap;
-	return true;
-}
-
 /* Publishes what stands in out, transaction seq; write_lock is held. */
-static void publish(struct blaze_db *db, size_t len, bool copied, uint64_t seq)
+static void publish(struct blaze_db *db, uint64_t seq)
 {
 	struct blazei_link *link = db->link;
-	int error = copied ? link->ops->publish(link, db->out, len) : -EMSGSIZE;
+	int error = link->ops->publish(link, db->out.data, db->out.len);
 
 	BLAZEI_TESTPOINT("db_write_published");
 	blazei_board_seq_store(blazei_db_board(db), 0, seq);
@@ -56,7 +37,6 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 {
 	struct blazei_vector_entry self = { .seq = 0 };
 	struct blazei_txn_view txn = { .len = 0 };
-	bool copied = false;
 	int error = blazei_db_writable(db);
 
 	if (error != 0)
@@ -68,15 +48,13 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 	else
 		error = blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, &txn);
 	if (error == 0 && txn.len > 0 && db->link != NULL) {
-		copied = txn.len <= db->link->max_bytes && out_reserve(db, txn.len);
-		if (copied)
-			memcpy(db->out, txn.data, txn.len);
+		blazei_replica_txn_take(db->replica, &db->out);
 		blazei_replica_vector_entry(db->replica, 0, &self);
 	}
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
 	if (self.seq != 0)
-		publish(db, txn.len, copied, self.seq);
+		publish(db, self.seq);
 	pthread_mutex_unlock(&db->write_lock);
 	return error;
 }

@@ -19,7 +19,8 @@ static void chunk_use(struct blazei_arena *arena)
 	arena->left = arena->chunks->bytes;
 }
 
-int blazei_arena_take_slow(struct blazei_arena *arena, size_t bytes, void **ret_memory)
+/* 0; -EMSGSIZE: it is not to be; -ENOMEM. */
+static int chunk_add(struct blazei_arena *arena, size_t bytes)
 {
 	struct blazei_arena_chunk *chunk;
 	size_t want = CHUNK_BYTES;
@@ -38,7 +39,19 @@ int blazei_arena_take_slow(struct blazei_arena *arena, size_t bytes, void **ret_
 	chunk->next = arena->chunks;
 	arena->chunks = chunk;
 	chunk_use(arena);
-	return blazei_arena_take(arena, bytes, ret_memory);
+	return 0;
+}
+
+int blazei_arena_take_slow(struct blazei_arena *arena, size_t bytes, void **ret_memory)
+{
+	const int rc = chunk_add(arena, bytes);
+
+	return rc < 0 ? rc : blazei_arena_take(arena, bytes, ret_memory);
+}
+
+void *blazei_arena_room_slow(struct blazei_arena *arena, size_t bytes)
+{
+	return chunk_add(arena, bytes) < 0 ? NULL : arena->at;
 }
 
 void blazei_arena_clear(struct blazei_arena *arena)

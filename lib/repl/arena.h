@@ -39,6 +39,18 @@ static inline int blazei_arena_take(struct blazei_arena *arena, size_t bytes, vo
 	return 0;
 }
 
+/* As below, where the newest chunk has no room. */
+void *blazei_arena_room_slow(struct blazei_arena *arena, size_t bytes);
+
+/* Memory that may be written now, of which the next call takes as much as is needed in the end.
+ * NULL: no memory, or beyond max. */
+static inline void *blazei_arena_room(struct blazei_arena *arena, size_t bytes)
+{
+	if (bytes > arena->left || bytes > arena->max - arena->taken)
+		return blazei_arena_room_slow(arena, bytes);
+	return arena->at;
+}
+
 /* Gives back everything but one chunk of the usual size. */
 void blazei_arena_clear(struct blazei_arena *arena);
 void blazei_arena_free(struct blazei_arena *arena);

@@ -189,7 +189,7 @@ struct blazei_replica {
 	struct blazei_hlc clock;
 	struct blazei_history history;
 	enum blaze_policy policy;
-	bool server;
+	atomic_bool server;
 	uint16_t recent_writer; /* whom receive heard last */
 	uint64_t visible;
 	uint64_t write_mark;
@@ -221,6 +221,13 @@ struct blazei_replica {
 	struct blazei_changes changes;
 	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
 };
+
+/* Relaxed: it changes under the lock, and is asked for without it only to measure what a commit
+ * will write, which asks again. */
+static inline bool blazei_is_server(const struct blazei_replica *replica)
+{
+	return atomic_load_explicit(&replica->server, memory_order_relaxed);
+}
 
 /* vector.c ----------------------------------------------------------------------------------- */
 

@@ -57,7 +57,7 @@ static uint64_t priority(const struct blazei_replica *replica, uint64_t hlc, uin
 {
 	if (replica->policy == BLAZE_POLICY_LWW)
 		return 0;
-	return replica->server ? hlc : inherited;
+	return blazei_is_server(replica) ? hlc : inherited;
 }
 
 static inline void put(uint8_t **at, const void *data, size_t len)
@@ -195,6 +195,15 @@ static int encode(struct blazei_replica *replica, uint64_t hlc,
 	assert(at == replica->txn.data + bytes);
 	header->chain = blazei_txn_hash(header);
 	return 0;
+}
+
+void blazei_replica_txn_take(struct blazei_replica *replica, struct blazei_buffer *buffer)
+{
+	struct blazei_buffer spare = *buffer;
+
+	*buffer = replica->txn;
+	replica->txn = spare;
+	replica->txn.max = BLAZEI_TXN_BYTES_MAX;
 }
 
 int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,

@@ -17,7 +17,7 @@
 #define STALE      (-EAGAIN)
 
 typedef uint64_t word __attribute__((may_alias));
-typedef uint64_t vector __attribute__((vector_size(16), may_alias));
+typedef uint64_t vector __attribute__((vector_size(16), aligned(8), may_alias));
 
 #define VECTORS_PER_LINE (BLAZEI_CACHE_LINE / sizeof(vector))
 
@@ -47,10 +47,10 @@ static inline bool look_holds(const struct blazei_table *table, const struct loo
 }
 
 /* Copies the row's whole block, which is a line or so more than what the row uses. */
-RACING static inline void block_copy(const void *row, size_t lines, union blazei_peeked *ret_peeked)
+RACING static inline void block_copy(const void *row, size_t lines, struct blazei_row *ret_row)
 {
 	const volatile vector *from = row;
-	vector *to = (vector *)ret_peeked->bytes;
+	vector *to = (vector *)ret_row;
 
 	for (size_t i = 0; i < lines; i++) {
 		to[0] = from[0];
@@ -105,7 +105,7 @@ RACING static uint64_t slot_seek(const uint64_t *slots, uint64_t mask, uint64_t 
 /* Looks the id up and copies its row: 0, -ENOENT or ROW_BIG, each of them only true if the look
  * holds afterwards. The index and its mask belong together. */
 RACING static int row_seek(const uint64_t *slots, uint64_t mask, uint64_t hash,
-                           const struct blaze_id *id, union blazei_peeked *ret_peeked)
+                           const struct blaze_id *id, struct blazei_row *ret_row)
 {
 	uint64_t slot = slot_guess(slots, mask, hash);
 	uint64_t wanted[2];
@@ -120,12 +120,12 @@ RACING static int row_seek(const uint64_t *slots, uint64_t mask, uint64_t hash,
 		return -ENOENT;
 	if (blazei_slot_lines(slot) == 0)
 		return ROW_BIG;
-	block_copy(blazei_slot_row(slot), blazei_slot_lines(slot), ret_peeked);
+	block_copy(blazei_slot_row(slot), blazei_slot_lines(slot), ret_row);
 	return 0;
 }
 
 RACING static int row_try(const struct blazei_table *table, const struct blaze_id *id,
-                          uint64_t hash, union blazei_peeked *ret_peeked)
+                          uint64_t hash, struct blazei_row *ret_row)
 {
 	const _Atomic uint64_t *stripe = &table->stripes[blazei_table_stripe(hash)];
 	struct look look;
@@ -143,17 +143,15 @@ RACING static int row_try(const struct blazei_table *table, const struct blaze_i
 	/* A mask may not be followed into an index that it does not belong to. */
 	if (!look_holds(table, &look, stripe))
 		return STALE;
-	rc = row_seek(slots, mask, hash, id, ret_peeked);
+	rc = row_seek(slots, mask, hash, id, ret_row);
 	return look_holds(table, &look, stripe) ? rc : STALE;
 }
 
-int blazei_peek_row(const struct blazei_table *table, const struct blaze_id *id,
-                    union blazei_peeked *ret_peeked)
+int blazei_peek_row(const struct blazei_table *table, const struct blaze_id *id, uint64_t hash,
+                    struct blazei_row *ret_row)
 {
-	uint64_t hash = blazei_table_hash(table, id);
-
 	for (unsigned i = 0; i < PEEK_TRIES; i++) {
-		int rc = row_try(table, id, hash, ret_peeked);
+		int rc = row_try(table, id, hash, ret_row);
 
 		if (rc == ROW_BIG)
 			return -EAGAIN;

@@ -24,9 +24,9 @@
  *   I3   The rows of a transaction, state or snapshot change with the table odd, unless it is one
  *        row. So who has read one of them as new finds the table's version even and newer, and
  *        reads every other one as new (P4).
- *   I4   Whatever a reader may still look at stays mapped as long as the table: blocks up to 1 KiB
- *        lie in the slab's chunks; an index or list of names that was outgrown is kept, an index
- *        without its memory. Rows beyond 1 KiB go back to malloc when they move: the index marks
+ *   I4   Whatever a reader may still look at stays mapped as long as the table: blocks up to 4,032
+ *        bytes lie in the slab's chunks; an index or list of names that was outgrown is kept, an
+ *        index without its memory. Longer rows go back to malloc when they move: the index marks
  *        them, and a peek never follows such an address but leaves the row to the lock.
  *   I5   What is read before the versions are seen the same is untrusted: an address comes in one
  *        load with the size of its block, which never changes (slab.h), nothing is followed from
@@ -49,9 +49,10 @@ union blazei_peeked {
 	_Alignas(BLAZEI_CACHE_LINE) uint8_t bytes[BLAZEI_SLAB_BYTES_MAX];
 };
 
-/* Copies the row of an id. 0; -ENOENT: there was none; -EAGAIN: read it under the lock. */
-int blazei_peek_row(const struct blazei_table *table, const struct blaze_id *id,
-                    union blazei_peeked *ret_peeked);
+/* Copies the row of an id with that hash to memory that has room for BLAZEI_SLAB_BYTES_MAX bytes,
+ * of which any may be written. 0; -ENOENT: there was none; -EAGAIN: read it under the lock. */
+int blazei_peek_row(const struct blazei_table *table, const struct blaze_id *id, uint64_t hash,
+                    struct blazei_row *ret_row);
 
 /* Copies a number that changes only with rows. 0 or -EAGAIN. */
 int blazei_peek_number(const struct blazei_table *table, const uint64_t *number,

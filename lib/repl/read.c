@@ -96,7 +96,8 @@ int blazei_replica_peek_get(const struct blazei_replica *replica, const struct b
                             struct blaze_record **ret_record)
 {
 	union blazei_peeked peeked;
-	int rc = blazei_peek_row(&replica->table, id, &peeked);
+	int rc = blazei_peek_row(&replica->table, id, blazei_table_hash(&replica->table, id),
+	                         &peeked.row);
 
 	if (rc < 0)
 		return rc;
@@ -109,7 +110,8 @@ int blazei_replica_peek_fetch(const struct blazei_replica *replica, const struct
                               void *ret_value, size_t cap)
 {
 	union blazei_peeked peeked;
-	int rc = blazei_peek_row(&replica->table, id, &peeked);
+	int rc = blazei_peek_row(&replica->table, id, blazei_table_hash(&replica->table, id),
+	                         &peeked.row);
 
 	if (rc < 0)
 		return rc;

@@ -76,7 +76,8 @@ void blazei_replica_free(struct blazei_replica *replica)
 
 void blazei_replica_set_server(struct blazei_replica *replica, bool server)
 {
-	replica->server = server;
+	/* Relaxed: see blazei_is_server. */
+	atomic_store_explicit(&replica->server, server, memory_order_relaxed);
 }
 
 void blazei_replica_stats(const struct blazei_replica *replica, struct blaze_db_stats *stats)

@@ -14,6 +14,7 @@
 #include <blaze/record.h>
 
 #include "lib/base/base.h"
+#include "lib/op/buffer.h"
 #include "lib/op/stamp.h" /* struct blazei_origin */
 
 struct blazei_replica;
@@ -78,6 +79,9 @@ struct blazei_txn_view {
  * unset mark outside an update), -E2BIG (the record would pass a limit), -ENOMEM. */
 int blazei_replica_write(struct blazei_replica *replica, uint64_t now_ns,
                          const struct blazei_write *write, struct blazei_txn_view *ret_txn);
+/* Takes the bytes that the last commit made, which stay where they are, in exchange for a buffer
+ * that later ones may use. */
+void blazei_replica_txn_take(struct blazei_replica *replica, struct blazei_buffer *buffer);
 
 /* What others wrote ------------------------------------------------------------------------- */
 

@@ -8,15 +8,15 @@
  * INVARIANTS
  *   I1   A block's size follows from the bytes asked for (blazei_slab_size), so the caller, who
  *        knows those, frees it without the slab having to note it.
- *   I2   Blocks above 1 KiB come from malloc; the others return to a free list of their size, and
- *        to the system with the slab.
+ *   I2   Blocks above 4,032 bytes, 63 lines, come from malloc; the others return to a free list of
+ *        their size, and to the system with the slab.
  *   I3   Where a block of a chunk begins, one of the same size begins for ever (peek.h, I5). */
 #ifndef BLAZEI_SLAB_H
 #define BLAZEI_SLAB_H
 
 #include "lib/base/base.h"
 
-#define BLAZEI_SLAB_CLASSES   16u
+#define BLAZEI_SLAB_CLASSES   63u
 #define BLAZEI_SLAB_BYTES_MAX (BLAZEI_SLAB_CLASSES * BLAZEI_CACHE_LINE) /* of a block in a chunk */
 
 struct blazei_slab {
@@ -37,7 +37,7 @@ static inline size_t blazei_slab_size(size_t bytes)
 /* NULL: no memory. */
 void *blazei_slab_alloc(struct blazei_slab *slab, size_t bytes);
 void blazei_slab_release(struct blazei_slab *slab, void *block, size_t bytes);
-/* Frees all chunks, but not blocks above 1 KiB. */
+/* Frees all chunks, but not blocks above 4,032 bytes. */
 void blazei_slab_fini(struct blazei_slab *slab);
 
 /* Memory of which any part may be read at random: zeroed, on huge pages where there are such. To be

@@ -65,7 +65,7 @@ static int decide(struct write *write, enum blazei_write_kind kind)
 	write->group.life = write->was_alive ? row->life : blazei_next_life(write->replica, row);
 	if (write->group.life == 0)
 		return -E2BIG;
-	if (!alive || !write->was_alive || write->replica->server)
+	if (!alive || !write->was_alive || blazei_is_server(write->replica))
 		write->group.flags = BLAZEI_GROUP_EXISTENCE | (alive ? BLAZEI_GROUP_ALIVE : 0);
 	return 0;
 }

@@ -9,10 +9,11 @@
 
 #include "lib/op/record.h"
 #include "lib/op/value.h"
+#include "lib/repl/peek.h"
 #include "lib/repl/writeset_core.h"
 
 #define SLOTS_MIN 64u
-#define SORT_FEW  32u
+#define SORT_FEW  32u /* a power of two */
 
 /* Birth and death ---------------------------------------------------------------------------- */
 
@@ -79,6 +80,7 @@ void blazei_writeset_clear(struct blazei_writeset *writeset)
 	blazei_arena_clear(&writeset->arena);
 	writeset->encoded = 0;
 	writeset->count = 0;
+	writeset->recent = NULL;
 	if (writeset->groups_max > SLOTS_MIN) {
 		free(writeset->groups);
 		writeset->groups = NULL;
@@ -90,34 +92,44 @@ void blazei_writeset_clear(struct blazei_writeset *writeset)
 
 /* Touching ----------------------------------------------------------------------------------- */
 
-/* What of a row a reader sees, with the stamps; all that the transaction will ever ask of it. */
-static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *row,
-                    const struct blazei_row **ret_copy)
+/* Keeps in a copy of a row what of it a reader sees, with the stamps; it may be the row itself. */
+static void row_keep(struct blazei_row *copy, const struct blazei_row *row)
 {
 	const struct blazei_entry *entry = blazei_row_first(row);
-	bool alive = blazei_row_alive(row);
-	struct blazei_row *copy;
-	void *memory;
-	int rc = blazei_arena_take(&writeset->arena, sizeof(*row) + (alive ? row->used : 0),
-	                           &memory);
+	const uint32_t count = blazei_row_alive(row) ? row->entry_count : 0;
+	const uint32_t life = row->life;
 
-	if (rc < 0)
-		return rc;
-	copy = memory;
-	*copy = *row;
 	copy->used = 0;
 	copy->entry_count = 0;
-	for (uint32_t i = 0; i < row->entry_count && alive; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct blazei_entry *next = blazei_entry_next(entry);
 		size_t bytes = (size_t)((const uint8_t *)next - (const uint8_t *)entry);
+		uint8_t *to = copy->entries + copy->used;
 
-		if (entry->life == row->life) {
-			memcpy(copy->entries + copy->used, entry, bytes);
+		if (entry->life == life) {
+			if (to != (const uint8_t *)entry)
+				memmove(to, entry, bytes);
 			copy->used += (uint32_t)bytes;
 			copy->entry_count++;
 		}
 		entry = next;
 	}
+}
+
+/* A copy of what of a row a reader sees: all that the transaction will ever ask of it. */
+static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *row,
+                    const struct blazei_row **ret_copy)
+{
+	struct blazei_row *copy;
+	void *memory;
+	int rc = blazei_arena_take(&writeset->arena,
+	                           sizeof(*row) + (blazei_row_alive(row) ? row->used : 0), &memory);
+
+	if (rc < 0)
+		return rc;
+	copy = memory;
+	*copy = *row;
+	row_keep(copy, row);
 	*ret_copy = copy;
 	return 0;
 }
@@ -130,21 +142,17 @@ static void list_init(struct blazei_op_list *list)
 	list->encoded = 0;
 }
 
-/* Fields are set one by one: what is built elsewhere and copied at once makes the CPU wait for its
- * own stores. */
-static int record_add(struct blazei_replica *replica, struct blazei_writeset *writeset,
-                      const struct blaze_id *id, uint64_t hash)
+/* Adds a record as it was found. Fields are set one by one: what is built elsewhere and copied at
+ * once makes the CPU wait for its own stores. */
+static int record_add(struct blazei_writeset *writeset, const struct blaze_id *id, uint64_t hash,
+                      const struct blazei_row *base, uint32_t next_life)
 {
-	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
-	const struct blazei_row *base = NULL;
 	struct blazei_staged *staged;
 	void *memory;
-	int rc = blazei_members_update(replica);
+	int rc = 0;
 
-	if (rc == 0 && writeset->count == (writeset->mask + 1) / 2)
+	if (writeset->count == (writeset->mask + 1) / 2)
 		rc = slots_resize(writeset, (writeset->mask + 1) * 2);
-	if (rc == 0 && row)
-		rc = row_copy(writeset, row, &base);
 	if (rc == 0)
 		rc = blazei_arena_take(&writeset->arena, sizeof(*staged), &memory);
 	if (rc < 0)
@@ -153,10 +161,10 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	staged->id = *id;
 	staged->hash = hash;
 	staged->base = base;
-	staged->next_life = blazei_next_life(replica, row);
+	staged->next_life = next_life;
 	staged->encoded = 0;
 	staged->measured = false;
-	staged->now.alive = row && blazei_row_alive(row);
+	staged->now.alive = base && blazei_row_alive(base);
 	staged->now.affirmed = false;
 	staged->now.life = BLAZEI_FIRST;
 	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
@@ -165,7 +173,37 @@ static int record_add(struct blazei_replica *replica, struct blazei_writeset *wr
 	}
 	writeset->list[writeset->count] = staged;
 	slot_put(writeset, writeset->count++);
+	writeset->recent = staged;
 	return 0;
+}
+
+static int record_find_and_add(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                               const struct blaze_id *id, uint64_t hash)
+{
+	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
+	const struct blazei_row *base = NULL;
+	int rc = blazei_members_update(replica);
+
+	if (rc == 0 && row)
+		rc = row_copy(writeset, row, &base);
+	return rc < 0 ? rc : record_add(writeset, id, hash, base, blazei_next_life(replica, row));
+}
+
+/* The same without the lock, of a record that is alive: nothing beside its row is asked for. */
+static bool record_peek_and_add(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                                const struct blaze_id *id, uint64_t hash)
+{
+	struct blazei_row *copy = blazei_arena_room(&writeset->arena, BLAZEI_SLAB_BYTES_MAX);
+	uint32_t next_life;
+	void *memory;
+
+	if (!copy || blazei_peek_row(&replica->table, id, hash, copy) < 0 ||
+	    !blazei_row_alive(copy))
+		return false;
+	next_life = blazei_next_life(replica, copy);
+	row_keep(copy, copy);
+	return blazei_arena_take(&writeset->arena, sizeof(*copy) + copy->used, &memory) == 0 &&
+	       record_add(writeset, id, hash, copy, next_life) == 0;
 }
 
 static inline struct blazei_staged *record_find(const struct blazei_writeset *writeset,
@@ -193,18 +231,41 @@ bool blazei_writeset_saw(const struct blazei_replica *replica, const struct blaz
 	return seen && seen->hlc == entry->hlc && seen->origin == entry->origin;
 }
 
+/* The record, if the transaction touched it before; gives the hash of its id otherwise. */
+static inline struct blazei_staged *record_seek(const struct blazei_replica *replica,
+                                                struct blazei_writeset *writeset,
+                                                const struct blaze_id *id, uint64_t *ret_hash)
+{
+	struct blazei_staged *staged = writeset->recent;
+
+	if (staged && blazei_id_equal(&staged->id, id))
+		return staged;
+	*ret_hash = blazei_table_hash(&replica->table, id);
+	staged = record_find(writeset, id, *ret_hash);
+	if (staged)
+		writeset->recent = staged;
+	return staged;
+}
+
+bool blazei_writeset_peek(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id)
+{
+	uint64_t hash;
+
+	return record_seek(replica, writeset, id, &hash) ||
+	       record_peek_and_add(replica, writeset, id, hash);
+}
+
 int blazei_writeset_touch(struct blazei_replica *replica, struct blazei_writeset *writeset,
                           const struct blaze_id *id, struct blazei_staged **ret_staged)
 {
-	uint64_t hash = blazei_table_hash(&replica->table, id);
-	int rc;
+	uint64_t hash;
+	int rc = 0;
 
-	*ret_staged = record_find(writeset, id, hash);
-	if (*ret_staged)
-		return 0;
-	rc = record_add(replica, writeset, id, hash);
+	if (!record_seek(replica, writeset, id, &hash))
+		rc = record_find_and_add(replica, writeset, id, hash);
 	if (rc == 0)
-		*ret_staged = writeset->list[writeset->count - 1];
+		*ret_staged = writeset->recent;
 	return rc;
 }
 
@@ -315,13 +376,62 @@ static int groups_compare(const void *a, const void *b)
 	                     *(const struct blazei_write_group *const *)b);
 }
 
-/* A few are sorted by insertion, which costs less. */
+/* What of an id decides, as a number, and in its lowest bits the place where it was: so no two are
+ * the same. */
+static inline uint64_t group_rank(const struct blazei_write_group *group, uint32_t place)
+{
+	uint64_t rank;
+
+	memcpy(&rank, group->id->bytes, sizeof(rank));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	rank = __builtin_bswap64(rank);
+#endif
+	return (rank & ~(uint64_t)(SORT_FEW - 1)) | place;
+}
+
+/* Sorts at most SORT_FEW by the first halves of their ids, each to the place that is the number of
+ * those below it: no branch depends on the ids, which nobody could predict. Whether that was
+ * enough: no two halves are the same but for the bits that the place took. */
+static bool groups_rank(struct blazei_write_group **groups, uint32_t count)
+{
+	struct blazei_write_group *unsorted[SORT_FEW];
+	uint64_t ranks[SORT_FEW];
+	uint64_t sorted[SORT_FEW];
+	uint32_t padded = (uint32_t)blazei_round_up(count, 4);
+	bool unique = true;
+
+	for (uint32_t i = 0; i < count; i++) {
+		unsorted[i] = groups[i];
+		ranks[i] = group_rank(groups[i], i);
+	}
+	for (uint32_t i = count; i < padded; i++)
+		ranks[i] = UINT64_MAX;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t place = 0;
+
+		for (uint32_t j = 0; j < padded; j += 4) {
+			place += ranks[j] < ranks[i];
+			place += ranks[j + 1] < ranks[i];
+			place += ranks[j + 2] < ranks[i];
+			place += ranks[j + 3] < ranks[i];
+		}
+		groups[place] = unsorted[i];
+		sorted[place] = ranks[i];
+	}
+	for (uint32_t i = 1; i < count; i++)
+		unique = unique && (sorted[i] ^ sorted[i - 1]) >= SORT_FEW;
+	return unique;
+}
+
+/* A few are sorted without a call for each comparison. */
 static void groups_sort(struct blazei_write_group **groups, uint32_t count)
 {
 	if (count > SORT_FEW) {
 		qsort(groups, count, sizeof(struct blazei_write_group *), groups_compare);
 		return;
 	}
+	if (groups_rank(groups, count))
+		return;
 	for (uint32_t i = 1; i < count; i++) {
 		struct blazei_write_group *group = groups[i];
 		uint32_t at = i;

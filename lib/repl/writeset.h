@@ -25,7 +25,9 @@
  *   I4   What is staged takes at most BLAZEI_WRITESET_BYTES_MAX of memory, and is never longer than
  *        a transaction may be, as far as can be told before its commit.
  *
- * CONCURRENCY None of its own: the caller holds the replica's lock. */
+ * CONCURRENCY A write set belongs to one thread. Who calls holds the replica's lock, or had the
+ *        record peeked (peek.h): what is asked of the replica beside are names, which stay, and
+ *        whether it is a server. */
 #ifndef BLAZEI_WRITESET_H
 #define BLAZEI_WRITESET_H
 
@@ -39,6 +41,11 @@ int blazei_writeset_new(struct blazei_writeset **ret_writeset);
 void blazei_writeset_free(struct blazei_writeset *writeset);
 /* Forgets everything, and keeps a little memory for the next transaction. */
 void blazei_writeset_clear(struct blazei_writeset *writeset);
+
+/* Touches a record without the lock, where it is alive and not too much happens just then. False:
+ * take the lock for what follows; true: reads and writes of this record do without. */
+bool blazei_writeset_peek(struct blazei_replica *replica, struct blazei_writeset *writeset,
+                          const struct blaze_id *id);
 
 /* Stages one write: the errors of blazei_replica_write, and -EMSGSIZE the transaction would be
  * longer than 16 MiB, or take too much memory. */

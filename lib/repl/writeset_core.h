@@ -57,7 +57,8 @@ struct blazei_writeset {
 	uint32_t mask;
 	uint32_t count;
 	uint32_t groups_max;
-	size_t encoded; /* the groups of all records */
+	struct blazei_staged *recent; /* the last one touched, or NULL */
+	size_t encoded;               /* the groups of all records */
 };
 
 /* writeset.c: the record, which is copied from the replica where the transaction did not touch it
@@ -66,7 +67,7 @@ int blazei_writeset_touch(struct blazei_replica *replica, struct blazei_writeset
                           const struct blaze_id *id, struct blazei_staged **ret_staged);
 
 /* writeset_write.c: the entry of the first life that an op of this name sees, or NULL. */
-const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
+const struct blazei_entry *blazei_staged_seen(const struct blazei_replica *replica,
                                               const struct blazei_staged *staged, const void *name,
                                               size_t name_len);
 /* The op on a name in the record's present life, or NULL. */

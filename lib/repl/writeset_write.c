@@ -27,18 +27,22 @@ struct staging {
 
 /* Looking up --------------------------------------------------------------------------------- */
 
-static const struct blazei_entry *entry_find(const struct blazei_staged *staged, uint32_t name)
-{
-	return staged->base ? blazei_row_find(staged->base, name, staged->base->life) : NULL;
-}
-
-const struct blazei_entry *blazei_staged_seen(struct blazei_replica *replica,
+/* By its text, as numbers are looked up under the lock only. All of the copy is of one life. */
+const struct blazei_entry *blazei_staged_seen(const struct blazei_replica *replica,
                                               const struct blazei_staged *staged, const void *name,
                                               size_t name_len)
 {
-	uint32_t number = blazei_names_find(&replica->names, name, name_len);
+	const uint32_t count = staged->base ? staged->base->entry_count : 0;
+	const struct blazei_entry *entry = count > 0 ? blazei_row_first(staged->base) : NULL;
 
-	return number == BLAZEI_NAME_NONE ? NULL : entry_find(staged, number);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct blazei_name *known = replica->names.names[entry->name];
+
+		if (known->len == name_len && blazei_short_equal(known->text, name, name_len))
+			return entry;
+		entry = blazei_entry_next(entry);
+	}
+	return NULL;
 }
 
 const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *staged, const void *name,
@@ -76,7 +80,9 @@ static inline uint16_t existence_flags(const struct blazei_replica *replica,
 		return standing.alive && standing.life == BLAZEI_NEXT ? alive : 0;
 	if (!standing.alive)
 		return staged->base && blazei_row_alive(staged->base) ? BLAZEI_GROUP_EXISTENCE : 0;
-	return standing.life == BLAZEI_FIRST && standing.affirmed && replica->server ? alive : 0;
+	return standing.life == BLAZEI_FIRST && standing.affirmed && blazei_is_server(replica)
+	               ? alive
+	               : 0;
 }
 
 unsigned blazei_staged_groups(const struct blazei_replica *replica, struct blazei_staged *staged)

@@ -147,7 +147,7 @@ END_TEST
 
 /* Large values: many lines, so that a write falls into the midst of a read. */
 
-#define WORDS 225u /* with all around it, what just is in the slab's chunks */
+#define WORDS 981u /* with all around it, what just is in the slab's chunks */
 
 static void words_fill(uint32_t words[WORDS], uint32_t value)
 {
@@ -193,8 +193,8 @@ END_TEST
 /* Rows that grow ------------------------------------------------------------------------------ */
 
 #define GROWN_IDS   64u
-#define GROWN_BYTES 1512u /* from within the chunks to beyond them */
-#define GROWN_STEP  24u
+#define GROWN_BYTES 4176u /* from within the chunks to beyond them */
+#define GROWN_STEP  72u
 
 /* Each byte of a value tells the record and, together, one length. */
 static void value_fill(uint8_t *value, size_t len, unsigned number)
@@ -339,6 +339,79 @@ START_TEST(transaction_seen_in_one_record_is_seen_in_all)
 }
 END_TEST
 
+/* The same of what transactions read. */
+static void linked_txn_check(unsigned turn)
+{
+	uint32_t words[WORDS];
+	struct blaze_txn *txn;
+	uint32_t last = 1;
+	bool right = blaze_txn_begin(db, &txn) == 0;
+
+	for (unsigned i = 0; i < LINKED && right; i++) {
+		const struct blaze_id *id = &ids[(turn + i) % LINKED];
+
+		right = blaze_txn_fetch(txn, id, words, sizeof(words)) == sizeof(words) &&
+		        words[0] == words[WORDS - 1] && words[0] >= last;
+		last = words[0];
+	}
+	blaze_txn_abort(txn);
+	expect(right);
+}
+
+START_TEST(transaction_seen_in_one_record_is_seen_in_all_by_transactions)
+{
+	ids_make(LINKED + 2);
+	ck_assert_int_eq(blaze_db_put(db, &ids[LINKED], "", 0), 0);
+	linked_write(UINT_MAX);
+	race(linked_write, linked_txn_check);
+}
+END_TEST
+
+/* Writes a field of its own beside one that all write. */
+static void beside_write(unsigned turn)
+{
+	static const char *const names[] = { "a", "b", "c", "d" };
+	struct blaze_record *record = record_of(names[turn % 4], turn);
+	struct blaze_txn *txn;
+
+	ck_assert_int_eq(blaze_record_set_int(record, "n", turn), 0);
+	ck_assert_int_eq(blaze_txn_begin(db, &txn), 0);
+	for (unsigned i = 0; i < LINKED; i++)
+		ck_assert_int_eq(blaze_txn_update(txn, &ids[i], record), 0);
+	ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	blaze_record_free(record);
+}
+
+/* Reads and writes the same records from another thread. */
+static void beside_check(unsigned turn)
+{
+	struct blaze_record *record;
+	struct blaze_txn *txn;
+	int64_t value;
+	bool right = blaze_txn_begin(db, &txn) == 0;
+
+	right = right && blaze_txn_get(txn, &ids[turn % LINKED], &record) == 0;
+	if (right) {
+		right = blaze_record_get_int(record, "n", &value) == 0 &&
+		        blaze_record_set_int(record, "e", turn) == 0 &&
+		        blaze_txn_update(txn, &ids[turn % LINKED], record) == 0;
+		blaze_record_free(record);
+	}
+	expect(blaze_txn_commit(txn) == 0 && right);
+}
+
+START_TEST(transactions_of_several_threads_stage_without_the_lock)
+{
+	struct blaze_record *record = record_of("n", 0);
+
+	ids_make(LINKED);
+	for (unsigned i = 0; i < LINKED; i++)
+		ck_assert_int_eq(blaze_db_insert_with_id(db, &ids[i], record), 0);
+	blaze_record_free(record);
+	race(beside_write, beside_check);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("peek");
@@ -354,6 +427,8 @@ int main(void)
 	tcase_add_test(threads, rows_that_grow_and_move_are_read_right);
 	tcase_add_test(threads, records_inserted_stay_found_while_the_index_doubles);
 	tcase_add_test(threads, transaction_seen_in_one_record_is_seen_in_all);
+	tcase_add_test(threads, transaction_seen_in_one_record_is_seen_in_all_by_transactions);
+	tcase_add_test(threads, transactions_of_several_threads_stage_without_the_lock);
 	suite_add_tcase(suite, threads);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -120,16 +120,16 @@ START_TEST(row_beyond_the_chunks_is_left_to_the_lock)
 {
 	struct blaze_id id = id_of(1);
 	struct blazei_txn_view txn;
-	uint8_t value[2000] = { 1 };
+	uint8_t value[5000] = { 1 };
 	struct node node;
 
 	node_open(&node, 1);
-	/* Row, entry and the value's head take 107 of 1,024 bytes. */
-	ck_assert_int_eq(node_put(&node, &id, value, 917, &txn), 0);
-	ck_assert_int_eq(blazei_replica_peek_fetch(node.replica, &id, value, 2000), 917);
-	ck_assert_int_eq(node_put(&node, &id, value, 918, &txn), 0);
-	ck_assert_int_eq(blazei_replica_peek_fetch(node.replica, &id, value, 2000), -EAGAIN);
-	ck_assert_int_eq(blazei_replica_fetch(node.replica, &id, value, 2000), 918);
+	/* Row, entry and the value's head take 107 of 4,032 bytes. */
+	ck_assert_int_eq(node_put(&node, &id, value, 3925, &txn), 0);
+	ck_assert_int_eq(blazei_replica_peek_fetch(node.replica, &id, value, 5000), 3925);
+	ck_assert_int_eq(node_put(&node, &id, value, 3926, &txn), 0);
+	ck_assert_int_eq(blazei_replica_peek_fetch(node.replica, &id, value, 5000), -EAGAIN);
+	ck_assert_int_eq(blazei_replica_fetch(node.replica, &id, value, 5000), 3926);
 	node_close(&node);
 }
 END_TEST
@@ -217,6 +217,77 @@ START_TEST(transaction_of_several_records_leaves_all_to_the_lock)
 }
 END_TEST
 
+static bool txn_peek(struct txn *txn, unsigned number)
+{
+	struct blaze_id id = id_of(number);
+
+	return blazei_writeset_peek(txn->node->replica, txn->writeset, &id);
+}
+
+START_TEST(transaction_peeks_at_what_is_alive_and_short)
+{
+	static uint8_t value[5000] = { 1 };
+	struct blaze_id id = id_of(4);
+	struct blazei_txn_view view;
+	struct node node;
+	struct txn txn;
+
+	node_open(&node, 1);
+	node_insert(&node, 1, "{\"x\":1}");
+	node_insert(&node, 2, "{\"x\":1}");
+	ck_assert_int_eq(node_delete(&node, 2), 0);
+	ck_assert_int_eq(node_put(&node, &id, value, sizeof(value), &view), 0);
+	txn = txn_begin(&node);
+	ck_assert(txn_peek(&txn, 1));
+	for (unsigned i = 2; i <= 4; i++)
+		ck_assert(!txn_peek(&txn, i));
+	txn_expect(&txn, 2, NULL);
+	ck_assert(txn_peek(&txn, 2));
+	txn_abort(&txn);
+	/* Not while it changes. */
+	blazei_table_shut(&node.replica->table);
+	txn = txn_begin(&node);
+	ck_assert(!txn_peek(&txn, 1));
+	blazei_table_open(&node.replica->table);
+	ck_assert(txn_peek(&txn, 1));
+	txn_abort(&txn);
+	node_close(&node);
+}
+END_TEST
+
+/* Fields of an earlier life are none of what a transaction sees, nor is what comes after. */
+START_TEST(transaction_sees_what_a_reader_saw_when_it_peeked)
+{
+	struct node a, b;
+	struct txn txn;
+
+	node_open(&a, 1);
+	node_open(&b, 2);
+	node_insert(&a, 1, "{\"u\":1,\"x\":2,\"y\":3}");
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	node_insert(&a, 1, "{\"x\":4,\"z\":5}");
+	txn = txn_begin(&a);
+	ck_assert(txn_peek(&txn, 1));
+	ck_assert_int_eq(node_update(&a, 1, "{\"x\":9}"), 0);
+	txn_expect(&txn, 1, "{\"x\":4,\"z\":5}");
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":4,\"y\":6,\"z\":7}"), 0);
+	txn_expect(&txn, 1, "{\"x\":4,\"y\":6,\"z\":7}");
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"x\":9,\"y\":6,\"z\":7}");
+	/* The life after this one is above both. */
+	txn = txn_begin(&a);
+	ck_assert(txn_peek(&txn, 1));
+	ck_assert_int_eq(txn_delete(&txn, 1), 0);
+	ck_assert_int_eq(txn_upsert(&txn, 1, "{\"w\":8}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"w\":8}");
+	node_give_all(&a, &b);
+	node_expect(&b, 1, "{\"w\":8}");
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 /* How often the table's version and that of record 1 have changed. */
 struct versions {
 	uint64_t table;
@@ -287,6 +358,8 @@ int main(void)
 	tcase_add_test(peeks, row_beyond_the_chunks_is_left_to_the_lock);
 	tcase_add_test(peeks, row_that_changes_is_left_to_the_lock_and_no_other);
 	tcase_add_test(peeks, transaction_of_several_records_leaves_all_to_the_lock);
+	tcase_add_test(peeks, transaction_peeks_at_what_is_alive_and_short);
+	tcase_add_test(peeks, transaction_sees_what_a_reader_saw_when_it_peeked);
 	tcase_add_test(peeks, state_that_is_merged_leaves_all_to_the_lock);
 	tcase_add_test(peeks, version_changes_with_what_it_stands_for);
 	suite_add_tcase(suite, peeks);

@@ -10,7 +10,9 @@
 
 #define CHUNK_MIN (16u << 10)
 #define HUGE_PAGE (2u << 20)
-#define BLOCK     1024u /* the longest that comes from chunks */
+#define BLOCK     4032u /* the longest that comes from chunks */
+#define BLOCKS    4u    /* of these in the first chunk */
+#define REST      192u  /* and what is left of it: less its own line */
 
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void __real_free(void *memory);
@@ -36,16 +38,16 @@ START_TEST(blocks_lie_side_by_side_and_the_rest_is_used)
 	uint8_t *first = blazei_slab_alloc(&slab, BLOCK), *next, *rest;
 
 	ck_assert_ptr_nonnull(first);
-	for (unsigned i = 1; i < 15; i++)
+	for (unsigned i = 1; i < BLOCKS; i++)
 		ck_assert_ptr_eq(blazei_slab_alloc(&slab, BLOCK), first + i * BLOCK);
-	/* 16 KiB, less the chunk's own line, less fifteen blocks: 960 bytes. */
-	ck_assert_uint_eq(slab.left, CHUNK_MIN - BLAZEI_CACHE_LINE - 15 * BLOCK);
+	ck_assert_uint_eq(slab.left, REST);
+	ck_assert_uint_eq(CHUNK_MIN, BLAZEI_CACHE_LINE + BLOCKS * BLOCK + REST);
 	next = blazei_slab_alloc(&slab, BLOCK);
 	ck_assert(next < first || next >= first + CHUNK_MIN);
-	rest = blazei_slab_alloc(&slab, 960);
-	ck_assert_ptr_eq(rest, first + 15 * BLOCK);
+	rest = blazei_slab_alloc(&slab, REST);
+	ck_assert_ptr_eq(rest, first + BLOCKS * BLOCK);
 	/* All of it counts, what lies in free lists too. */
-	ck_assert_uint_eq(slab.bytes, 2 * BLAZEI_CACHE_LINE + 16 * BLOCK + 960);
+	ck_assert_uint_eq(slab.bytes, 2 * BLAZEI_CACHE_LINE + (BLOCKS + 1) * BLOCK + REST);
 	blazei_slab_fini(&slab);
 }
 END_TEST
@@ -56,10 +58,10 @@ START_TEST(block_as_long_as_what_is_left_takes_it)
 	const void *chunk;
 	uint8_t *first = blazei_slab_alloc(&slab, BLOCK);
 
-	for (unsigned i = 1; i < 15; i++)
+	for (unsigned i = 1; i < BLOCKS; i++)
 		(void)blazei_slab_alloc(&slab, BLOCK);
 	chunk = slab.chunks;
-	ck_assert_ptr_eq(blazei_slab_alloc(&slab, slab.left), first + 15 * BLOCK);
+	ck_assert_ptr_eq(blazei_slab_alloc(&slab, slab.left), first + BLOCKS * BLOCK);
 	ck_assert_uint_eq(slab.left, 0);
 	ck_assert_ptr_eq(slab.chunks, chunk);
 	blazei_slab_fini(&slab);

@@ -364,7 +364,7 @@ static int peek_amid(void (*change)(void), union blazei_peeked *ret_peeked)
 	trap.change = change;
 	ck_assert(signal(SIGSEGV, on_fault) != SIG_ERR);
 	ck_assert_int_eq(mprotect(trap.page, trap.page_bytes, PROT_NONE), 0);
-	rc = blazei_peek_row(&table, &id, ret_peeked);
+	rc = blazei_peek_row(&table, &id, blazei_table_hash(&table, &id), &ret_peeked->row);
 	ck_assert(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
 	ck_assert_ptr_null(trap.change);
 	return rc;

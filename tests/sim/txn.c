@@ -54,6 +54,9 @@ static int stage_write(struct sim_world *world, struct sim_node *node,
 	int rc;
 
 	sim_memory_fail(world->fail_after);
+	/* Every other one as by who does not hold the lock. */
+	if (world->unique % 2)
+		(void)blazei_writeset_peek(node->replica, node->writes, write->id);
 	rc = blazei_writeset_write(node->replica, node->writes, write);
 	if (!sim_memory_restore() || rc != -ENOMEM)
 		return rc;
