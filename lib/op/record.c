@@ -184,8 +184,7 @@ static void value_write(uint8_t *at, const struct blazei_field_source *source)
 {
 	if (source->body_len)
 		memmove(at + source->head_len, source->body, source->body_len);
-	if (source->head_len)
-		memcpy(at, source->head, source->head_len);
+	blazei_short_copy(at, source->head, source->head_len);
 	at[source->head_len + source->body_len] = 0;
 }
 
@@ -235,6 +234,7 @@ static int field_insert(struct blaze_record *record, unsigned index,
 		memmove(&record->fields[index + 1], &record->fields[index],
 		        (record->count - index) * sizeof(field));
 	record->fields[index] = field;
+	record->recent = index;
 	record->count++;
 	record->names_values += (uint32_t)len;
 	return 0;
@@ -248,6 +248,7 @@ static int field_replace(struct blaze_record *record, unsigned index,
 	const uint32_t others = record->names_values - field->value_len;
 	int r;
 
+	record->recent = index;
 	if (value_len <= field->slot_bytes) {
 		value_write(record->bytes + field->at + field->name_len + 1, source);
 		field->value_len = value_len;
@@ -271,16 +272,27 @@ static bool limits_hold(const struct blaze_record *record, int64_t more_bytes, u
 	       (more_bytes <= 0 || record->names_values + more_bytes <= BLAZEI_RECORD_BYTES_MAX);
 }
 
+/* Whether it is the name that blazei_record_recent gave. */
+static inline bool name_is_recent(const struct blaze_record *record, const void *name,
+                                  size_t name_len)
+{
+	const struct blazei_record_field *field = &record->fields[record->recent];
+
+	return record->count > 0 && name == record->bytes + field->at &&
+	       name_len == field->name_len;
+}
+
 int blazei_record_store(struct blaze_record *record, const struct blazei_field_source *source)
 {
 	const int64_t value_len = (int64_t)source->head_len + source->body_len;
-	unsigned index;
+	unsigned index = record->recent;
 
 	/* Each part alone is checked first, so that their sum does not wrap. */
 	if (source->head_len > BLAZEI_RECORD_BYTES_MAX ||
 	    source->body_len > BLAZEI_RECORD_BYTES_MAX)
 		return -E2BIG;
-	if (field_search(record, source->name, source->name_len, &index)) {
+	if (name_is_recent(record, source->name, source->name_len) ||
+	    field_search(record, source->name, source->name_len, &index)) {
 		if (!limits_hold(record, value_len - record->fields[index].value_len, 0))
 			return -E2BIG;
 		return field_replace(record, index, source);
@@ -288,6 +300,47 @@ int blazei_record_store(struct blaze_record *record, const struct blazei_field_s
 	if (!limits_hold(record, value_len + source->name_len, 1))
 		return -E2BIG;
 	return field_insert(record, index, source);
+}
+
+/* Whether a name comes after those of all fields. */
+static inline bool name_is_last(const struct blaze_record *record, const void *name,
+                                size_t name_len)
+{
+	const struct blazei_record_field *last;
+
+	if (record->count == 0)
+		return true;
+	last = &record->fields[record->count - 1];
+	return blazei_key_compare(record->bytes + last->at, last->name_len, name, name_len) < 0;
+}
+
+/* Appends where the record was made large enough for that and the name comes last: that is how
+ * records are read from a database. */
+static inline bool append_in_place(struct blaze_record *record,
+                                   const struct blazei_field_source *source)
+{
+	const uint32_t len = source->name_len + source->body_len;
+	uint8_t *at = record->bytes + record->used;
+
+	if (record->count == record->count_max ||
+	    record->bytes_max - record->used < (uint64_t)len + FIELD_NULS ||
+	    !name_is_last(record, source->name, source->name_len))
+		return false;
+	record->fields[record->count] = (struct blazei_record_field){
+		.at = record->used,
+		.slot_bytes = source->body_len,
+		.value_len = source->body_len,
+		.name_len = source->name_len,
+	};
+	blazei_short_copy(at, source->name, source->name_len);
+	at += source->name_len;
+	*at++ = 0;
+	blazei_short_copy(at, source->body, source->body_len);
+	at[source->body_len] = 0;
+	record->used += len + FIELD_NULS;
+	record->names_values += len;
+	record->count++;
+	return true;
 }
 
 int blazei_record_append(struct blaze_record *record, const void *name, size_t name_len,
@@ -300,15 +353,12 @@ int blazei_record_append(struct blaze_record *record, const void *name, size_t n
 	if (name_len > BLAZEI_NAME_BYTES_MAX || record->count >= HELD_FIELDS_MAX ||
 	    name_len > room || value_len > room - name_len)
 		return -E2BIG;
-	if (index > 0) {
-		const struct blazei_record_field *last = &record->fields[index - 1];
-
-		if (blazei_key_compare(record->bytes + last->at, last->name_len, name, name_len) >=
-		    0)
-			(void)field_search(record, name, name_len, &index);
-	}
 	source.name_len = (uint8_t)name_len;
 	source.body_len = (uint32_t)value_len;
+	if (append_in_place(record, &source))
+		return 0;
+	if (!name_is_last(record, name, name_len))
+		(void)field_search(record, name, name_len, &index);
 	return field_insert(record, index, &source);
 }
 

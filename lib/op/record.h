@@ -43,7 +43,8 @@ struct blaze_record {
 	uint32_t used; /* of bytes, slots left behind by replaced values included */
 	uint32_t bytes_max;
 	uint32_t names_values; /* bytes of all names and values: what the limit is about */
-	bool bytes_inline;     /* the bytes are part of the record's own allocation */
+	uint32_t recent;   /* index of the field that was set last; below count, or both are 0 */
+	bool bytes_inline; /* the bytes are part of the record's own allocation */
 };
 
 struct blazei_field_view {
@@ -80,6 +81,24 @@ static inline void blazei_record_view(const struct blaze_record *record, unsigne
 	ret_view->value_len = field->value_len;
 	ret_view->name_len = field->name_len;
 	ret_view->unset = field->unset;
+}
+
+/* The text of the field that was set last, if it has this name, which ends in a NUL; else NULL.
+ * Programs set the same field again and again. */
+static inline const char *blazei_record_recent(const struct blaze_record *record, const char *name,
+                                               uint8_t *ret_len)
+{
+	const struct blazei_record_field *field = &record->fields[record->recent];
+	const char *known;
+
+	if (record->count == 0)
+		return NULL;
+	known = (const char *)record->bytes + field->at;
+	for (unsigned i = 0; i < field->name_len; i++)
+		if (name[i] != known[i] || name[i] == '\0')
+			return NULL;
+	*ret_len = field->name_len;
+	return name[field->name_len] == '\0' ? known : NULL;
 }
 
 /* For the setters: a name and a value in two parts (a head, and bytes that may lie within the

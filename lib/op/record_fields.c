@@ -17,12 +17,18 @@ static int source_init(const struct blaze_record *record, const char *field,
 
 	if (record == NULL || field == NULL)
 		return -EINVAL;
+	*ret_source = (struct blazei_field_source){ .name = NULL };
+	/* A name that the record has was found good before. */
+	ret_source->name = blazei_record_recent(record, field, &ret_source->name_len);
+	if (ret_source->name != NULL)
+		return 0;
 	len = strnlen(field, BLAZEI_NAME_BYTES_MAX + 1);
 	if (len > BLAZEI_NAME_BYTES_MAX)
 		return -E2BIG;
 	if (!blazei_utf8_valid(field, len))
 		return -EINVAL;
-	*ret_source = (struct blazei_field_source){ .name = field, .name_len = (uint8_t)len };
+	ret_source->name = field;
+	ret_source->name_len = (uint8_t)len;
 	return 0;
 }
 

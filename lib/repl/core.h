@@ -256,6 +256,12 @@ void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index);
 bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
                          uint64_t seq, uint64_t chain);
 
+/* The life after one, or 0: there is none left. */
+static inline uint32_t blazei_life_after(uint64_t life)
+{
+	return life < BLAZEI_LIFE_MAX - 1 ? (uint32_t)life + 1 : 0;
+}
+
 /* write.c ------------------------------------------------------------------------------------ */
 
 /* Whether a write makes sense in itself: 0, -EINVAL, -E2BIG. */

@@ -38,7 +38,7 @@ uint32_t blazei_next_life(const struct blazei_replica *replica, const struct bla
 			life = entry->life;
 		entry = blazei_entry_next(entry);
 	}
-	return life < BLAZEI_LIFE_MAX - 1 ? (uint32_t)life + 1 : 0;
+	return blazei_life_after(life);
 }
 
 int blazei_write_applies(enum blazei_write_kind kind, bool alive)

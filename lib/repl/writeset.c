@@ -116,6 +116,19 @@ static void row_keep(struct blazei_row *copy, const struct blazei_row *row)
 	}
 }
 
+/* Whether there is nothing of other lives in a row. */
+static inline bool one_life(const struct blazei_row *row)
+{
+	const struct blazei_entry *entry = blazei_row_first(row);
+
+	for (uint32_t i = 0; i < row->entry_count; i++) {
+		if (entry->life != row->life)
+			return false;
+		entry = blazei_entry_next(entry);
+	}
+	return true;
+}
+
 /* A copy of what of a row a reader sees: all that the transaction will ever ask of it. */
 static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *row,
                     const struct blazei_row **ret_copy)
@@ -200,8 +213,11 @@ static bool record_peek_and_add(struct blazei_replica *replica, struct blazei_wr
 	if (!copy || blazei_peek_row(&replica->table, id, hash, copy) < 0 ||
 	    !blazei_row_alive(copy))
 		return false;
-	next_life = blazei_next_life(replica, copy);
-	row_keep(copy, copy);
+	next_life = blazei_life_after(copy->life);
+	if (blazei_unlikely(!one_life(copy))) {
+		next_life = blazei_next_life(replica, copy);
+		row_keep(copy, copy);
+	}
 	return blazei_arena_take(&writeset->arena, sizeof(*copy) + copy->used, &memory) == 0 &&
 	       record_add(writeset, id, hash, copy, next_life) == 0;
 }

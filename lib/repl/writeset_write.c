@@ -89,7 +89,8 @@ unsigned blazei_staged_groups(const struct blazei_replica *replica, struct blaze
 {
 	unsigned count = 0;
 
-	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
+	/* Of the next life there is nothing before it has begun. */
+	for (unsigned life = 0; life <= staged->now.life; life++) {
 		const struct blazei_op_list *list = &staged->lists[life];
 		uint16_t flags = existence_flags(replica, staged, staged->now, life);
 		struct blazei_write_group *group = &staged->groups[count];
@@ -113,7 +114,7 @@ static size_t record_encoded(const struct staging *staging)
 	const struct blazei_standing standing = staging->standing;
 	size_t bytes = 0;
 
-	for (unsigned life = 0; life < BLAZEI_LIVES; life++) {
+	for (unsigned life = 0; life <= standing.life; life++) {
 		const struct blazei_op_list *list = &staging->staged->lists[life];
 		uint16_t flags = existence_flags(staging->replica, staging->staged, standing, life);
 

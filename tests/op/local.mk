@@ -3,6 +3,7 @@ op_tests = \
 	tests/op/test_json \
 	tests/op/test_record \
 	tests/op/test_record_memory \
+	tests/op/test_record_names \
 	tests/op/test_value_check \
 	tests/op/test_value_encode
 check_PROGRAMS += $(op_tests)
@@ -13,6 +14,7 @@ tests_op_test_record_SOURCES = tests/op/test_record.c $(op_help)
 tests_op_test_record_memory_SOURCES = tests/op/test_record_memory.c tests/op/held.h $(op_help)
 tests_op_test_record_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=realloc,--wrap=reallocarray,--wrap=free
+tests_op_test_record_names_SOURCES = tests/op/test_record_names.c $(op_help)
 tests_op_test_value_check_SOURCES = tests/op/test_value_check.c $(op_help)
 tests_op_test_value_encode_SOURCES = tests/op/test_value_encode.c $(op_help)
 
