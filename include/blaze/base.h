@@ -5,7 +5,8 @@
  * nanoseconds; a timeout of 0 polls and BLAZE_FOREVER waits. Outputs named ret_ are not touched
  * when a call fails. Option structs start with struct_size and have an _INIT macro; zero in a
  * field is its default and a NULL option pointer means all defaults; a non-zero byte beyond the
- * fields that this library knows is -E2BIG. */
+ * fields that this library knows is -E2BIG. The macros name every field by its place, so that C++
+ * takes them without a warning. */
 #ifndef BLAZE_BASE_H
 #define BLAZE_BASE_H
 

@@ -56,7 +56,7 @@ struct blaze_conflicts_options {
 };
 #define BLAZE_CONFLICTS_OPTIONS_INIT                                                               \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_conflicts_options)                              \
+		sizeof(struct blaze_conflicts_options), 0, NULL, 0, 0                              \
 	}
 
 /* Gets one conflict, valid until it returns. Non-zero ends the call, which returns it when

@@ -54,7 +54,7 @@ struct blaze_db_options {
 };
 #define BLAZE_DB_OPTIONS_INIT                                                                      \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_db_options)                                     \
+		sizeof(struct blaze_db_options), 0, 0, 0, 0, 0, 0, 0, 0, NULL                      \
 	}
 
 struct blaze_db_stats {
@@ -77,7 +77,7 @@ struct blaze_db_stats {
 };
 #define BLAZE_DB_STATS_INIT                                                                        \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_db_stats)                                       \
+		sizeof(struct blaze_db_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0         \
 	}
 
 /* A transaction: that one and all before it of the same run of a node. */
@@ -152,7 +152,7 @@ struct blaze_scan_options {
 };
 #define BLAZE_SCAN_OPTIONS_INIT                                                                    \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_scan_options)                                   \
+		sizeof(struct blaze_scan_options), 0, NULL, NULL, 0                                \
 	}
 
 /* Gets one record, valid until it returns. Non-zero ends the scan, which returns it when negative.

@@ -50,7 +50,7 @@ struct blaze_ring_options {
 };
 #define BLAZE_RING_OPTIONS_INIT                                                                    \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_ring_options)                                   \
+		sizeof(struct blaze_ring_options), 0, 0, 0, 0, 0, 0                                \
 	}
 
 struct blaze_ring_record {         /* valid until the handler returns */
@@ -89,7 +89,8 @@ struct blaze_ring_stats {
 };
 #define BLAZE_RING_STATS_INIT                                                                      \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_ring_stats)                                     \
+		sizeof(struct blaze_ring_stats), 0, 0, 0, { { 0 } }, { { 0 } }, 0, 0, 0, 0, 0, 0,  \
+		        0, 0, 0, 0, 0, 0, 0                                                        \
 	}
 
 /* Attaches to the ring NAME ([A-Za-z0-9._-]{1,64}, no leading dot), creating it if need be.

@@ -76,7 +76,7 @@ struct blaze_watch_options {
 };
 #define BLAZE_WATCH_OPTIONS_INIT                                                                   \
 	{                                                                                          \
-		.struct_size = sizeof(struct blaze_watch_options)                                  \
+		sizeof(struct blaze_watch_options), 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0          \
 	}
 
 /* Calls callback for each event from now on, in the order in which they happened here, on a thread
