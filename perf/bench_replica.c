@@ -106,8 +106,8 @@ static void report(const char *what, uint64_t ns, uint32_t count)
 
 static void print_all(unsigned runs)
 {
-	printf("%s; commit %s; replica core, one thread, %u runs, median [min..max]\n\n",
-	       perf_machine(), perf_commit(), runs);
+	printf("%s; %s; replica core, one thread, %u runs, median [min..max]\n\n", perf_machine(),
+	       perf_source(), runs);
 	printf("| what | figure | bar |\n|---|---|---|\n");
 	for (struct series *s = series; s < series + SERIES_MAX && s->count > 0; s++) {
 		const double middle = perf_median(s->figures, s->count);

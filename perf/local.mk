@@ -36,7 +36,10 @@ EXTRA_DIST += perf/NOTES.md
 # The bars of the ring and the database, medians of five runs; fails on wrong content only.
 .PHONY: bench
 bench: perf/blaze-perf perf/bench_replica
-	@commit=$$(git -C $(srcdir) describe --always --dirty 2>/dev/null) || commit=; \
+	@commit=; \
+	if test -e $(srcdir)/.git; then \
+		commit=$$(git -C $(srcdir) describe --always --dirty 2>/dev/null) || commit=; \
+	fi; \
 	export BLAZE_PERF_COMMIT=$$commit; \
 	perf/blaze-perf bench && echo && perf/bench_replica 5
 

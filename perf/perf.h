@@ -158,7 +158,8 @@ static inline void perf_relax(void)
 double perf_median(double *values, unsigned count); /* sorts them */
 const char *perf_placement(double before_ns, double after_ns);
 const char *perf_machine(void);
-const char *perf_commit(void);
+const char *perf_source(void);      /* what runs: its commit where that is known, or version */
+const char *perf_source_json(void); /* the same, as members of an object */
 
 /* The board: perf_board.c -------------------------------------------------------------------- */
 

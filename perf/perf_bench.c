@@ -236,8 +236,8 @@ int perf_bench(const struct perf_options *options)
 			status |= error;
 		}
 	}
-	printf("%s; commit %s; %u runs of %.2f s, median [min..max]\n\n", perf_machine(),
-	       perf_commit(), runs, options->seconds);
+	printf("%s; %s; %u runs of %.2f s, median [min..max]\n\n", perf_machine(), perf_source(),
+	       runs, options->seconds);
 	printf("| what | figure | ratio | bar | near/far/mixed |\n|---|---|---|---|---|\n");
 	for (unsigned index = 0; index < ROW_COUNT; index++)
 		print_row(index, runs);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What blaze-perf prints: one line of JSON, or a few lines for people with the bars beside the
- * figures. Strings in it come from perf_machine and perf_commit, which need no escaping. */
+ * figures. Strings in it come from perf_machine and perf_source_json, which need no escaping. */
 #include "perf/perf.h"
 
 #include <stdio.h>
@@ -47,7 +47,7 @@ static void print_json(const struct perf_result *r)
 	       (unsigned long long)r->records, (unsigned long long)r->laps,
 	       (unsigned long long)r->lapped, (unsigned long long)r->lost,
 	       (unsigned long long)r->wrong);
-	printf("\"commit\":\"%s\",\"machine\":\"%s\"}\n", perf_commit(), perf_machine());
+	printf("%s,\"machine\":\"%s\"}\n", perf_source_json(), perf_machine());
 }
 
 /* A figure, the one that it is held against, their ratio and the bar. Above says which way. */
@@ -86,8 +86,8 @@ static void print_people(const struct perf_result *r)
 		printf("%u writer%s, %u reader%s", o->writers, o->writers == 1 ? "" : "s",
 		       o->readers, o->readers == 1 ? "" : "s");
 	printf(", %u idle\n", o->idle);
-	printf("machine    %s; %s; commit %s\n", perf_machine(),
-	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_commit());
+	printf("machine    %s; %s; %s\n", perf_machine(),
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_source());
 	printf("line       p50 %.0f ns before, %.0f after; futex wake p50 %.1f, p99 %.1f us\n",
 	       r->line_before.p50_ns, r->line_after.p50_ns, r->futex.p50 / 1e3, r->futex.p99 / 1e3);
 	printf("yard       %.1f M/s before, %.1f after\n", r->yard_before / 1e6,
@@ -132,7 +132,7 @@ static void print_db_json(const struct perf_result *r)
 	       (unsigned long long)r->records, (unsigned long long)r->laps,
 	       (unsigned long long)r->catch_ups, (unsigned long long)r->lost,
 	       (unsigned long long)r->wrong);
-	printf("\"commit\":\"%s\",\"machine\":\"%s\"}\n", perf_commit(), perf_machine());
+	printf("%s,\"machine\":\"%s\"}\n", perf_source_json(), perf_machine());
 }
 
 static void print_db_people(const struct perf_result *r)
@@ -143,8 +143,8 @@ static void print_db_people(const struct perf_result *r)
 
 	printf("db         updates of one int field in transactions of %u, %u records%s\n", o->txn,
 	       o->records, o->duplex ? ", both directions at once" : "");
-	printf("machine    %s; %s; commit %s\n", perf_machine(),
-	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_commit());
+	printf("machine    %s; %s; %s\n", perf_machine(),
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_source());
 	printf("line       p50 %.0f ns before, %.0f after; futex wake p50 %.1f, p99 %.1f us\n",
 	       r->line_before.p50_ns, r->line_after.p50_ns, r->futex.p50 / 1e3, r->futex.p99 / 1e3);
 	printf("throughput %.2f M updates/s merged%s (bar %.0f: %s)\n", r->ops_per_second / 1e6,

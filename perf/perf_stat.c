@@ -95,13 +95,37 @@ const char *perf_machine(void)
 	return text;
 }
 
-/* What `make bench` says that it runs; by hand, the library's version. */
-const char *perf_commit(void)
+/* The commit that `make bench` says it built, or NULL: a program by itself can't know. */
+static const char *commit(void)
 {
-	const char *commit = getenv("BLAZE_PERF_COMMIT");
+	const char *text = getenv("BLAZE_PERF_COMMIT");
 
-	if (commit == NULL || commit[0] == '\0' ||
-	    strspn(commit, "0123456789abcdefghijklmnopqrstuvwxyz.-+") != strlen(commit))
-		return blaze_version();
-	return commit;
+	if (text == NULL || text[0] == '\0' ||
+	    strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz.-+") != strlen(text))
+		return NULL;
+	return text;
+}
+
+const char *perf_source(void)
+{
+	static char text[128];
+
+	if (commit() != NULL)
+		snprintf(text, sizeof(text), "commit %.100s", commit());
+	else
+		snprintf(text, sizeof(text), "version %.100s", blaze_version());
+	return text;
+}
+
+const char *perf_source_json(void)
+{
+	static char text[256];
+
+	if (commit() != NULL)
+		snprintf(text, sizeof(text), "\"version\":\"%.100s\",\"commit\":\"%.100s\"",
+		         blaze_version(), commit());
+	else
+		snprintf(text, sizeof(text), "\"version\":\"%.100s\",\"commit\":null",
+		         blaze_version());
+	return text;
 }

@@ -82,6 +82,8 @@ START_TEST(ring_json_has_every_key)
 	json_t *json, *latency;
 	double previous = 0;
 
+	/* By itself it does not know from which commit it was built. */
+	unsetenv("BLAZE_PERF_COMMIT");
 	perf_measured("ring --batch 8", "latency_ns", &json);
 	ck_assert_str_eq(text(json, "bench"), "ring");
 	ck_assert_int_eq((int)number(json, "writers"), 1);
@@ -106,7 +108,24 @@ START_TEST(ring_json_has_every_key)
 	ck_assert(number(json, "lost") == 0);
 	ck_assert(number(json, "wrong") == 0);
 	ck_assert(text(json, "machine")[0] != '\0');
-	ck_assert(text(json, "commit")[0] != '\0');
+	ck_assert(text(json, "version")[0] != '\0');
+	ck_assert(json_is_null(json_object_get(json, "commit")));
+	json_decref(json);
+}
+END_TEST
+
+START_TEST(json_names_the_commit_that_it_is_told)
+{
+	json_t *json;
+
+	setenv("BLAZE_PERF_COMMIT", "v0.1-2-gabc-dirty", 1);
+	ck_assert_int_eq(perf("ring " SHORT_RUN, &json), 0);
+	ck_assert_str_eq(text(json, "commit"), "v0.1-2-gabc-dirty");
+	json_decref(json);
+	/* Nothing that would have to be escaped. */
+	setenv("BLAZE_PERF_COMMIT", "\\\"\\n", 1);
+	ck_assert_int_eq(perf("ring " SHORT_RUN, &json), 0);
+	ck_assert(json_is_null(json_object_get(json, "commit")));
 	json_decref(json);
 }
 END_TEST
@@ -263,6 +282,7 @@ int main(void)
 	/* Sanitizers are slow, and starting up takes longer than running. */
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, ring_json_has_every_key);
+	tcase_add_test(tcase, json_names_the_commit_that_it_is_told);
 	tcase_add_loop_test(tcase, ring_shape_loses_nothing, 0, sizeof(shapes) / sizeof(shapes[0]));
 	tcase_add_loop_test(tcase, ring_sabotage_fails, 0,
 	                    sizeof(sabotages) / sizeof(sabotages[0]));
