@@ -231,6 +231,7 @@ static inline bool blazei_is_server(const struct blazei_replica *replica)
 
 /* vector.c ----------------------------------------------------------------------------------- */
 
+/* 0 or -ENOMEM; to be ended either way. */
 int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
                        uint64_t seed);
 void blazei_vector_fini(struct blazei_vector *vector);

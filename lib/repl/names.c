@@ -59,10 +59,7 @@ static int grow(struct blazei_names *names)
 int blazei_names_init(struct blazei_names *names, uint64_t seed)
 {
 	*names = (struct blazei_names){ .seed = seed };
-	if (blazei_names_intern(names, "", 0) == 0)
-		return 0;
-	blazei_names_fini(names);
-	return -ENOMEM;
+	return blazei_names_intern(names, "", 0) == 0 ? 0 : -ENOMEM;
 }
 
 void blazei_names_fini(struct blazei_names *names)

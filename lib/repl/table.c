@@ -38,10 +38,7 @@ int blazei_table_init(struct blazei_table *table, uint64_t seed)
 	*table = (struct blazei_table){ .mask = SLOTS_MIN - 1, .seed = seed, .row_max = ROWS_MIN };
 	table->slots = blazei_huge_alloc(SLOTS_MIN * sizeof(*table->slots));
 	table->rows = malloc(ROWS_MIN * sizeof(struct blazei_row *));
-	if (table->slots && table->rows)
-		return 0;
-	blazei_table_fini(table);
-	return -ENOMEM;
+	return table->slots && table->rows ? 0 : -ENOMEM;
 }
 
 uint64_t blazei_table_memory(const struct blazei_table *table)

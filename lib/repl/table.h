@@ -95,6 +95,7 @@ struct blazei_table {
 	_Atomic uint64_t stripes[BLAZEI_STRIPES]; /* odd while a row of these changes */
 };
 
+/* 0 or -ENOMEM; to be ended either way. */
 int blazei_table_init(struct blazei_table *table, uint64_t seed);
 void blazei_table_fini(struct blazei_table *table);
 
@@ -312,6 +313,7 @@ struct blazei_names {
 
 #define BLAZEI_NAME_NONE UINT32_MAX
 
+/* 0 or -ENOMEM; to be ended either way. */
 int blazei_names_init(struct blazei_names *names, uint64_t seed);
 void blazei_names_fini(struct blazei_names *names);
 

@@ -15,16 +15,11 @@
 int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
                        uint64_t seed)
 {
-	int index;
-
 	*vector = (struct blazei_vector){ .seed = seed };
 	vector->slots = calloc(SLOT_COUNT, sizeof(*vector->slots));
 	if (!vector->slots)
 		return -ENOMEM;
-	index = blazei_vector_intern(vector, self);
-	if (index < 0)
-		blazei_vector_fini(vector);
-	return index;
+	return blazei_vector_intern(vector, self);
 }
 
 void blazei_vector_fini(struct blazei_vector *vector)

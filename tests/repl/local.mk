@@ -32,6 +32,7 @@ repl_tests = \
 	tests/repl/test_session_rules \
 	tests/repl/test_session_wire \
 	tests/repl/test_slab \
+	tests/repl/test_state \
 	tests/repl/test_table \
 	tests/repl/test_wide \
 	tests/repl/test_writeset \
@@ -64,4 +65,5 @@ tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free
+tests_repl_test_state_SOURCES = tests/op/edge.h tests/repl/test_state.c
 tests_repl_test_table_SOURCES = tests/op/help.c tests/op/help.h tests/repl/test_table.c

@@ -216,6 +216,18 @@ static void b_deletes(void)
 	ck_assert_int_eq(node_delete(&b, 1), 0);
 }
 
+static void b_renews(void)
+{
+	b_deletes();
+	ck_assert_int_eq(node_insert(&b, 1, "{\"x\":3}"), 0);
+}
+
+static void b_affirms(void)
+{
+	blazei_replica_set_server(b.replica, true);
+	b_updates_y();
+}
+
 static void b_inserts(void)
 {
 	ck_assert_int_eq(node_insert(&b, 2, "{}"), 0);
@@ -242,6 +254,8 @@ START_TEST(snapshot_conflicts_are_told)
 		{ a_deletes, b_updates_x, "1.x 2#1:02 < 1#2:dead1\n" },
 		{ a_deletes, b_deletes, "1. 1#2:dead1 < 2#1:dead1 *\n" },
 		{ a_inserts, b_inserts, "2. 1#2:alive1 < 2#1:alive1 *\n" },
+		{ a_updates_x, b_renews, "1.x 1#2:01 < 2#2:alive2 *\n" },
+		{ a_updates_x, b_affirms, "" },
 		{ a_updates_x, b_follows, "" },
 		{ a_deletes, b_inserts, "" },
 	};

@@ -203,6 +203,11 @@ START_TEST(clock_that_no_clock_ever_showed_is_refused)
 	struct blazei_replica *replica;
 
 	ck_assert_int_eq(blazei_replica_new(&options, &replica), -EINVAL);
+	options.hlc_floor = BLAZEI_HLC_FLOOR_MAX + 1;
+	ck_assert_int_eq(blazei_replica_new(&options, &replica), -EINVAL);
+	options.hlc_floor--;
+	ck_assert_int_eq(blazei_replica_new(&options, &replica), 0);
+	blazei_replica_free(replica);
 }
 END_TEST
 
