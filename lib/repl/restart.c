@@ -44,7 +44,7 @@ int blazei_replica_restore(struct blazei_replica *replica,
 		if (writer->seq > 0)
 			blazei_vector_advanced(&replica->vector, (unsigned)index);
 	}
-	/* Up to where others had seen what was written here is not kept: all, as far as is known. */
+	/* Up to where others had seen the own writes is not kept: all, as far as is known. */
 	for (unsigned i = 0; i < replica->vector.count; i++)
 		replica->vector.writers[i].heard = replica->vector.writers[0].seq;
 	replica->began_seq = replica->vector.writers[0].seq;

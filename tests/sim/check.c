@@ -150,6 +150,7 @@ void sim_compare(struct sim_world *world, struct sim_node *node, bool causal)
 	history.one_server = world->setting.servers == 1 &&
 	                     world->setting.policy == BLAZE_POLICY_SERVER_PRIORITY;
 	world->counts[SIM_COUNT_compared]++;
+	sim_reads_check(world, node);
 	reference_init(&reference);
 	for (unsigned i = 0; i < history.count; i++)
 		reference_fold(&reference, history.writes[i].txn);

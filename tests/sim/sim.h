@@ -11,7 +11,9 @@
  *        catchup.c    fetching what was missed
  *        member.c     members and the frontier
  *        watch.c      what a node is told of changes and conflicts
+ *        reads.c      all ways to read
  *        damage.c     bytes that nobody wrote
+ *        hostile.c    sessions with those who break the rules
  *        check.c      what must hold after each step
  *        heal.c       the end: all faults mended, and what must hold then
  *        shrink.c     a failing list made small, and told as a history
@@ -67,6 +69,7 @@
 	X(TICK, 60, false)                                                                         \
 	X(SILENCE, 3, true)                                                                        \
 	X(DAMAGE_MESSAGE, 10, true)                                                                \
+	X(HOSTILE, 6, true)                                                                        \
 	X(CORRUPT, 10, true)                                                                       \
 	X(NO_MEMORY, 25, true)
 
@@ -88,7 +91,8 @@ enum sim_event_kind {
 	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
 	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
 	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told) X(reports) \
-	X(frontier_moved) X(came_back) X(issued_anew) X(collected)
+	X(frontier_moved) X(came_back) X(issued_anew) X(collected) \
+	X(read) X(own_writes_read) X(hostile_failed) X(hostile_refused)
 /* clang-format on */
 
 enum sim_count {
@@ -340,6 +344,17 @@ void sim_restore(struct sim_world *world, struct sim_node *node, bool tokens);
 void sim_renew(struct sim_world *world, struct sim_node *node);
 void sim_log_copy(struct sim_log *to, const struct sim_log *from, unsigned count);
 
+/* reads.c ------------------------------------------------------------------------------------ */
+
+void sim_reads_check(struct sim_world *world, const struct sim_node *node);
+/* What the transaction in the making just staged shows in it. */
+void sim_own_read_check(struct sim_world *world, struct sim_node *node,
+                        const struct blazei_write *write);
+
+/* hostile.c ---------------------------------------------------------------------------------- */
+
+void sim_hostile(struct sim_world *world, struct sim_node *node, struct sim_random *random);
+
 /* catchup.c ---------------------------------------------------------------------------------- */
 
 /* Begins to catch up with another node; false: it cannot be. */
@@ -367,6 +382,8 @@ void sim_days_pass(struct sim_world *world, unsigned days);
 
 /* watch.c ------------------------------------------------------------------------------------ */
 
+/* A number for a record's visible contents; 0: not visible. */
+uint64_t sim_record_digest(const struct blaze_record *record);
 void sim_watch(struct sim_world *world, struct sim_node *node);
 void sim_watch_check(struct sim_world *world, struct sim_node *node);
 

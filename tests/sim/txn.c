@@ -108,6 +108,8 @@ static void stage_random(struct sim_world *world, struct sim_node *node, struct 
 	rc = stage_write(world, node, &write);
 	if (rc < 0 && rc != -EEXIST && rc != -ENOENT && rc != -E2BIG)
 		sim_violate(world, "a write in a transaction fails with %d", rc);
+	if (rc == 0)
+		sim_own_read_check(world, node, &write);
 	blaze_record_free(record);
 }
 

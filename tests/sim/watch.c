@@ -4,8 +4,7 @@
 #include "lib/repl/effects.h"
 #include "tests/sim/sim.h"
 
-/* A number for a record's visible contents; 0: not visible. */
-static uint64_t record_digest(const struct blaze_record *record)
+uint64_t sim_record_digest(const struct blaze_record *record)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
@@ -30,7 +29,7 @@ static uint64_t read_digest(const struct sim_node *node, unsigned hot)
 	uint64_t digest;
 
 	(void)blazei_replica_get(node->replica, &id, &record);
-	digest = record_digest(record);
+	digest = sim_record_digest(record);
 	blaze_record_free(record);
 	return digest;
 }
@@ -47,10 +46,10 @@ static void changed(void *arg, const struct blazei_effect_change *change)
 	unsigned hot = change->id->bytes[15];
 
 	node->world->counts[SIM_COUNT_changes_told]++;
-	if (!node->changes_lost && record_digest(change->before) != node->mirror[hot])
+	if (!node->changes_lost && sim_record_digest(change->before) != node->mirror[hot])
 		sim_violate(node->world, "n%u is told of a change of r%u from what it was not",
 		            (unsigned)(node - node->world->nodes), hot);
-	node->mirror[hot] = record_digest(change->after);
+	node->mirror[hot] = sim_record_digest(change->after);
 	blaze_record_free(change->before);
 	blaze_record_free(change->after);
 }

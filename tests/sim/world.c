@@ -323,6 +323,9 @@ static void event_up(struct sim_world *world, struct sim_node *node, struct sim_
 	case SIM_DAMAGE_MESSAGE:
 		sim_session_damage(world, node, random);
 		break;
+	case SIM_HOSTILE:
+		sim_hostile(world, node, random);
+		break;
 	case SIM_CORRUPT:
 		sim_corrupt(world, node, random);
 		break;
