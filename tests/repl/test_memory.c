@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "tests/op/held.h"
+#include "tests/repl/frontier.h"
 #include "tests/repl/writeset_help.h"
 
 #define NEVER UINT_MAX
@@ -416,6 +417,35 @@ START_TEST(new_without_memory_is_enomem)
 }
 END_TEST
 
+/* Whatever a replica gathers goes with it. */
+START_TEST(replica_that_ends_leaves_nothing)
+{
+	const unsigned held_before = held_count;
+	const struct blaze_id id = id_of(1);
+	const struct blazei_write write = {
+		.kind = BLAZEI_WRITE_UPSERT,
+		.id = &id,
+		.record = wide,
+	};
+	struct blazei_txn_view txn;
+	struct blaze_id first;
+	uint8_t digest[16];
+	struct node node;
+	unsigned held_after;
+
+	node_open_history(&node, 1, 1 << 16);
+	/* The second time there are many fields to find among many. */
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(blazei_replica_write(node.replica, NOW, &write, &txn), 0);
+	frontier_make(&node);
+	ck_assert_int_eq(blazei_replica_next_id(node.replica, NULL, &first), 0);
+	ck_assert_int_eq(blazei_replica_hash_stamps(node.replica, digest), 0);
+	node_close(&node);
+	held_after = held_count;
+	ck_assert_uint_eq(held_after, held_before);
+}
+END_TEST
+
 static void set_up(void)
 {
 	char name[8];
@@ -451,6 +481,7 @@ int main(void)
 	tcase_add_test(tcase, read_without_memory_leaves_nothing);
 	tcase_add_test(tcase, hash_without_memory_is_enomem);
 	tcase_add_test(tcase, new_without_memory_is_enomem);
+	tcase_add_test(tcase, replica_that_ends_leaves_nothing);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

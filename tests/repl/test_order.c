@@ -238,6 +238,24 @@ START_TEST(row_that_goes_from_the_end_is_found_there)
 }
 END_TEST
 
+START_TEST(memory_of_the_order_is_counted)
+{
+	const struct blaze_id middle = id_of(1000);
+	struct blaze_id next;
+	struct node node;
+	uint64_t before;
+
+	node_open(&node, 1);
+	for (unsigned i = 0; i < 2000; i++)
+		node_insert(&node, i, "{}");
+	before = node_stats(&node).memory_bytes;
+	ck_assert_int_eq(blazei_replica_next_id(node.replica, &middle, &next), 0);
+	/* An eighth more than there are now. */
+	ck_assert_uint_eq(node_stats(&node).memory_bytes, before + 2250 * sizeof(uint32_t));
+	node_close(&node);
+}
+END_TEST
+
 /* A few ids go to the short run; when it is long, all is one run again. */
 START_TEST(new_rows_go_to_the_short_run_first)
 {
@@ -274,6 +292,7 @@ int main(void)
 	tcase_add_test(tcase, deleted_ids_are_passed_over);
 	tcase_add_test(tcase, rows_that_go_are_passed_over);
 	tcase_add_test(tcase, row_that_goes_from_the_end_is_found_there);
+	tcase_add_test(tcase, memory_of_the_order_is_counted);
 	tcase_add_test(tcase, new_rows_go_to_the_short_run_first);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

@@ -207,6 +207,24 @@ START_TEST(long_transactions_of_a_stalled_origin_do_not_fill_memory)
 }
 END_TEST
 
+START_TEST(batch_of_a_stalled_origin_stays_within_bounds)
+{
+	struct blazei_txn_view views[100];
+
+	part();
+	node_give(&a, &b, 1);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	node_give_all(&a, &c);
+	for (unsigned i = 0; i < 100; i++) {
+		node_insert(&c, 10 + i, "{}");
+		views[i] = (struct blazei_txn_view){ c.log[i].data, c.log[i].len };
+	}
+	ck_assert_int_eq(blazei_replica_receive(b.replica, b.now_ns, views, 100), 0);
+	ck_assert_uint_eq(node_stats(&b).parked, 64);
+}
+END_TEST
+
 START_TEST(bytes_of_a_stalled_origin_up_to_the_bound)
 {
 	static const uint8_t value[1 << 16];
@@ -299,6 +317,7 @@ int main(void)
 		&state_brings_nothing_more_of_a_quarantined_origin,
 		&what_depends_on_a_quarantined_origin_stalls_within_bounds,
 		&long_transactions_of_a_stalled_origin_do_not_fill_memory,
+		&batch_of_a_stalled_origin_stays_within_bounds,
 		&bytes_of_a_stalled_origin_up_to_the_bound,
 		&stall_behind_a_gap_is_told_once_that_is_filled,
 		&stall_ends_when_the_origin_goes_on_by_state,
