@@ -39,6 +39,7 @@ enum blaze_sync {
 	BLAZE_SYNC_NODE_TWICE,         /* from: writes under this node's id */
 	BLAZE_SYNC_ORIGINS_FULL,       /* one origin too many: nothing of it is taken; said once */
 	BLAZE_SYNC_ORIGIN_RENEWED,     /* from: this database, under its new name */
+	BLAZE_SYNC_PEER_BELOW,         /* from: lacks what all were to have; not heard for now */
 };
 
 /* flags of an event */

@@ -25,7 +25,8 @@ void blazei_db_show_vector(struct blaze_db *db)
 	struct blazei_board *board = blazei_db_board(db);
 	unsigned count = blazei_replica_vector_count(db->replica);
 
-	if (board == NULL)
+	/* The old board's entries have the places that they had under the old name. */
+	if (board == NULL || db->silent)
 		return;
 	if (count > BLAZEI_BOARD_VECTOR_MAX)
 		count = BLAZEI_BOARD_VECTOR_MAX;
@@ -59,6 +60,7 @@ static struct blazei_link *link_swap(struct blaze_db *db, struct blazei_link *li
 	pthread_mutex_lock(&db->lock);
 	before = db->link;
 	db->link = link;
+	db->silent = false;
 	/* Relaxed: all who read it in earnest hold one of these locks. */
 	atomic_store_explicit(&db->removed, false, memory_order_relaxed);
 	if (link != NULL) {
@@ -136,14 +138,29 @@ void blazei_db_leave(struct blaze_db *db)
 	atomic_store_explicit(&db->registered, false, memory_order_release);
 }
 
-void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns)
+int blazei_db_reattach(struct blaze_db *db)
 {
 	struct blazei_link *link;
+	int error = link_open(db, &link);
+
+	if (error != 0)
+		return error;
+	transfers_stop(db);
+	link = link_swap(db, link);
+	link->ops->close(link);
+	(void)blazei_db_census(db, true);
+	/* Those who came before look at this board now rather than at their next time-out. */
+	db->link->ops->wake(db->link);
+	return 0;
+}
+
+void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns)
+{
 	int error;
 
 	if (now_ns < db->next_reopen_ns)
 		return;
-	error = link_open(db, &link);
+	error = blazei_db_reattach(db);
 	if (error != 0) {
 		db->next_reopen_ns = now_ns + REOPEN_NS;
 		blazei_log(BLAZE_LOG_ERROR, "database %s: cannot attach to its ring anew: %s",
@@ -151,10 +168,4 @@ void blazei_db_reopen(struct blaze_db *db, uint64_t now_ns)
 		return;
 	}
 	blazei_log(BLAZE_LOG_WARNING, "database %s: its ring was removed, attached anew", db->name);
-	transfers_stop(db);
-	link = link_swap(db, link);
-	link->ops->close(link);
-	(void)blazei_db_census(db, true);
-	/* Those who came before look at this board now rather than at their next time-out. */
-	db->link->ops->wake(db->link);
 }

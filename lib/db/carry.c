@@ -77,6 +77,7 @@ int blazei_carry_open(struct blaze_db *db, struct blazei_carry *carry, const str
 		.replica = db->replica,
 		.side = side,
 		.stage = side == BLAZEI_SESSION_ASKER ? db->stage : NULL,
+		.anew = true,
 	};
 	int error = ring_open(db, carry, ring, side);
 

@@ -31,6 +31,7 @@ struct blazei_lag {
 	uint64_t missing;         /* transactions lacking in all, when last counted */
 	unsigned failures;        /* attempts in a row to fetch from it that failed */
 	uint64_t not_before;      /* no new attempt before this time */
+	bool below;               /* the frontier, when last looked at: it is not heard */
 	struct blaze_id answered; /* ring of its last request that was dealt with */
 };
 

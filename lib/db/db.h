@@ -20,7 +20,8 @@
  *       afterwards.
  *   I2  Whatever a lane loses or was never given is fetched: every miss shows as a board
  *       vector ahead of the own one, however it came about.
- *   I3  Only what reachable members sent is merged.
+ *   I3  Only what reachable members sent is merged, and nothing of one that is below the frontier,
+ *       by whichever path.
  *
  * FAILURE  After a fork the child's handle is dead: the other threads that may have been inside it
  *        are gone and its locks with them. Closing it there frees what is safe to free. */
@@ -52,11 +53,13 @@ struct blaze_db {
 	uint64_t lane_bytes;
 	enum blaze_policy policy;
 	char name[BLAZEI_DB_NAME_MAX + 1];
-	struct blazei_origin self;
+	struct blazei_origin
+	        self; /* the node; the incarnation changes with all locks but poll_lock */
 	atomic_bool registered;
 	_Atomic uint32_t kick;          /* grows when a pump that sleeps is to look (service.c) */
 	_Atomic uint32_t kick_sleepers; /* how many sleep on it */
 	atomic_bool removed;            /* the ring was unlinked: attach anew */
+	atomic_bool displaced;          /* another history stands under the own name (renew.c) */
 	_Atomic uint64_t laps;
 	_Atomic uint64_t catch_ups;
 	struct blaze_db *next_remains; /* in a forked child, see db.c */
@@ -65,6 +68,9 @@ struct blaze_db {
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
 	struct blazei_buffer out; /* the transaction that is being published */
+	bool silent;              /* nothing is published: the board has the name that was left */
+	unsigned silent_index;    /* the entry that has the new one meanwhile */
+	int nameless;             /* why nothing may be written: the name could not be left */
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
 	struct blazei_conflict_log conflicts;
@@ -88,6 +94,7 @@ struct blaze_db {
 	uint64_t next_check_ns; /* of lag.c */
 	uint64_t next_probe_ns;
 	uint64_t next_reopen_ns;
+	uint64_t next_renew_ns; /* of renew.c */
 };
 
 /* -ECHILD after fork, -EINVAL for NULL. */
@@ -109,6 +116,9 @@ void blazei_visit_end(const struct blazei_visit *visit);
 void blazei_db_listen(struct blaze_db *db);
 /* Tells watches how the database keeps in step; lock is not held. */
 void blazei_db_tell_sync(struct blaze_db *db, enum blaze_sync sync);
+/* The same of a peer; lock is held. */
+void blazei_db_tell_peer(struct blaze_db *db, enum blaze_sync sync,
+                         const struct blazei_origin *peer);
 
 /* service.c: wakes a pump that sleeps. */
 void blazei_db_kick(struct blaze_db *db);
@@ -118,6 +128,15 @@ struct blazei_write;
 struct blazei_writeset;
 int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
                      struct blazei_writeset *writeset);
+/* The same for what is due of the list of members. 1: something was written, 0; -ENOMEM, -ESTALE as
+ * blazei_replica_members_tick. */
+struct blazei_members_tick;
+int blazei_db_members_write(struct blaze_db *db, const struct blazei_members_tick *tick);
+/* members.c: a tick of the list of members, for a database whose store holds that for good; at
+ * real time now_ns. poll_lock is held. As blazei_db_members_write. */
+struct blazei_vector_view;
+int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
+                           const struct blazei_vector_view *durable);
 /* txn.c: frees what the last transaction left. */
 void blazei_txn_spare_free(struct blaze_db *db);
 
@@ -148,6 +167,17 @@ int blazei_db_unlink(struct blaze_db *db, const struct blaze_id *node);
 /* Brings the census up to date, with probe liveness too. poll_lock is held. */
 int blazei_db_census(struct blaze_db *db, bool probe);
 
+/* Takes a new place in the ring. poll_lock is held. 0 or an error. */
+int blazei_db_reattach(struct blaze_db *db);
+
+/* renew.c: leaves the name where others hold something else under it, and issues anew what is to
+ * be. write_lock and lock are held. */
+int blazei_db_leave_name(struct blaze_db *db);
+/* Shows how far it has written under the new name on the board of the old one. Both are held. */
+void blazei_db_silent_show(struct blaze_db *db);
+/* The same as leave_name, in a turn, no more often than is good. poll_lock is held. */
+void blazei_db_renew(struct blaze_db *db, uint64_t now_ns);
+
 /* turn.c: one round of everything, without waiting. Also gives how many transactions have come in
  * ever. */
 #define BLAZEI_TURN_WORKED (1u << 0) /* something came in or moved: come again at once */
@@ -157,6 +187,8 @@ unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_adva
 /* lag.c: compares the own vector with everybody's, starts a fetch, takes requests. Returns turn
  * flags. poll_lock is held. */
 unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns);
+/* Whether a member is below the frontier, by its board: nothing of it is merged. lock is held. */
+bool blazei_lag_below(struct blaze_db *db, const struct blazei_member *member);
 #define BLAZEI_LAG_CHECK_NS BLAZEI_NS_PER_MS
 
 #endif

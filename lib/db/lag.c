@@ -17,6 +17,10 @@
  * CONCURRENCY  Runs on the polling side; takes `lock` for each member's vector. */
 #include "lib/db/db.h"
 
+#include <stdlib.h>
+
+#include "lib/repl/members.h"
+
 #define STUCK_NS      (2 * BLAZEI_NS_PER_MS)
 #define PROBE_NS      (50 * BLAZEI_NS_PER_MS)
 #define CHECK_PER_RUN 20u
@@ -65,8 +69,8 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 		mine = blazei_replica_vector_covered(db->replica, &entry.origin);
 		if (lag->watched && i == lag->index)
 			lost = watched_lost(db, lag, mine, now_ns);
-		/* Of the own writes nobody can have more. */
-		if (entry.seq <= mine || blazei_id_equal(&entry.origin.node, &db->self.node))
+		/* Of the own writes nobody can have more, but for those of a name that was left. */
+		if (entry.seq <= mine || blazei_origin_equal(&entry.origin, &db->self))
 			continue;
 		lag->missing += entry.seq - mine > UINT32_MAX ? UINT32_MAX : entry.seq - mine;
 		if (first == count)
@@ -83,6 +87,47 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 	return lost;
 }
 
+bool blazei_lag_below(struct blaze_db *db, const struct blazei_member *member)
+{
+	struct blazei_vector_view view = { .entries = NULL };
+	struct blazei_vector_entry *entries;
+	bool below;
+
+	if (!blazei_replica_has_frontier(db->replica))
+		return false;
+	if (member->board == NULL)
+		return true;
+	view.count = blazei_board_vector_count(member->board, member->board_bytes);
+	entries = calloc(view.count + 1, sizeof(*entries));
+	if (entries == NULL)
+		return true;
+	for (unsigned i = 0; i < view.count; i++)
+		blazei_board_vector_load(member->board, i, &entries[i]);
+	view.entries = entries;
+	below = blazei_replica_below_frontier(db->replica, &view);
+	free(entries);
+	return below;
+}
+
+/* Notes whether a member is below the frontier, and tells when that begins. */
+static void below_note(struct blaze_db *db, struct blazei_member *member)
+{
+	const struct blazei_origin origin = { member->text->node, member->text->incarnation };
+	bool below;
+
+	pthread_mutex_lock(&db->lock);
+	below = blazei_lag_below(db, member);
+	if (below && !member->lag.below)
+		blazei_db_tell_peer(db, BLAZE_SYNC_PEER_BELOW, &origin);
+	pthread_mutex_unlock(&db->lock);
+	if (below && !member->lag.below)
+		blazei_log(BLAZE_LOG_WARNING,
+		           "database %s: a node lacks what all were to have, and is not heard "
+		           "before it has taken a snapshot",
+		           db->name);
+	member->lag.below = below;
+}
+
 /* Measures all members; the one to fetch from, or NULL. Sets the flags that the caller returns. */
 static struct blazei_member *members_measure(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
 {
@@ -96,6 +141,7 @@ static struct blazei_member *members_measure(struct blaze_db *db, uint64_t now_n
 			member->lag.watched = false;
 			continue;
 		}
+		below_note(db, member);
 		pthread_mutex_lock(&db->lock);
 		lost = member_measure(db, member, now_ns);
 		pthread_mutex_unlock(&db->lock);
@@ -105,7 +151,7 @@ static struct blazei_member *members_measure(struct blaze_db *db, uint64_t now_n
 				*flags |= BLAZEI_TURN_WORKED;
 			continue;
 		}
-		if (now_ns < member->lag.not_before)
+		if (now_ns < member->lag.not_before || member->lag.below)
 			continue;
 		if (best == NULL || member->lag.missing > best->lag.missing)
 			best = member;

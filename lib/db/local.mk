@@ -18,10 +18,12 @@ libblazeshm_la_SOURCES += \
 	lib/db/event.h \
 	lib/db/lag.c \
 	lib/db/links.c \
+	lib/db/members.c \
 	lib/db/notify.c \
 	lib/db/pull.c \
 	lib/db/pull.h \
 	lib/db/read.c \
+	lib/db/renew.c \
 	lib/db/service.c \
 	lib/db/service.h \
 	lib/db/sink.c \

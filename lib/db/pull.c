@@ -146,19 +146,25 @@ static void fetched_count(struct blaze_db *db)
 static int install(struct blaze_db *db)
 {
 	struct blazei_pull *pull = &db->pull;
-	uint64_t before;
+	uint64_t before, after;
 	int error;
 
+	/* Nobody writes between the installation and a new name. */
+	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
 	before = others_count(db);
 	error = blazei_session_install(pull->carry.session, blazei_realtime_ns());
 	if (error == 0) {
-		pull->raised += others_count(db) - before;
-		db->advanced += others_count(db) - before;
+		after = others_count(db);
+		/* Of a snapshot that is all that there is now, the vector may have gone back. */
+		pull->raised += after > before ? after - before : 1;
+		db->advanced += after > before ? after - before : 1;
+		db->nameless = blazei_db_leave_name(db);
 		blazei_db_show_vector(db);
 		fetched_count(db);
 	}
 	pthread_mutex_unlock(&db->lock);
+	pthread_mutex_unlock(&db->write_lock);
 	return error;
 }
 

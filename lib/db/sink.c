@@ -218,10 +218,20 @@ static void on_event(void *arg, const struct blazei_effect_event *event)
 	};
 	struct blaze_db *db = arg;
 
+	/* Relaxed: a hint for the next turn. */
+	if (event->kind == BLAZEI_EFFECT_ORIGIN_DISPLACED)
+		atomic_store_explicit(&db->displaced, true, memory_order_relaxed);
 	if (event->kind == BLAZEI_EFFECT_CHANGES_LOST)
 		withhold_all(db);
 	else if (db->watches != NULL)
 		sync_announce(db, syncs[event->kind], event->origin, event->seq);
+}
+
+void blazei_db_tell_peer(struct blaze_db *db, enum blaze_sync sync,
+                         const struct blazei_origin *peer)
+{
+	if (db->watches != NULL)
+		sync_announce(db, sync, peer, 0);
 }
 
 void blazei_db_tell_sync(struct blaze_db *db, enum blaze_sync sync)

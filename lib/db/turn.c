@@ -14,6 +14,8 @@
 #define BATCH_MAX 64u /* what a link hands over at once, at most: link.h */
 #define POLL_MAX  4096u
 
+#define REATTACH_NS (100 * BLAZEI_NS_PER_MS)
+
 /* The handler's own result, which no link returns: the census may be out of date. */
 #define STOP_STALE (-EUCLEAN)
 
@@ -30,7 +32,7 @@ static int records_handle(void *arg, const struct blazei_link_record *records, u
 	struct blaze_db *db = receipt->db;
 	struct blazei_txn_view views[BATCH_MAX];
 	unsigned n = 0;
-	int applied;
+	int applied = 0;
 
 	if (receipt->member == NULL || !blazei_id_equal(&receipt->member->peer, &records[0].peer)) {
 		receipt->member = blazei_census_by_peer(&db->census, &records[0].peer);
@@ -52,7 +54,9 @@ static int records_handle(void *arg, const struct blazei_link_record *records, u
 	if (n == 0 || receipt->member == NULL || !receipt->member->reachable)
 		return 0;
 	pthread_mutex_lock(&db->lock);
-	applied = blazei_replica_receive(db->replica, blazei_realtime_ns(), views, n);
+	/* What is passed over comes by catch-up, once it may. */
+	if (!blazei_lag_below(db, receipt->member))
+		applied = blazei_replica_receive(db->replica, blazei_realtime_ns(), views, n);
 	pthread_mutex_unlock(&db->lock);
 	if (applied < 0)
 		return applied;
@@ -84,11 +88,24 @@ static bool receive(struct blaze_db *db, uint64_t now_ns)
 	return result > 0 || receipt.applied > 0 || result == -ESTALE || result == -EBADMSG;
 }
 
+/* Leaves a name of no use, and shows itself under a new one. */
+static void name_see_to(struct blaze_db *db, uint64_t now_ns)
+{
+	/* Relaxed: a hint; what it is about is looked at under the locks. `nameless` and `silent`
+	 * are set by this side of the link. */
+	if (atomic_load_explicit(&db->displaced, memory_order_relaxed) || db->nameless != 0)
+		blazei_db_renew(db, now_ns);
+	if (db->silent && db->link != NULL && now_ns >= db->next_reopen_ns &&
+	    blazei_db_reattach(db) != 0)
+		db->next_reopen_ns = now_ns + REATTACH_NS;
+}
+
 unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_advanced)
 {
 	unsigned flags = 0;
 
 	pthread_mutex_lock(&db->poll_lock);
+	name_see_to(db, now_ns);
 	if (db->link != NULL) {
 		if (receive(db, now_ns))
 			flags |= BLAZEI_TURN_WORKED;

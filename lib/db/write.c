@@ -8,10 +8,11 @@
  *        before for the next, and published without `lock`.
  *
  * FAILURE  A write that is committed in the replica succeeds, whatever becomes of its publication:
- *        too long for the lane, ring removed, no ring at all. The board
+ *        too long for the lane, ring removed, a name that was just left, no ring at all. The board
  *        then shows a seq that the lane never had, and the others fetch it (lag.c). */
 #include "lib/db/db.h"
 
+#include "lib/repl/members.h"
 #include "lib/repl/writeset.h"
 
 /* Publishes what stands in out, transaction seq; write_lock is held. */
@@ -32,31 +33,66 @@ static void publish(struct blaze_db *db, uint64_t seq)
 	link->ops->wake(link);
 }
 
+/* Takes out what was committed, where there is a way for it; write_lock and lock are held. Its
+ * number, or 0. */
+static uint64_t take_out(struct blaze_db *db)
+{
+	struct blazei_vector_entry self;
+
+	if (blazei_unlikely(db->silent)) {
+		blazei_db_silent_show(db);
+		return 0;
+	}
+	blazei_replica_txn_take(db->replica, &db->out);
+	blazei_replica_vector_entry(db->replica, 0, &self);
+	return self.seq;
+}
+
 int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
                      struct blazei_writeset *writeset)
 {
-	struct blazei_vector_entry self = { .seq = 0 };
 	struct blazei_txn_view txn = { .len = 0 };
+	uint64_t seq = 0;
 	int error = blazei_db_writable(db);
 
 	if (error != 0)
 		return error;
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
-	if (write != NULL)
+	if (blazei_unlikely(db->nameless != 0))
+		error = db->nameless;
+	else if (write != NULL)
 		error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
 	else
 		error = blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, &txn);
-	if (error == 0 && txn.len > 0 && db->link != NULL) {
-		blazei_replica_txn_take(db->replica, &db->out);
-		blazei_replica_vector_entry(db->replica, 0, &self);
-	}
+	if (error == 0 && txn.len > 0 && db->link != NULL)
+		seq = take_out(db);
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
-	if (self.seq != 0)
-		publish(db, self.seq);
+	if (seq != 0)
+		publish(db, seq);
 	pthread_mutex_unlock(&db->write_lock);
 	return error;
+}
+
+int blazei_db_members_write(struct blaze_db *db, const struct blazei_members_tick *tick)
+{
+	struct blazei_txn_view txn = { .len = 0 };
+	uint64_t seq = 0;
+	int error;
+
+	pthread_mutex_lock(&db->write_lock);
+	pthread_mutex_lock(&db->lock);
+	error = db->nameless;
+	if (error == 0)
+		error = blazei_replica_members_tick(db->replica, tick, &txn);
+	if (error == 0 && txn.len > 0 && db->link != NULL)
+		seq = take_out(db);
+	pthread_mutex_unlock(&db->lock);
+	if (seq != 0)
+		publish(db, seq);
+	pthread_mutex_unlock(&db->write_lock);
+	return error == 0 ? txn.len > 0 : error;
 }
 
 int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record, struct blaze_id *ret_id)

@@ -39,16 +39,27 @@ static uint64_t view_seq(const struct blazei_vector_view *view, const struct bla
 	return 0;
 }
 
+bool blazei_replica_has_frontier(struct blazei_replica *replica)
+{
+	return blazei_members_update(replica) < 0 || replica->members.width > 0;
+}
+
 bool blazei_replica_below_frontier(struct blazei_replica *replica,
                                    const struct blazei_vector_view *vector)
 {
-	if (blazei_members_refresh(replica) < 0)
-		return true;
-	for (unsigned i = 0; i < replica->members.width; i++)
-		if (replica->members.frontier[i] > 0 &&
-		    view_seq(vector, &replica->vector.origins[i]) < replica->members.frontier[i])
-			return true;
-	return false;
+	uint64_t *known = calloc(replica->vector.count, sizeof(*known));
+	bool below = true;
+
+	for (unsigned i = 0; known && i < vector->count; i++) {
+		uint16_t index = blazei_vector_find(&replica->vector, &vector->entries[i].origin);
+
+		if (index != BLAZEI_ORIGIN_NONE)
+			known[index] = vector->entries[i].seq;
+	}
+	if (known)
+		below = blazei_known_below(replica, known);
+	free(known);
+	return below;
 }
 
 bool blazei_known_below(struct blazei_replica *replica, const uint64_t *known)

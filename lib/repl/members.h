@@ -88,6 +88,8 @@ enum blazei_membership blazei_replica_membership(struct blazei_replica *replica,
 /* The seq up to which an origin's transactions are below the frontier; 0: none. */
 uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
                                      const struct blazei_origin *origin);
+/* Whether there may be one at all: at no cost where no member was ever heard of. */
+bool blazei_replica_has_frontier(struct blazei_replica *replica);
 /* Whether a replica with this vector may not be heard, or may not go on as it is, before it has
  * installed a snapshot and issued its unseen writes anew. */
 bool blazei_replica_below_frontier(struct blazei_replica *replica,

@@ -276,9 +276,7 @@ static int hello_below(struct blazei_replica *replica, const struct blazei_sessi
 	uint64_t *known;
 	int below;
 
-	if (blazei_members_update(replica) < 0)
-		return -ENOMEM;
-	if (replica->members.width == 0)
+	if (!blazei_replica_has_frontier(replica))
 		return 0;
 	known = calloc(replica->vector.count, sizeof(*known));
 	if (!known)

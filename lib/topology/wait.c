@@ -12,6 +12,9 @@
  *        the node that wrote it nor another that has it, dead ones included while their lane can
  *        still be read. Links that are declared later don't help a wait that has failed.
  *
+ *        A node may leave its name (lib/db/renew.c), and what it had committed under it is then
+ *        waited for as what it has committed under the new one, where nobody has more of the old.
+ *
  * FAILURE  A node that dies while it is waited for is -ENOENT. What only a dead node had, and
  *        nobody got from its lane, is not waited for beyond the time-out. */
 #include "lib/topology/topology.h"
@@ -137,7 +140,8 @@ static void local_compare(struct view *view, struct target *target)
 	for (unsigned i = 0; i < target->count; i++) {
 		const struct blazei_vector_entry *entry = &target->entries[i];
 
-		if (blazei_replica_vector_seq(view->db->replica, &entry->origin) < entry->seq)
+		/* Of a quarantined origin nothing more is taken, and nothing is waited for. */
+		if (blazei_replica_vector_covered(view->db->replica, &entry->origin) < entry->seq)
 			target->entries[kept++] = *entry;
 	}
 	pthread_mutex_unlock(&view->db->lock);
@@ -199,6 +203,51 @@ static bool member_brings(const struct blazei_member *member,
 	return false;
 }
 
+/* Whether anybody has what is wanted, or its writer still bears that name. */
+static bool entry_shown(const struct blazei_census *census,
+                        const struct blazei_vector_entry *wanted)
+{
+	for (unsigned i = 0; i < census->count; i++)
+		if (census->members[i].live && census->members[i].reachable &&
+		    member_brings(&census->members[i], wanted))
+			return true;
+	return false;
+}
+
+/* Waits for what nodes under a new name have, in place of what they had under the old one. */
+static int renamed_replace(struct target *target, struct blazei_census *census)
+{
+	unsigned count = target->count;
+	int error = 0;
+
+	for (unsigned i = 0; i < count && error == 0;) {
+		const struct blazei_vector_entry wanted = target->entries[i];
+		const struct blazei_member *member =
+		        blazei_census_by_node(census, &wanted.origin.node);
+
+		if (member == NULL || !member->reachable || entry_shown(census, &wanted)) {
+			i++;
+			continue;
+		}
+		target->entries[i] = target->entries[--count];
+		target->entries[count] = target->entries[--target->count];
+		error = target_add_member(target, member);
+	}
+	return error;
+}
+
+static int local_renamed(const struct view *view, struct target *target)
+{
+	int error;
+
+	blazei_db_poll_lock(view->db);
+	error = blazei_db_census(view->db, true);
+	if (error == 0)
+		error = renamed_replace(target, &view->db->census);
+	blazei_db_poll_unlock(view->db);
+	return error;
+}
+
 /* 0 where somebody could bring the position to the node, else -EHOSTUNREACH. */
 static int sources_check(const struct view *view, const struct blazei_census *census)
 {
@@ -247,8 +296,11 @@ static int look(struct view *view, struct target *target, bool probe)
 {
 	int error = compare(view, target, probe);
 
-	if (error != 0 || target->count == 0 || view->position == NULL || !probe)
+	if (error != 0 || target->count == 0 || !probe)
 		return error;
+	if (view->position == NULL)
+		return view->db != NULL ? local_renamed(view, target)
+		                        : renamed_replace(target, view->census);
 	error = view->db != NULL ? local_sources(view) : foreign_sources(view);
 	if (error != -EHOSTUNREACH)
 		return error;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 db_tests = tests/db/soak_db tests/db/test_board tests/db/test_conflicts \
-	tests/db/test_crash tests/db/test_event tests/db/test_facade tests/db/test_hostile tests/db/test_peek tests/db/test_step \
+	tests/db/test_crash tests/db/test_event tests/db/test_facade tests/db/test_hostile tests/db/test_peek tests/db/test_rename tests/db/test_step \
 	tests/db/test_txn tests/db/test_watch tests/db/test_watch_memory tests/db/test_watch_threads
 check_PROGRAMS += $(db_tests)
 TESTS += $(db_tests)
@@ -9,6 +9,7 @@ tests_db_test_board_SOURCES = tests/db/test_board.c
 tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
 tests_db_test_facade_SOURCES = tests/db/test_facade.c tests/db/node.h
 tests_db_test_hostile_SOURCES = tests/db/test_hostile.c tests/db/node.h
+tests_db_test_rename_SOURCES = tests/db/test_rename.c tests/db/node.h
 tests_db_test_step_SOURCES = tests/db/test_step.c tests/db/node.h
 tests_db_test_conflicts_SOURCES = tests/db/test_conflicts.c tests/db/node.h
 tests_db_test_txn_SOURCES = tests/db/test_txn.c tests/db/node.h
