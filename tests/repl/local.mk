@@ -52,7 +52,7 @@ EXTRA_DIST += \
 	tests/repl/told.h \
 	tests/repl/trio.h \
 	tests/repl/writeset_help.h
-tests_repl_test_hostile_SOURCES = tests/op/edge.h tests/repl/test_hostile.c
+tests_repl_test_delivery_SOURCES = tests/op/edge.h tests/repl/test_delivery.c
 # With starve.h.
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a replica hears: what waits for what, what is refused, catch-up by state, and reads. */
+#include "tests/op/edge.h"
 #include "tests/repl/events.h"
 #include "tests/repl/session_pair.h"
 
@@ -146,6 +147,40 @@ START_TEST(parked_beyond_bound_are_dropped_and_come_by_state)
 END_TEST
 
 /* What is refused ---------------------------------------------------------------------------- */
+
+/* What is fetched ahead is looked at before it is checked. */
+START_TEST(receive_reads_nothing_behind_what_it_is_given)
+{
+	struct node from, to;
+
+	node_open(&from, 1);
+	node_open(&to, 2);
+	for (unsigned i = 0; i < 40; i++)
+		node_insert(&from, i, "{\"a\":1}");
+	for (size_t len = 0; len < from.log[0].len; len += 8) {
+		void *bytes = edge_alloc(len);
+
+		memcpy(bytes, from.log[0].data, len);
+		ck_assert_int_eq(node_take(&to, bytes, len), 0);
+	}
+	/* Nor is a transaction behind the batch, of which the first one is known already. */
+	for (unsigned count = 1; count <= from.count; count++) {
+		struct blazei_txn_view *views = edge_alloc(count * sizeof(*views));
+		struct node other;
+
+		node_open(&other, 3);
+		ck_assert_int_eq(node_give(&from, &other, 1), 1);
+		for (unsigned i = 0; i < count; i++)
+			views[i] = (struct blazei_txn_view){ from.log[i].data, from.log[i].len };
+		ck_assert_int_eq(
+		        blazei_replica_receive(other.replica, NOW + BLAZEI_NS_PER_S, views, count),
+		        (int)count - 1);
+		node_close(&other);
+	}
+	node_close(&from);
+	node_close(&to);
+}
+END_TEST
 
 START_TEST(first_transaction_must_start_its_chain)
 {
@@ -399,6 +434,7 @@ static const TTest *const *const tests[] = {
 	&write_after_catch_up_depends_on_what_came_by_it,
 	&snapshot_applies_what_waited_for_it,
 	&parked_beyond_bound_are_dropped_and_come_by_state,
+	&receive_reads_nothing_behind_what_it_is_given,
 	&first_transaction_must_start_its_chain,
 	&origins_beyond_bound_are_refused,
 	&state_brings_hidden_registers_and_unsets,

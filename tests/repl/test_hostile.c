@@ -5,7 +5,6 @@
  * BLAZE_TEST_SEED sets it. */
 #include <time.h>
 
-#include "tests/op/edge.h"
 #include "tests/repl/session_pair.h"
 
 #define MUTATIONS 10000u
@@ -268,40 +267,6 @@ START_TEST(state_hostile_breaks_nothing)
 }
 END_TEST
 
-/* What is fetched ahead is looked at before it is checked. */
-START_TEST(receive_reads_nothing_behind_what_it_is_given)
-{
-	struct node from, to;
-
-	node_open(&from, 1);
-	node_open(&to, 2);
-	for (unsigned i = 0; i < 40; i++)
-		node_insert(&from, i, "{\"a\":1}");
-	for (size_t len = 0; len < from.log[0].len; len += 8) {
-		void *bytes = edge_alloc(len);
-
-		memcpy(bytes, from.log[0].data, len);
-		ck_assert_int_eq(node_take(&to, bytes, len), 0);
-	}
-	/* Nor is a transaction behind the batch, of which the first one is known already. */
-	for (unsigned count = 1; count <= from.count; count++) {
-		struct blazei_txn_view *views = edge_alloc(count * sizeof(*views));
-		struct node other;
-
-		node_open(&other, 3);
-		ck_assert_int_eq(node_give(&from, &other, 1), 1);
-		for (unsigned i = 0; i < count; i++)
-			views[i] = (struct blazei_txn_view){ from.log[i].data, from.log[i].len };
-		ck_assert_int_eq(
-		        blazei_replica_receive(other.replica, NOW + BLAZEI_NS_PER_S, views, count),
-		        (int)count - 1);
-		node_close(&other);
-	}
-	node_close(&from);
-	node_close(&to);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("hostile");
@@ -311,7 +276,6 @@ int main(void)
 	tcase_add_test(tcase, receive_damaged_is_refused_and_never_applied);
 	tcase_add_test(tcase, receive_hostile_breaks_nothing);
 	tcase_add_test(tcase, state_hostile_breaks_nothing);
-	tcase_add_test(tcase, receive_reads_nothing_behind_what_it_is_given);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
