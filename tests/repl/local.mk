@@ -10,6 +10,7 @@ repl_tests = \
 	tests/repl/test_hash \
 	tests/repl/test_hearing \
 	tests/repl/test_history \
+	tests/repl/test_history_memory \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_members \
@@ -55,6 +56,7 @@ EXTRA_DIST += \
 tests_repl_test_delivery_SOURCES = tests/op/edge.h tests/repl/test_delivery.c
 # With starve.h.
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+tests_repl_test_history_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \

@@ -31,6 +31,7 @@ struct pair {
 	struct blazei_session *answer;
 	struct blazei_session_status asked; /* when it has ended */
 	struct blazei_session_status answered;
+	uint64_t left; /* staged then */
 	pair_hook hook;
 	void *arg;
 	size_t cap; /* 0: the longest */
@@ -198,6 +199,7 @@ static inline void pair_run(struct pair *pair)
 	} while (answered >= 0 && asked >= 0 && answered + asked > 0);
 	blazei_session_status(pair->ask, &pair->asked);
 	blazei_session_status(pair->answer, &pair->answered);
+	pair->left = blazei_stage_bytes(pair->stage);
 	blazei_session_free(pair->ask);
 	blazei_session_free(pair->answer);
 }

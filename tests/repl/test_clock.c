@@ -157,6 +157,44 @@ START_TEST(those_who_wrote_long_ago_have_no_vote)
 }
 END_TEST
 
+/* Of any number, with room behind them or without: all ahead, or all but so many that it is half. */
+START_TEST(votes_of_any_number_are_counted)
+{
+	for (unsigned count = 2; count <= 20; count++) {
+		const unsigned half = (count + 1) / 2;
+		struct events events;
+
+		tear_down();
+		set_up();
+		events_listen(&events, &b);
+		vote(10, count, half);
+		ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_CLOCK_AHEAD), half);
+		vote(50, 2, 2);
+		ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_CLOCK_BEHIND), 1);
+	}
+}
+END_TEST
+
+START_TEST(those_who_wrote_five_minutes_ago_have_a_vote)
+{
+	struct blazei_vector_detail detail;
+	struct events events;
+
+	vote(10, 3, 0);
+	events_listen(&events, &b);
+	blazei_replica_vector_detail(b.replica, 1, &detail);
+	b.now_ns = detail.hlc + 300 * BLAZEI_NS_PER_S + (uint64_t)_i;
+	a.now_ns += DAY_NS;
+	c.now_ns += DAY_NS;
+	node_insert(&a, 1, "{\"x\":1}");
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give(&a, &b, 1);
+	node_give(&c, &b, 1);
+	/* Two of six, or of three. */
+	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_CLOCK_BEHIND), (unsigned)_i);
+}
+END_TEST
+
 START_TEST(stalled_by_clock_keeps_the_first_and_goes_on_by_catch_up)
 {
 	a.now_ns += DAY_NS;
@@ -341,6 +379,7 @@ int main(void)
 		&half_of_the_live_ahead_is_their_clock,
 		&most_of_the_live_ahead_is_the_own_clock_told_once,
 		&those_who_wrote_long_ago_have_no_vote,
+		&votes_of_any_number_are_counted,
 		&stalled_by_clock_keeps_the_first_and_goes_on_by_catch_up,
 		&snapshot_that_is_ahead_waits_and_is_no_error_of_the_peer,
 		&snapshot_whose_transactions_are_ahead_waits_likewise,
@@ -355,6 +394,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, those_who_wrote_five_minutes_ago_have_a_vote, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -28,12 +28,18 @@ static const struct blazei_history *history_of(const struct node *node)
 	return &node->replica->history;
 }
 
-/* Whether the history makes up for this vector. */
+/* Whether the history makes up for this vector, which has no element more than needed. */
 static bool reaches(const struct node *node, const uint64_t *known)
 {
+	const size_t bytes = node->replica->vector.count * sizeof(*known);
+	uint64_t *copy = malloc(bytes);
 	uint64_t position;
+	bool does;
 
-	return blazei_history_reach(history_of(node), &node->replica->vector, known, &position);
+	memcpy(copy, known, bytes);
+	does = blazei_history_reach(history_of(node), &node->replica->vector, copy, &position);
+	free(copy);
+	return does;
 }
 
 /* Reads from what reach gives to the head: all that the vector lacks is there, per origin without a
@@ -107,6 +113,8 @@ START_TEST(history_off_keeps_nothing)
 	ck_assert(reaches(&a, known));
 	ck_assert_int_eq(blazei_history_read(history_of(&a), &position, &header), -ESTALE);
 	ck_assert_uint_eq(blazei_history_memory(history_of(&a)), 0);
+	/* The head is a place, also where nothing is kept. */
+	ck_assert(blazei_history_boundary(history_of(&a), history_of(&a)->head));
 	node_close(&a);
 }
 END_TEST
@@ -135,6 +143,38 @@ START_TEST(history_keeps_to_its_budget_and_tells_the_overrun)
 	known[0] = seq - 2;
 	ck_assert(!reaches(&a, known));
 	node_close(&a);
+}
+END_TEST
+
+START_TEST(history_uses_all_of_its_budget)
+{
+	/* Of 16 parts, of parts of the least size, of one part. */
+	static const struct {
+		uint64_t budget;
+		uint64_t part;
+		uint64_t bytes;
+	} sizes[] = {
+		{ 16384, 1024, 16384 }, { 4096, 512, 4096 }, { 700, 512, 512 }, { 300, 300, 300 }
+	};
+	const struct blazei_history *history;
+	uint64_t bases = 0;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, sizes[_i].budget);
+	node_open(&b, 2);
+	write_numbers(&a, 200);
+	write_numbers(&b, 1);
+	node_give_all(&b, &a);
+	write_numbers(&a, 200);
+	history = history_of(&a);
+	ck_assert_uint_eq(history->bytes, sizes[_i].bytes);
+	ck_assert_uint_eq(history->count * sizes[_i].part, sizes[_i].bytes);
+	for (unsigned i = 0; i < history->count; i++)
+		bases += 2 * sizeof(uint64_t);
+	ck_assert_uint_eq(blazei_history_memory(history), history->bytes + bases);
+	node_close(&a);
+	node_close(&b);
 }
 END_TEST
 
@@ -268,6 +308,7 @@ int main(void)
 	tcase_add_test(tcase, history_holds_own_and_others_in_merge_order);
 	tcase_add_test(tcase, history_off_keeps_nothing);
 	tcase_add_test(tcase, history_keeps_to_its_budget_and_tells_the_overrun);
+	tcase_add_loop_test(tcase, history_uses_all_of_its_budget, 0, 4);
 	tcase_add_test(tcase, history_gives_a_long_transaction_its_own_part);
 	tcase_add_test(tcase, history_is_cleared_where_the_vector_is_raised);
 	tcase_add_test(tcase, history_boundary_accepts_starts_of_transactions_only);

@@ -3,6 +3,7 @@
 #include "lib/repl/core.h"
 #include "lib/repl/identity.h"
 #include "tests/repl/events.h"
+#include "tests/repl/ghost.h"
 #include "tests/repl/stored.h"
 
 static struct node a;
@@ -182,6 +183,79 @@ START_TEST(what_others_had_seen_before_is_no_conflict_after_a_restart)
 }
 END_TEST
 
+/* A chain that was not known is any chain, one that is known is that one, and the first has none. */
+START_TEST(restored_chain_holds_where_it_is_known)
+{
+	const struct blazei_vector_detail details[] = {
+		{ .entry = { a.origin, 0 } },
+		{ .entry = { b.origin, 1 }, .chain = _i == 0 ? 0 : 77 },
+		{ .entry = { c.origin, 0 } },
+	};
+	struct blazei_vector_detail detail;
+	struct node again;
+
+	node_insert(&b, 1, "{\"x\":1}");
+	node_insert(&b, 2, "{\"x\":1}");
+	node_insert(&c, 3, "{\"x\":1}");
+	reopen(&again, &a, a.origin.incarnation, 0);
+	ck_assert_int_eq(blazei_replica_restore(again.replica, details, 3), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		blazei_replica_vector_detail(again.replica, i, &detail);
+		ck_assert_uint_eq(detail.chain, details[i].chain);
+		ck_assert_uint_eq(detail.entry.seq, details[i].entry.seq);
+	}
+	ck_assert_int_eq(node_give(&b, &again, 2), _i == 0);
+	ck_assert_uint_eq(node_stats(&again).quarantined, (unsigned)_i);
+	ck_assert_int_eq(node_give(&c, &again, 1), 1);
+	node_close(&again);
+}
+END_TEST
+
+START_TEST(renewal_before_the_first_write_leaves_nothing_to_depend_on)
+{
+	struct blazei_origin self = a.origin;
+	struct node again;
+
+	reopen(&again, &a, a.origin.incarnation, 0);
+	self.incarnation = 5;
+	ck_assert_int_eq(blazei_replica_renew(again.replica, again.now_ns, &self), 0);
+	node_insert(&again, 1, "{\"x\":1}");
+	ck_assert_uint_eq(((const struct blazei_txn_header *)again.log[0].data)->dep_count, 0);
+	ck_assert_int_eq(node_take(&b, again.log[0].data, again.log[0].len), 1);
+	node_close(&again);
+}
+END_TEST
+
+START_TEST(renewal_ends_with_the_last_field)
+{
+	struct blazei_origin self = a.origin;
+	const struct blazei_entry ghost = { .hlc = NOW, .seq = 1, .life = 1 };
+	const struct blaze_id id = id_of(1);
+	const struct blazei_row *row;
+
+	node_put_ghost(&a, 1, &ghost);
+	self.incarnation = 5;
+	ck_assert_int_eq(blazei_replica_renew(a.replica, a.now_ns, &self), 0);
+	row = node_row(&a, &id);
+	ck_assert_mem_eq(row->entries + row->used, &ghost, sizeof(ghost));
+}
+END_TEST
+
+/* The next transaction of the one that was itself is like anybody's: the past is in the store. */
+START_TEST(replay_of_an_earlier_incarnation_tells_of_no_twin)
+{
+	struct events events;
+	struct node again;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	reopen(&again, &a, 77, 0);
+	events_listen(&events, &again);
+	replay(&again, &a, 1, 1);
+	ck_assert_uint_eq(events.count, 0);
+	node_close(&again);
+}
+END_TEST
+
 START_TEST(clock_never_goes_below_what_the_store_kept)
 {
 	struct node again;
@@ -347,8 +421,8 @@ END_TEST
 
 static struct blazei_identity_stored stored;
 static struct blazei_identity_seen seen;
-static struct blazei_vector_entry vector[2];
-static struct blazei_vector_entry reported[2];
+static struct blazei_vector_entry *vector; /* two, and no room behind them */
+static struct blazei_vector_entry *reported;
 static struct blaze_id left_token;
 
 /* A store that was closed cleanly, and of which others have all. */
@@ -356,9 +430,11 @@ static void identity_set_up(void)
 {
 	set_up();
 	left_token = id_of(5);
+	vector = malloc(2 * sizeof(*vector));
+	reported = malloc(2 * sizeof(*reported));
 	vector[0] = (struct blazei_vector_entry){ a.origin, 10 };
 	vector[1] = (struct blazei_vector_entry){ b.origin, 20 };
-	memcpy(reported, vector, sizeof(vector));
+	memcpy(reported, vector, 2 * sizeof(*vector));
 	stored = (struct blazei_identity_stored){
 		.self = a.origin,
 		.token = left_token,
@@ -373,6 +449,13 @@ static void identity_set_up(void)
 		.vector = reported,
 		.count = 2,
 	};
+}
+
+static void identity_tear_down(void)
+{
+	free(vector);
+	free(reported);
+	tear_down();
 }
 
 START_TEST(identity_of_a_clean_close_continues)
@@ -406,6 +489,10 @@ START_TEST(identity_of_which_others_have_more_is_a_new_incarnation)
 	/* A chain of an earlier one says nothing. */
 	seen.seq = 9;
 	ck_assert_int_eq(blazei_identity_decide(&stored, &seen), BLAZEI_IDENTITY_CONTINUE);
+	/* Nor does that of none. */
+	stored.self = c.origin;
+	seen.seq = 0;
+	ck_assert_int_eq(blazei_identity_decide(&stored, &seen), BLAZEI_IDENTITY_CONTINUE);
 }
 END_TEST
 
@@ -431,6 +518,7 @@ START_TEST(identity_late_is_exactly_one_of_two)
 	ck_assert(blazei_identity_is_late(&runs[1], &runs[0]));
 	ck_assert(!blazei_identity_is_late(&runs[0], &runs[2]));
 	ck_assert(blazei_identity_is_late(&runs[2], &runs[0]));
+	ck_assert(!blazei_identity_is_late(&runs[0], &runs[0]));
 }
 END_TEST
 
@@ -442,6 +530,9 @@ int main(void)
 		&replay_takes_what_is_ahead_of_any_clock,
 		&restored_vector_and_state_make_the_same_replica,
 		&what_others_had_seen_before_is_no_conflict_after_a_restart,
+		&renewal_before_the_first_write_leaves_nothing_to_depend_on,
+		&renewal_ends_with_the_last_field,
+		&replay_of_an_earlier_incarnation_tells_of_no_twin,
 		&clock_never_goes_below_what_the_store_kept,
 		&clock_that_no_clock_ever_showed_is_refused,
 		&new_incarnation_after_a_crash_gets_its_lost_tail_from_others,
@@ -464,8 +555,9 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, restored_chain_holds_where_it_is_known, 0, 2);
 	suite_add_tcase(suite, tcase);
-	tcase_add_checked_fixture(identity, identity_set_up, tear_down);
+	tcase_add_checked_fixture(identity, identity_set_up, identity_tear_down);
 	for (unsigned i = 0; i < sizeof(identity_tests) / sizeof(*identity_tests); i++)
 		tcase_add_test(identity, *identity_tests[i]);
 	suite_add_tcase(suite, identity);
