@@ -123,7 +123,7 @@ static int body_new(struct blazei_session *session, const struct blazei_session_
 	struct blazei_stage *stage = session->options.stage;
 	uint64_t bytes = sizeof(struct blazei_blob) + part->total;
 
-	if (stage->bytes > stage->bytes_max || bytes > stage->bytes_max - stage->bytes)
+	if (bytes > stage->bytes_max - stage->bytes)
 		return fail_emptied(session, -ENOBUFS);
 	session->ask.body = malloc(bytes);
 	if (!session->ask.body)

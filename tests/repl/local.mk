@@ -6,6 +6,7 @@ repl_tests = \
 	tests/repl/test_conflict \
 	tests/repl/test_delivery \
 	tests/repl/test_effects \
+	tests/repl/test_finder \
 	tests/repl/test_frontier \
 	tests/repl/test_hash \
 	tests/repl/test_hearing \

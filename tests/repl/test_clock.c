@@ -138,6 +138,25 @@ START_TEST(most_of_the_live_ahead_is_the_own_clock_told_once)
 }
 END_TEST
 
+START_TEST(own_clock_is_told_anew_only_once_none_looks_ahead)
+{
+	struct events events;
+
+	events_listen(&events, &b);
+	/* Three look ahead, by a day; a by less. */
+	a.now_ns += 600 * BLAZEI_NS_PER_S;
+	node_insert(&a, 1, "{\"x\":1}");
+	vote(10, 3, 3);
+	node_give(&a, &b, 1);
+	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_CLOCK_BEHIND), 1);
+	b.now_ns += 700 * BLAZEI_NS_PER_S;
+	ck_assert_int_eq(blazei_replica_receive(b.replica, b.now_ns, NULL, 0), 1);
+	ck_assert_uint_eq(node_stats(&b).stalled, 3);
+	vote(50, 3, 3);
+	ck_assert_uint_eq(events_count(&events, BLAZEI_EFFECT_CLOCK_BEHIND), 1);
+}
+END_TEST
+
 START_TEST(those_who_wrote_long_ago_have_no_vote)
 {
 	struct events events;
@@ -378,6 +397,7 @@ int main(void)
 		&stalled_by_clock_resumes_when_the_time_has_come,
 		&half_of_the_live_ahead_is_their_clock,
 		&most_of_the_live_ahead_is_the_own_clock_told_once,
+		&own_clock_is_told_anew_only_once_none_looks_ahead,
 		&those_who_wrote_long_ago_have_no_vote,
 		&votes_of_any_number_are_counted,
 		&stalled_by_clock_keeps_the_first_and_goes_on_by_catch_up,

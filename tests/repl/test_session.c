@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Catch-up sessions that go well: by history, by snapshot, amid writes, resumed, over small
  * messages, with long records; and what they count and leave. */
+#include "lib/repl/stage.h"
 #include "tests/repl/session_pair.h"
 
 #define WIDE UINT64_C(1) << 20
@@ -333,6 +334,67 @@ START_TEST(session_restarts_where_the_place_is_gone)
 }
 END_TEST
 
+START_TEST(session_by_history_empties_the_stage_of_an_earlier_one)
+{
+	unsigned cut = 8;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, UINT64_C(8) << 20);
+	for (unsigned i = 0; i < 40; i++)
+		node_write_long(&b, i, 50000);
+	pair_open(&pair, &a, &b);
+	pair.hook = cut_at;
+	pair.arg = &cut;
+	pair.whole = true;
+	pair_run(&pair);
+	ck_assert_uint_ge(pair.left, 3 * 150000);
+	pair.hook = NULL;
+	pair.whole = false;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 0);
+	ck_assert_uint_eq(pair.left, 0);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+/* A place that the answerer never gave, or that its rows do not have. */
+START_TEST(session_restarts_where_the_place_is_none)
+{
+	unsigned cut = 8;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, WIDE);
+	for (unsigned i = 0; i < 60; i++)
+		node_write_long(&b, i, 50000);
+	pair_open(&pair, &a, &b);
+	pair.hook = cut_at;
+	pair.arg = &cut;
+	pair_run(&pair);
+	pair.hook = NULL;
+	if (_i == 0)
+		pair.stage->resume.cursor = (uint64_t)(b.count + 1) << 32;
+	else if (_i == 1)
+		pair.stage->resume.position += 8;
+	else
+		pair.stage->resume.run += 2;
+	pair_catch_up(&pair);
+	ck_assert(!pair.asked.resumed);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(session_stage_passing_its_bound_is_enobufs)
 {
 	struct pair pair;
@@ -353,6 +415,58 @@ START_TEST(session_stage_passing_its_bound_is_enobufs)
 	blazei_stage_free(pair.stage);
 	ck_assert_int_eq(blazei_stage_new(10000000, &pair.stage), 0);
 	pair_catch_up(&pair);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+/* A stage of just the size that it takes, and one of a byte less. */
+START_TEST(session_stage_may_be_filled_to_its_bound)
+{
+	uint64_t bytes = UINT64_C(1) << 30;
+
+	for (unsigned round = 0; round < 3; round++) {
+		struct pair pair;
+		struct node a;
+		struct node b;
+
+		node_open_history(&a, 1, 0);
+		node_open_history(&b, 2, 0);
+		for (unsigned i = 0; i < 10; i++)
+			node_write_long(&b, i, 50000);
+		pair_open(&pair, &a, &b);
+		blazei_stage_free(pair.stage);
+		ck_assert_int_eq(blazei_stage_new(bytes - round / 2, &pair.stage), 0);
+		pair.keep_staged = true;
+		pair_run(&pair);
+		ck_assert_int_eq(pair.asked.state,
+		                 round < 2 ? BLAZEI_SESSION_STAGED : BLAZEI_SESSION_FAILED);
+		ck_assert_int_eq(pair.asked.error, round < 2 ? 0 : -ENOBUFS);
+		if (round == 0)
+			bytes = pair.left;
+		pair_close(&pair);
+		node_close(&a);
+		node_close(&b);
+	}
+}
+END_TEST
+
+START_TEST(session_by_history_brings_many_small_transactions)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, WIDE);
+	node_open_history(&b, 2, WIDE);
+	node_writes(&b, 0, 1500);
+	pair_open(&pair, &a, &b);
+	pair_catch_up(&pair);
+	/* Hundreds in one message. */
+	ck_assert_uint_lt(pair.kinds[BLAZEI_KIND_TXNS] * 256, 1500);
+	ck_assert_uint_eq(pair.asked.txns, 1500);
 	nodes_expect_equal(&a, &b);
 	pair_close(&pair);
 	node_close(&a);
@@ -442,7 +556,11 @@ int main(void)
 	tcase_add_loop_test(tcase, session_cuts_long_bodies_into_parts, 0, 2);
 	tcase_add_loop_test(tcase, session_cut_at_any_message_is_resumed, 0, 2);
 	tcase_add_loop_test(tcase, session_restarts_where_the_place_is_gone, 0, 2);
+	tcase_add_test(tcase, session_by_history_empties_the_stage_of_an_earlier_one);
+	tcase_add_loop_test(tcase, session_restarts_where_the_place_is_none, 0, 3);
 	tcase_add_test(tcase, session_stage_passing_its_bound_is_enobufs);
+	tcase_add_test(tcase, session_stage_may_be_filled_to_its_bound);
+	tcase_add_test(tcase, session_by_history_brings_many_small_transactions);
 	tcase_add_test(tcase, session_not_installed_leaves_nothing);
 	tcase_add_test(tcase, session_beside_a_lane_applies_each_transaction_once);
 	suite_add_tcase(suite, tcase);

@@ -189,6 +189,49 @@ START_TEST(refused_for_a_fork_and_goes_on_without_it)
 }
 END_TEST
 
+static enum pair_fate twin_meanwhile(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                     size_t *len)
+{
+	(void)data;
+	(void)len;
+	if (from_answerer && at > 1 && node_stats(pair->asker).quarantined == 0)
+		ck_assert_int_eq(node_give(pair->arg, pair->asker, 1), 0);
+	return PAIR_DELIVER;
+}
+
+/* What is on its way of an origin that is in quarantine by now is no damage. */
+START_TEST(not_refused_for_a_fork_that_shows_meanwhile)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+	struct node c;
+	struct node twin;
+
+	node_open_history(&a, 1, 1u << 20);
+	node_open_history(&b, 2, 1u << 20);
+	node_open(&c, 3);
+	node_open(&twin, 3);
+	node_writes(&c, 0, 2);
+	node_writes(&twin, 5, 1);
+	node_give(&c, &a, 1);
+	node_give_all(&c, &b);
+	node_writes(&b, 10, 2);
+	pair_open(&pair, &a, &b);
+	pair.hook = twin_meanwhile;
+	pair.arg = &twin;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(node_stats(&a).quarantined, 1);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
+	node_expect(&a, 0, "{\"by\":3,\"n\":0}");
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+	node_close(&twin);
+}
+END_TEST
+
 START_TEST(refused_where_the_asker_is_in_quarantine)
 {
 	struct pair pair;
@@ -226,6 +269,7 @@ int main(void)
 	tcase_add_loop_test(tcase, refused_for_another_format, 0, 2);
 	tcase_add_loop_test(tcase, refused_for_what_the_caller_says, 0, 2);
 	tcase_add_loop_test(tcase, refused_for_a_fork_and_goes_on_without_it, 0, 2);
+	tcase_add_test(tcase, not_refused_for_a_fork_that_shows_meanwhile);
 	tcase_add_test(tcase, refused_where_the_asker_is_in_quarantine);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
