@@ -16,6 +16,7 @@ gates = \
 	tests/gates/lengths \
 	tests/gates/manual \
 	tests/gates/memcheck \
+	tests/gates/mutation \
 	tests/gates/sim \
 	tests/gates/spdx \
 	tests/gates/symbols \
