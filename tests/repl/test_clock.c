@@ -176,7 +176,7 @@ START_TEST(those_who_wrote_long_ago_have_no_vote)
 }
 END_TEST
 
-/* Of any number, with room behind them or without: all ahead, or all but so many that it is half. */
+/* Of any number, with room behind them or without: so many ahead that it is half. */
 START_TEST(votes_of_any_number_are_counted)
 {
 	for (unsigned count = 2; count <= 20; count++) {

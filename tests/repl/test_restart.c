@@ -183,7 +183,7 @@ START_TEST(what_others_had_seen_before_is_no_conflict_after_a_restart)
 }
 END_TEST
 
-/* A chain that was not known is any chain, one that is known is that one, and the first has none. */
+/* What is not known is any chain, what is known is that one, and the first one has none. */
 START_TEST(restored_chain_holds_where_it_is_known)
 {
 	const struct blazei_vector_detail details[] = {
