@@ -136,6 +136,48 @@ START_TEST(index_grows_when_three_quarters_are_taken)
 }
 END_TEST
 
+static void expect_memory(uint64_t index_bytes)
+{
+	ck_assert_uint_eq(blazei_table_memory(&table),
+	                  table.slab.bytes + index_bytes +
+	                          table.row_max * sizeof(struct blazei_row *));
+}
+
+/* The former indices are counted up to 2 MiB: longer ones have no memory. */
+START_TEST(memory_counts_former_indices_that_keep_theirs)
+{
+	const uint64_t mib = 1 << 20;
+
+	expect_memory(SLOTS * 8);
+	for (uint32_t i = 0; i < 200000; i++) {
+		struct blaze_id id = { { 0 } };
+
+		memcpy(id.bytes, &i, sizeof(i));
+		ck_assert_ptr_nonnull(
+		        blazei_table_add(&table, &id, blazei_table_hash(&table, &id), 0));
+		if (i == FULL)
+			expect_memory(2 * SLOTS * 8 * 2);
+		if (i == 90000)
+			expect_memory(2 * mib);
+		if (i == 100000)
+			expect_memory(4 * mib);
+	}
+	expect_memory(6 * mib);
+}
+END_TEST
+
+START_TEST(row_without_end_is_refused)
+{
+	struct blazei_row *row = add(1, 0);
+
+	ck_assert_ptr_null(room(row, (size_t)UINT32_MAX / 2 + 1));
+	ck_assert_ptr_eq(find(1), row);
+	ck_assert_ptr_null(add(2, UINT32_MAX));
+	ck_assert_ptr_null(find(2));
+	ck_assert_uint_eq(table.row_count, 1);
+}
+END_TEST
+
 START_TEST(row_stays_where_it_has_the_room)
 {
 	struct blazei_row *row = add(1, 0), *moved;
@@ -468,6 +510,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, rows_come_and_go_and_the_others_are_found);
 	tcase_add_test(tcase, index_grows_when_three_quarters_are_taken);
+	tcase_add_test(tcase, memory_counts_former_indices_that_keep_theirs);
+	tcase_add_test(tcase, row_without_end_is_refused);
 	tcase_add_test(tcase, row_stays_where_it_has_the_room);
 	tcase_add_test(tcase, large_row_moves_seldom_as_it_grows);
 	tcase_add_test(tcase, trim_gives_back_whole_lines_only);
