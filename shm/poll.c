@@ -27,6 +27,7 @@
 
 #define LULL_BATCH   64u    /* records at a look that are a batch, not a trickle */
 #define LULL_RECORD  1000u  /* ticks: records that come more slowly don't wait */
+#define LULL_BYTES   128u   /* a longer record counts as several */
 #define LULL_MIN     250u   /* ticks between looks */
 #define LULL_MAX     24000u /* some ten microseconds */
 #define TRICKLE_STEP 4u
@@ -41,6 +42,7 @@ struct poll_state {
 	void *arg;
 	unsigned limit; /* 0: none */
 	unsigned taken;
+	uint64_t bytes;
 	bool lapped;
 	bool bad;
 };
@@ -266,6 +268,7 @@ static inline int chunk_hand_over(struct blaze_ring *ring, struct blazei_peer_en
 		if (peer->position - peer->shown >= peer->header.lane_bytes / CURSOR_SHOWS)
 			advance(peer, peer->position);
 		state->taken += count;
+		state->bytes += reader->batch_bytes;
 		blazei_count(&reader->records, count);
 		blazei_count(&reader->bytes, reader->batch_bytes);
 		chunk_consume(chunk, taken);
@@ -377,9 +380,12 @@ static int poll_lanes(struct blaze_ring *ring, struct poll_state *state)
  * they find batches or are LULL_MAX apart. (A publisher that pauses 10 ns, and a reader that only
  * counts: 15 M records/s without this, 67 with it; single updates of a database: 3.4 and 5.) What
  * comes more slowly than that is looked for all the time, and what comes after a few empty looks
- * is not delayed. */
+ * is not delayed. A long record takes its publisher as long as several short ones. */
 static inline void lull_learn(struct blazei_reader *reader, const struct poll_state *state)
 {
+	const uint64_t by_bytes = state->bytes / LULL_BYTES;
+	const uint64_t worth = by_bytes > state->taken ? by_bytes : state->taken;
+
 	if (state->limit > 0 && state->taken >= state->limit) {
 		reader->lull = 0; /* the caller's limit made it few */
 	} else if (state->taken == 0) {
@@ -387,10 +393,10 @@ static inline void lull_learn(struct blazei_reader *reader, const struct poll_st
 			reader->trickle--;
 		else
 			reader->lull = 0;
-	} else if (state->taken < LULL_BATCH) {
+	} else if (worth < LULL_BATCH) {
 		if (reader->trickle < TRICKLE_MAX)
 			reader->trickle += TRICKLE_STEP;
-		else if ((uint64_t)state->taken * LULL_RECORD < reader->lull)
+		else if (worth * LULL_RECORD < reader->lull)
 			reader->lull /= 2;
 		else if (reader->lull < LULL_MAX)
 			reader->lull += LULL_MIN + reader->lull;

@@ -243,6 +243,16 @@ static inline void claim_ahead(const struct blazei_writer *writer, uint64_t posi
 #endif
 }
 
+/* The same for a record of any length: as many lines as it takes, up to CLAIM_AHEAD. */
+static inline void claim_ahead_long(const struct blazei_writer *writer, uint64_t position,
+                                    size_t len)
+{
+	const size_t bytes = len < CLAIM_AHEAD ? len : CLAIM_AHEAD;
+
+	for (size_t done = 0; done < bytes; done += (size_t)2 * BLAZEI_CACHE_LINE)
+		claim_ahead(writer, position + done);
+}
+
 /* Copies a record into the lane. Short ones without a call and in steps of 16 bytes: what the
  * caller has stored a moment ago is then forwarded to the loads more often than not. The steps may
  * overlap in the middle, never past the ends. */
@@ -316,7 +326,7 @@ static __attribute__((noinline)) int publish_any(struct blaze_ring *ring, const 
 	rc = writer_claim(ring, end);
 	if (blazei_unlikely(rc < 0))
 		return rc;
-	claim_ahead(writer, writer->tail);
+	claim_ahead_long(writer, writer->tail, len);
 	write_header(writer, writer->tail, len);
 	lane_write(lane_at(writer, writer->tail) + BLAZEI_RECORD_HEADER, data, len);
 	writer_publish(ring, end, 1, len);
