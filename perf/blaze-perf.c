@@ -20,7 +20,8 @@ static const char usage_text[] =
         "                       [--latency spin|asleep|load|none] [--stall NS|forever]\n"
         "                       [--reserve] [--sabotage corrupt|drop|duplicate] [--json]\n"
         "       blaze-perf db [--records N] [--seconds S] [--lane BYTES] [--txn N]\n"
-        "                     [--duplex] [--latency spin|asleep|none] [--sabotage ..] [--json]\n"
+        "                     [--duplex] [--read get|fetch] [--latency spin|asleep|none]\n"
+        "                     [--sabotage ..] [--json]\n"
         "       blaze-perf yard [--size BYTES] [--batch N] [--seconds S] [--lane BYTES] [--json]\n"
         "       blaze-perf line | futex | idle [--seconds S] [--json]\n"
         "       blaze-perf bench [--runs N] [--seconds S]\n";
@@ -43,6 +44,7 @@ enum option_code {
 	OPT_RUNS,
 	OPT_RECORDS,
 	OPT_TXN,
+	OPT_READ,
 	OPT_HELP,
 };
 
@@ -64,6 +66,7 @@ static const struct option long_options[] = {
 	{ "runs", required_argument, NULL, OPT_RUNS },
 	{ "records", required_argument, NULL, OPT_RECORDS },
 	{ "txn", required_argument, NULL, OPT_TXN },
+	{ "read", required_argument, NULL, OPT_READ },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -147,6 +150,7 @@ static int parse_name(const char *text, const char *const *names, uint32_t count
 static int parse_option(int code, struct perf_options *o)
 {
 	static const char *const latencies[] = { "spin", "asleep", "load", "none" };
+	static const char *const reads[] = { "none", "get", "fetch" };
 	static const char *const sabotages[] = { "none", "corrupt", "drop", "duplicate" };
 
 	switch (code) {
@@ -176,6 +180,8 @@ static int parse_option(int code, struct perf_options *o)
 		return parse_count(optarg, 1, 10000000, &o->records);
 	case OPT_TXN:
 		return parse_count(optarg, 1, 1024, &o->txn);
+	case OPT_READ:
+		return parse_name(optarg, reads, 3, &o->read);
 	case OPT_STALL:
 		if (strcmp(optarg, "forever") == 0)
 			o->stall_ns = BLAZE_FOREVER;
@@ -212,6 +218,8 @@ static int check_options(const struct perf_options *o)
 		return usage_error("a ring has at most 64 participants");
 	if (o->sabotage != PERF_SABOTAGE_NONE && o->reserve)
 		return usage_error("--sabotage and --reserve exclude each other");
+	if (o->read != PERF_READ_NONE && (o->duplex || o->sabotage == PERF_SABOTAGE_DUPLICATE))
+		return usage_error("--read excludes --duplex and --sabotage duplicate");
 	return 0;
 }
 
@@ -328,7 +336,6 @@ int main(int argc, char **argv)
 		.batch = 16,
 		.txn = 1,
 		.runs = 5,
-		.records = 10000,
 		.seconds = 1,
 		.lane_bytes = UINT64_C(4) << 20,
 		.stall_ns = BLAZE_FOREVER,

@@ -9,6 +9,7 @@ perf_blaze_perf_SOURCES = \
 	perf/perf_board.c \
 	perf/perf_db.c \
 	perf/perf_db_latency.c \
+	perf/perf_db_read.c \
 	perf/perf_db_load.c \
 	perf/perf_db_roles.h \
 	perf/perf_futex.c \

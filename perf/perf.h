@@ -47,6 +47,12 @@ enum perf_latency {
 	PERF_LATENCY_NONE,
 };
 
+enum perf_read {
+	PERF_READ_NONE,
+	PERF_READ_GET,
+	PERF_READ_FETCH,
+};
+
 enum perf_sabotage {
 	PERF_SABOTAGE_NONE,
 	PERF_SABOTAGE_CORRUPT,
@@ -61,13 +67,14 @@ struct perf_options {
 	uint32_t size;
 	uint32_t batch;
 	uint32_t txn;      /* updates in a transaction */
+	uint32_t read;     /* enum perf_read: db reads beside a writer */
 	uint32_t latency;  /* enum perf_latency */
 	uint32_t sabotage; /* enum perf_sabotage */
 	uint32_t duplex;
 	uint32_t reserve; /* publish through reserve and commit */
 	uint32_t json;
 	uint32_t runs;    /* bench */
-	uint32_t records; /* db, get */
+	uint32_t records; /* db; 0: 10,000, and with read a million */
 	double rate;      /* records per second and writer; 0: as fast as it goes */
 	double seconds;
 	uint64_t lane_bytes;
@@ -187,6 +194,7 @@ void perf_crew_latency(struct perf_crew *crew, struct perf_latency_result *ret_l
 unsigned perf_cpu_count(void);
 
 /* For roles. */
+void perf_pin(int cpu); /* the calling thread; -1: nothing */
 int perf_role_main(int argc, char **argv);
 void perf_role_ready(struct perf_board *board); /* stands, waits for the start, begins */
 void perf_role_stand(struct perf_board *board);
@@ -234,6 +242,8 @@ int perf_role_db_both(struct perf_board *board, struct perf_seat *seat);
 int perf_role_db_ping(struct perf_board *board, struct perf_seat *seat);
 int perf_role_db_pong(struct perf_board *board, struct perf_seat *seat);
 int perf_role_db_doze(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_feed(struct perf_board *board, struct perf_seat *seat);
+int perf_role_db_look(struct perf_board *board, struct perf_seat *seat);
 
 /* Yardsticks: perf_line.c, perf_futex.c ------------------------------------------------------ */
 

@@ -33,7 +33,7 @@ enum figure {
 struct bench_row {
 	const char *name;
 	int (*measure)(const struct perf_options *options, struct perf_result *ret_result);
-	uint32_t writers, readers, batch, idle, latency, txn;
+	uint32_t writers, readers, batch, idle, latency, txn, read;
 	bool duplex;
 	enum figure figure;
 	enum against against;
@@ -89,6 +89,16 @@ static const struct bench_row rows[] = {
 	  .latency = PERF_LATENCY_NONE,
 	  .duplex = true,
 	  .bar = 3 },
+	{ .name = "get, 1 M records, beside a writer",
+	  .measure = perf_db_measure,
+	  .latency = PERF_LATENCY_NONE,
+	  .read = PERF_READ_GET,
+	  .bar = 2.5 },
+	{ .name = "fetch, the same",
+	  .measure = perf_db_measure,
+	  .latency = PERF_LATENCY_NONE,
+	  .read = PERF_READ_FETCH,
+	  .bar = 6 },
 	{ .name = "db write to visible, spinning, p50",
 	  .measure = perf_db_measure_latency,
 	  .latency = PERF_LATENCY_SPIN,
@@ -175,6 +185,7 @@ static int bench_cell(unsigned index, unsigned run, const struct perf_options *g
 	options.batch = row->batch != 0 ? row->batch : 1;
 	options.idle = row->idle;
 	options.txn = row->txn != 0 ? row->txn : 1;
+	options.read = row->read;
 	options.latency = row->latency;
 	options.duplex = row->duplex;
 	error = row->measure(&options, &result);

@@ -40,7 +40,8 @@ static const struct {
 	{ "ring-sleep", perf_role_ring_sleep },   { "db-writer", perf_role_db_writer },
 	{ "db-reader", perf_role_db_reader },     { "db-both", perf_role_db_both },
 	{ "db-doze", perf_role_db_doze },         { "db-ping", perf_role_db_ping },
-	{ "db-pong", perf_role_db_pong },
+	{ "db-pong", perf_role_db_pong },         { "db-feed", perf_role_db_feed },
+	{ "db-look", perf_role_db_look },
 };
 
 /* The index-th CPU that this program may use, counted round; -1 when there is but one. */
@@ -315,7 +316,7 @@ void perf_window_turn(struct perf_window *window, struct perf_seat *seat, uint32
 	window->phase = phase;
 }
 
-static void pin(int cpu)
+void perf_pin(int cpu)
 {
 	cpu_set_t set;
 
@@ -346,7 +347,7 @@ int perf_role_main(int argc, char **argv)
 	if (board == MAP_FAILED || board->magic != PERF_BOARD_MAGIC)
 		return 2;
 	seat = &board->seats[number];
-	pin(seat->cpu);
+	perf_pin(seat->cpu);
 	for (size_t i = 0; i < sizeof(perf_roles) / sizeof(perf_roles[0]); i++) {
 		if (strcmp(perf_roles[i].name, seat->role) != 0)
 			continue;

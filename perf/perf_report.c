@@ -112,6 +112,13 @@ void perf_report_ring(const struct perf_result *result)
 		print_people(result);
 }
 
+static const char *read_name(uint32_t read)
+{
+	static const char *const names[] = { "none", "get", "fetch" };
+
+	return read < sizeof(names) / sizeof(names[0]) ? names[read] : "none";
+}
+
 static void print_db_json(const struct perf_result *r)
 {
 	const struct perf_options *o = &r->options;
@@ -119,6 +126,7 @@ static void print_db_json(const struct perf_result *r)
 	printf("{\"bench\":\"db\",\"writers\":%u,\"readers\":%u,\"batch\":1,\"txn\":%u,"
 	       "\"records\":%u,",
 	       o->duplex ? 2 : 1, o->duplex ? 2 : 1, o->txn, o->records);
+	printf("\"read\":\"%s\",", read_name(o->read));
 	printf("\"duplex\":%s,\"lane\":%llu,\"placement\":\"%s\",\"ops_per_second\":%.0f,",
 	       o->duplex ? "true" : "false", (unsigned long long)o->lane_bytes,
 	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), r->ops_per_second);
@@ -128,11 +136,28 @@ static void print_db_json(const struct perf_result *r)
 	       "\"p999\":%.1f,\"max\":%.1f},",
 	       latency_name(o->latency), r->latency.p50, r->latency.p90, r->latency.p99,
 	       r->latency.p999, r->latency.max);
-	printf("\"updates\":%llu,\"laps\":%llu,\"catch_ups\":%llu,\"lost\":%llu,\"wrong\":%llu,",
-	       (unsigned long long)r->records, (unsigned long long)r->laps,
-	       (unsigned long long)r->catch_ups, (unsigned long long)r->lost,
-	       (unsigned long long)r->wrong);
+	printf("\"%s\":%llu,\"laps\":%llu,\"catch_ups\":%llu,\"lost\":%llu,\"wrong\":%llu,",
+	       o->read != PERF_READ_NONE ? "reads" : "updates", (unsigned long long)r->records,
+	       (unsigned long long)r->laps, (unsigned long long)r->catch_ups,
+	       (unsigned long long)r->lost, (unsigned long long)r->wrong);
 	printf("%s,\"machine\":\"%s\"}\n", perf_source_json(), perf_machine());
+}
+
+/* Reads beside a writer. */
+static void print_reads_people(const struct perf_result *r)
+{
+	const struct perf_options *o = &r->options;
+	const double bar = o->read == PERF_READ_FETCH ? 6 : 2.5;
+
+	printf("db         %s, %u records, beside a writer in another process\n",
+	       read_name(o->read), o->records);
+	printf("machine    %s; %s; %s\n", perf_machine(),
+	       perf_placement(r->line_before.p50_ns, r->line_after.p50_ns), perf_source());
+	printf("throughput %.2f M reads/s (bar %.1f: %s)\n", r->ops_per_second / 1e6, bar,
+	       r->ops_per_second >= bar * 1e6 ? "met" : "MISSED");
+	printf("content    %llu reads checked, %llu lost, %llu wrong\n",
+	       (unsigned long long)r->records, (unsigned long long)r->lost,
+	       (unsigned long long)r->wrong);
 }
 
 static void print_db_people(const struct perf_result *r)
@@ -171,6 +196,8 @@ void perf_report_db(const struct perf_result *result)
 {
 	if (result->options.json)
 		print_db_json(result);
+	else if (result->options.read != PERF_READ_NONE)
+		print_reads_people(result);
 	else
 		print_db_people(result);
 }

@@ -189,9 +189,13 @@ START_TEST(ring_sabotage_fails)
 END_TEST
 
 static const char *const db_shapes[] = {
-	"db --records 500 --latency none",          "db --records 500 --latency none --duplex",
-	"db --records 500 --latency none --txn 16", "db --records 100 --latency spin",
+	"db --records 500 --latency none",
+	"db --records 500 --latency none --duplex",
+	"db --records 500 --latency none --txn 16",
+	"db --records 100 --latency spin",
 	"db --records 100 --latency asleep",
+	"db --records 500 --latency none --read get",
+	"db --records 500 --latency none --read fetch --txn 16",
 };
 
 START_TEST(db_shape_loses_nothing)
@@ -201,7 +205,7 @@ START_TEST(db_shape_loses_nothing)
 
 	perf_measured(db_shapes[_i], latency ? "latency_ns" : "ops_per_second", &json);
 	ck_assert_str_eq(text(json, "bench"), "db");
-	ck_assert(number(json, "updates") > 0);
+	ck_assert(number(json, strstr(db_shapes[_i], "--read") ? "reads" : "updates") > 0);
 	ck_assert(number(json, "ops_per_second") >= 0);
 	ck_assert(number(json, "line_ns") >= 0);
 	ck_assert(number(json, "lost") == 0);
@@ -218,6 +222,8 @@ static const struct {
 	{ "db --records 50 --seconds 0.05 --latency none --json --sabotage drop", true, false },
 	{ "db --records 50 --seconds 0.05 --latency none --json --sabotage duplicate", false,
 	  true },
+	{ "db --records 5000 --seconds 0.05 --read fetch --json --sabotage corrupt", false, true },
+	{ "db --records 5000 --seconds 0.05 --read get --json --sabotage drop", true, false },
 };
 
 START_TEST(db_sabotage_fails)
@@ -263,6 +269,8 @@ static const char *const usage_errors[] = {
 	"ring --sabotage drop --reserve",
 	"ring --seconds nan",
 	"ring surplus",
+	"db --read sometimes",
+	"db --read get --duplex",
 	"yard surplus",
 };
 
