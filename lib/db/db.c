@@ -120,6 +120,7 @@ static void db_free(struct blaze_db *db)
 		blazei_replica_free(db->replica);
 	blazei_stage_free(db->stage);
 	blazei_conflict_log_fini(&db->conflicts);
+	blazei_opened_fini(&db->txns);
 	blazei_buffer_free(&db->out);
 	free(db);
 }
@@ -222,8 +223,7 @@ int blaze_db_close(struct blaze_db *db)
 	/* Acquire: pairs with the release in blazei_db_leave, so that all it did is done. */
 	if (atomic_load_explicit(&db->registered, memory_order_acquire))
 		return -EBUSY;
-	/* Acquire: pairs with the release in txn_end. */
-	if (atomic_load_explicit(&db->txns, memory_order_acquire) != 0)
+	if (!blazei_opened_none(&db->txns))
 		return -EBUSY;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		blazei_service_remove(db);

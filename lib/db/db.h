@@ -39,6 +39,7 @@
 #include "lib/db/pull.h"
 #include "lib/db/watch.h"
 #include "lib/op/buffer.h"
+#include "lib/repl/opened.h"
 
 #define BLAZEI_DB_NAME_MAX 61u
 
@@ -63,7 +64,7 @@ struct blaze_db {
 	_Atomic uint64_t laps;
 	_Atomic uint64_t catch_ups;
 	struct blaze_db *next_remains; /* in a forked child, see db.c */
-	atomic_uint txns;              /* that are under way */
+	struct blazei_opened txns;     /* that are under way */
 	_Atomic(struct blaze_txn *) spare_txn;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t write_lock;
@@ -128,10 +129,10 @@ struct blazei_write;
 struct blazei_writeset;
 int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
                      struct blazei_writeset *writeset);
-/* The same for what is due of the list of members. 1: something was written, 0; -ENOMEM, -ESTALE as
- * blazei_replica_members_tick. */
+/* The same for what is due of the list of members, no further than open transactions have seen. 1:
+ * something was written, 0; -ENOMEM, -ESTALE as blazei_replica_members_tick. */
 struct blazei_members_tick;
-int blazei_db_members_write(struct blaze_db *db, const struct blazei_members_tick *tick);
+int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick);
 /* members.c: a tick of the list of members, for a database whose store holds that for good; at
  * real time now_ns. poll_lock is held. As blazei_db_members_write. */
 struct blazei_vector_view;

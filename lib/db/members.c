@@ -6,6 +6,9 @@
  *        board shows how far it has come. All that are heard are waited for in this way: a store
  *        that has not joined yet must not find itself below the frontier when it does.
  *
+ *        The own open transactions keep it back too (lib/repl/opened.h). Those of nodes without a
+ *        store do not show on their boards, so they are not waited for.
+ *
  * FAILURE  Without memory for somebody's vector nothing is written; the next tick does it. */
 #include <stdlib.h>
 

@@ -23,6 +23,7 @@
 struct blaze_txn {
 	struct blaze_db *db;
 	struct blazei_writeset *writeset;
+	unsigned opened; /* opened.h */
 };
 
 static void txn_free(struct blaze_txn *txn)
@@ -77,8 +78,7 @@ int blaze_txn_begin(struct blaze_db *db, struct blaze_txn **ret_txn)
 		error = txn_new(db, &txn);
 	if (error != 0)
 		return error;
-	/* Relaxed: who closes a database in one thread while another begins has no order. */
-	atomic_fetch_add_explicit(&db->txns, 1, memory_order_relaxed);
+	txn->opened = blazei_opened_begin(&db->txns);
 	*ret_txn = txn;
 	return 0;
 }
@@ -86,13 +86,14 @@ int blaze_txn_begin(struct blaze_db *db, struct blaze_txn **ret_txn)
 static void txn_end(struct blaze_txn *txn)
 {
 	struct blaze_db *db = txn->db;
+	const unsigned opened = txn->opened;
 
 	blazei_writeset_clear(txn->writeset);
 	/* Release: pairs with the acquire in blaze_txn_begin. Acquire: with this one in another
 	 * thread, whose transaction is freed here. */
 	txn_free(atomic_exchange_explicit(&db->spare_txn, txn, memory_order_acq_rel));
-	/* Release: pairs with the acquire in blaze_db_close; only now may db be freed. */
-	atomic_fetch_sub_explicit(&db->txns, 1, memory_order_release);
+	/* Only now may db be freed. */
+	blazei_opened_end(&db->txns, opened);
 }
 
 int blaze_txn_commit(struct blaze_txn *txn)

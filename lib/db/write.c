@@ -75,8 +75,9 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 	return error;
 }
 
-int blazei_db_members_write(struct blaze_db *db, const struct blazei_members_tick *tick)
+int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)
 {
+	struct blazei_vector_view open;
 	struct blazei_txn_view txn = { .len = 0 };
 	uint64_t seq = 0;
 	int error;
@@ -85,6 +86,9 @@ int blazei_db_members_write(struct blaze_db *db, const struct blazei_members_tic
 	pthread_mutex_lock(&db->lock);
 	error = db->nameless;
 	if (error == 0)
+		error = blazei_opened_bound(&db->txns, db->replica, &open);
+	tick->open = error > 0 ? &open : NULL;
+	if (error >= 0)
 		error = blazei_replica_members_tick(db->replica, tick, &txn);
 	if (error == 0 && txn.len > 0 && db->link != NULL)
 		seq = take_out(db);

@@ -20,6 +20,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/members.h \
 	lib/repl/merge.c \
 	lib/repl/names.c \
+	lib/repl/opened.c \
+	lib/repl/opened.h \
 	lib/repl/order.c \
 	lib/repl/park.c \
 	lib/repl/peek.c \

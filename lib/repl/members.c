@@ -525,6 +525,10 @@ int blazei_replica_members_tick(struct blazei_replica *replica,
 	tick.reach = tick.durable + width;
 	tick.self = member_find(members, &replica->vector.origins[0].node);
 	vector_spread(replica, &asked->durable, tick.durable);
+	if (asked->open) {
+		vector_spread(replica, asked->open, tick.reach);
+		lower(tick.durable, tick.reach, width);
+	}
 	reach_measure(&tick, tick.reach + width);
 	rc = tick_run(&tick, elapsed(members, asked->now_ns), ret_txn);
 	free(memory);

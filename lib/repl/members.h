@@ -66,6 +66,9 @@ struct blazei_members_tick {
 	 * that had seen, and the frontier stands still. */
 	const struct blazei_vector_view *holds;
 	unsigned hold_count;
+	/* What transactions in the making had seen when they began (opened.h); NULL: there is none.
+	 * Nothing beyond is reported, so nothing that they may still write to is collected. */
+	const struct blazei_vector_view *open;
 	bool rejoin; /* expelled before: a snapshot is in, the unseen writes are issued anew */
 };
 

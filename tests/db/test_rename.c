@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Databases that leave their name: another history stands under it, or they were below the
- * frontier. Nothing of what was written is lost, and both sides are told. */
+ * frontier. Nothing of what was written is lost, and both sides are told. And for whom the frontier
+ * waits. */
 #include <stdlib.h>
 
 #include "lib/repl/members.h"
@@ -177,8 +178,9 @@ END_TEST
 /* As a store would: all that is there is there for good, and a minute passes. */
 static void frontier_make(const struct node *node)
 {
-	const uint64_t now_ns = blazei_realtime_ns();
+	static uint64_t now_ns;
 
+	now_ns = now_ns != 0 ? now_ns + 93 * BLAZEI_NS_PER_S : blazei_realtime_ns();
 	for (unsigned i = 0; i < 3; i++) {
 		struct blazei_vector_entry entries[16];
 		struct blazei_vector_view durable = { entries, 0 };
@@ -251,6 +253,45 @@ START_TEST(database_below_the_frontier_is_heard_under_a_new_name)
 }
 END_TEST
 
+/* A record that was deleted, collected and made anew while somebody thinks about it. */
+START_TEST(frontier_waits_for_open_transactions)
+{
+	struct node a = node_open(unique_name(), "a");
+	struct blazei_origin own = origin_of(&a);
+	struct blaze_txn *txn, *later;
+	struct blaze_record *record;
+	struct blaze_id id;
+	uint64_t began;
+
+	node_insert(&a, "n", 1, &id);
+	ck_assert_int_eq(blaze_db_delete(a.db, &id), 0);
+	began = seq_at(&a, &own);
+	ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+	ck_assert_int_eq(blaze_txn_get(txn, &id, &record), -ENOENT);
+	for (unsigned i = 0; i < 3; i++) {
+		record = record_of("n", i);
+		ck_assert_int_eq(blaze_db_insert_with_id(a.db, &id, record), 0);
+		blaze_record_free(record);
+		ck_assert_int_eq(blaze_db_delete(a.db, &id), 0);
+		frontier_make(&a);
+		ck_assert_uint_le(frontier_of(&a, &own), began);
+	}
+	/* Another one that began before it ended goes on keeping it back, no longer than that. */
+	ck_assert_int_eq(blaze_txn_begin(a.db, &later), 0);
+	blaze_txn_abort(txn);
+	node_insert(&a, "n", 2, NULL);
+	began = seq_at(&a, &own);
+	for (unsigned i = 0; i < 3; i++)
+		frontier_make(&a);
+	ck_assert_uint_lt(frontier_of(&a, &own), began);
+	blaze_txn_abort(later);
+	for (unsigned i = 0; i < 3; i++)
+		frontier_make(&a);
+	ck_assert_uint_ge(frontier_of(&a, &own), began);
+	node_close(&a);
+}
+END_TEST
+
 START_TEST(frontier_waits_for_databases_without_a_store)
 {
 	const char *name = unique_name();
@@ -287,6 +328,7 @@ int main(void)
 	tcase_add_test(tcase, displaced_database_goes_on_under_a_new_name);
 	tcase_add_test(tcase, displaced_database_loses_nothing_that_others_refused);
 	tcase_add_test(tcase, database_below_the_frontier_is_heard_under_a_new_name);
+	tcase_add_test(tcase, frontier_waits_for_open_transactions);
 	tcase_add_test(tcase, frontier_waits_for_databases_without_a_store);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

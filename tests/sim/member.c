@@ -26,11 +26,6 @@ static unsigned durable_of(const struct sim_world *world, const struct sim_node 
 		else
 			durable[entry->txn->origin] = (uint32_t)entry->txn->content.seq;
 	}
-	/* A transaction in the making has seen no more than what was there when it began: until it
-	 * is committed, nothing beyond may be collected anywhere (seed 12657). */
-	for (unsigned i = 0; i < world->origin_count && node->writes; i++)
-		if (durable[i] > node->touched[i])
-			durable[i] = node->touched[i];
 	for (unsigned i = 0; i < world->origin_count; i++)
 		if (durable[i] > 0 || i == node->origin)
 			ret_entries[count++] = (struct blazei_vector_entry){
@@ -61,12 +56,20 @@ static void frontier_check(struct sim_world *world, struct sim_node *node)
 static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin)
 {
 	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
+	struct blazei_vector_entry touched[SIM_ORIGINS_MAX];
+	const struct blazei_vector_view open = { touched, world->origin_count };
 	struct blazei_members_tick tick = { .now_ns = sim_clock(world, node), .rejoin = rejoin };
 	struct blazei_txn_view view = { 0 };
 	int rc;
 
 	tick.durable.entries = entries;
 	tick.durable.count = durable_of(world, node, entries);
+	/* A transaction in the making has seen no more than what was there when it began: until it
+	 * is committed, nothing beyond may be collected anywhere (seed 12657). */
+	for (unsigned i = 0; i < world->origin_count; i++)
+		touched[i] = (struct blazei_vector_entry){ world->origins[i].id, node->touched[i] };
+	if (node->writes)
+		tick.open = &open;
 	sim_memory_fail(world->fail_after);
 	rc = blazei_replica_members_tick(node->replica, &tick, &view);
 	if (sim_memory_restore() && rc == -ENOMEM) {
