@@ -28,6 +28,7 @@ repl_tests = \
 	tests/repl/test_session \
 	tests/repl/test_session_collect \
 	tests/repl/test_session_damage \
+	tests/repl/test_session_history \
 	tests/repl/test_session_lies \
 	tests/repl/test_session_memory \
 	tests/repl/test_session_refusals \

@@ -210,6 +210,7 @@ static inline void pair_catch_up(struct pair *pair)
 	pair_run(pair);
 	ck_assert_int_eq(pair->asked.state, BLAZEI_SESSION_LIVE);
 	ck_assert_int_eq(pair->answered.state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(pair->asked.chunks, pair->answered.chunks);
 }
 
 /* The same between two nodes, without ado. */

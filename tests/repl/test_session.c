@@ -453,27 +453,6 @@ START_TEST(session_stage_may_be_filled_to_its_bound)
 }
 END_TEST
 
-START_TEST(session_by_history_brings_many_small_transactions)
-{
-	struct pair pair;
-	struct node a;
-	struct node b;
-
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, WIDE);
-	node_writes(&b, 0, 1500);
-	pair_open(&pair, &a, &b);
-	pair_catch_up(&pair);
-	/* Hundreds in one message. */
-	ck_assert_uint_lt(pair.kinds[BLAZEI_KIND_TXNS] * 256, 1500);
-	ck_assert_uint_eq(pair.asked.txns, 1500);
-	nodes_expect_equal(&a, &b);
-	pair_close(&pair);
-	node_close(&a);
-	node_close(&b);
-}
-END_TEST
-
 START_TEST(session_not_installed_leaves_nothing)
 {
 	struct pair pair;
@@ -560,7 +539,6 @@ int main(void)
 	tcase_add_loop_test(tcase, session_restarts_where_the_place_is_none, 0, 3);
 	tcase_add_test(tcase, session_stage_passing_its_bound_is_enobufs);
 	tcase_add_test(tcase, session_stage_may_be_filled_to_its_bound);
-	tcase_add_test(tcase, session_by_history_brings_many_small_transactions);
 	tcase_add_test(tcase, session_not_installed_leaves_nothing);
 	tcase_add_test(tcase, session_beside_a_lane_applies_each_transaction_once);
 	suite_add_tcase(suite, tcase);
