@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-db_tests = tests/db/soak_db tests/db/test_board tests/db/test_conflicts \
-	tests/db/test_crash tests/db/test_event tests/db/test_facade tests/db/test_hostile tests/db/test_peek tests/db/test_rename tests/db/test_step \
-	tests/db/test_txn tests/db/test_watch tests/db/test_watch_memory tests/db/test_watch_threads
+db_tests = \
+	tests/db/soak_db \
+	tests/db/test_board \
+	tests/db/test_conflicts \
+	tests/db/test_crash \
+	tests/db/test_event \
+	tests/db/test_facade \
+	tests/db/test_hostile \
+	tests/db/test_peek \
+	tests/db/test_rename \
+	tests/db/test_step \
+	tests/db/test_txn \
+	tests/db/test_watch \
+	tests/db/test_watch_memory \
+	tests/db/test_watch_sync \
+	tests/db/test_watch_threads
 check_PROGRAMS += $(db_tests)
 TESTS += $(db_tests)
 tests_db_soak_db_SOURCES = tests/db/soak_db.c
@@ -19,3 +32,5 @@ tests_db_test_event_SOURCES = tests/db/test_event.c tests/db/node.h
 tests_db_test_peek_SOURCES = tests/db/test_peek.c tests/db/node.h
 tests_db_test_watch_memory_SOURCES = tests/db/test_watch_memory.c tests/db/node.h
 tests_db_test_watch_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
+tests_db_test_watch_sync_SOURCES = tests/db/test_watch_sync.c tests/db/node.h
+tests_db_test_watch_sync_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_replica_set_sink

@@ -205,6 +205,47 @@ START_TEST(event_fd_wakes_for_watches)
 }
 END_TEST
 
+/* Who asks shows that on its board and then does nothing more. The one that answers has to give it
+ * up in time, and comes to that only if it is pumped though nothing comes. */
+START_TEST(event_fd_wakes_where_a_peer_is_waited_for)
+{
+	unsigned naps = 0;
+	struct blaze_id id;
+
+	pair_open();
+	node_insert(&a, "n", 0, &id);
+	/* It reads over that: they are not linked. */
+	ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
+	nodes_link(&b, &a);
+	/* b asks, which takes it a few rounds. */
+	for (int i = 0; i < 2000 && !b.db->pull.active; i++) {
+		if (readable(fd_b, 1))
+			ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
+	}
+	ck_assert(b.db->pull.active);
+	for (int i = 0; i < 2000 && !a.db->answers[0].active; i++) {
+		if (readable(fd_a, 1))
+			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
+	}
+	ck_assert(a.db->answers[0].active);
+	while (a.db->answers[0].active) {
+		ck_assert_msg(readable(fd_a, 800), "after %u naps", naps);
+		ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
+		naps++;
+	}
+	ck_assert_uint_ge(naps, 1);
+	/* Both go on, and b has it all in the end. */
+	for (int i = 0; i < 20000 && node_value(&b, &id, "n") != 0; i++) {
+		if (readable(fd_a, 1))
+			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
+		if (readable(fd_b, 1))
+			ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
+	}
+	ck_assert_int_eq(node_value(&b, &id, "n"), 0);
+	pair_close();
+}
+END_TEST
+
 /* The pump itself may wait while the helper does. */
 START_TEST(event_fd_and_a_waiting_pump_agree)
 {
@@ -264,6 +305,7 @@ int main(void)
 	tcase_add_test(tcase, event_fd_wakes_for_what_others_wrote);
 	tcase_add_test(tcase, event_fd_wakes_until_a_long_transaction_is_there);
 	tcase_add_test(tcase, event_fd_wakes_for_watches);
+	tcase_add_test(tcase, event_fd_wakes_where_a_peer_is_waited_for);
 	tcase_add_test(tcase, event_fd_and_a_waiting_pump_agree);
 	tcase_add_test(tcase, event_fd_after_fork_is_the_parents);
 	suite_add_tcase(suite, tcase);
