@@ -2,7 +2,7 @@
 /* Records that merging took beyond the limits of a write: they are read like any other, everywhere,
  * written out, and may shrink but not grow. */
 #include "lib/op/record.h"
-#include "tests/repl/harness.h"
+#include "tests/repl/writeset_help.h"
 
 #define LARGE_BYTES 800000u
 
@@ -76,6 +76,56 @@ static int update(struct node *node, const char *json, const char *unset)
 	return rc;
 }
 
+/* A field more and as many bytes less in another, of a record that is too long. */
+static struct blaze_record *exchange_new(size_t len)
+{
+	struct blaze_record *record;
+	char *text = malloc(len + 1);
+
+	memset(text, 'y', len);
+	text[len] = '\0';
+	ck_assert_int_eq(blaze_record_new(&record), 0);
+	ck_assert_int_eq(blaze_record_set_string(record, "a", text), 0);
+	ck_assert_int_eq(blaze_record_set_int(record, "c", 1), 0);
+	free(text);
+	return record;
+}
+
+START_TEST(record_merged_beyond_the_bytes_may_stay_as_long)
+{
+	const struct blaze_id id = id_of(1);
+
+	for (unsigned longer = 0; longer < 2; longer++) {
+		/* Name and value of c take two bytes. */
+		struct blaze_record *record = exchange_new(LARGE_BYTES - 2 + longer);
+		const struct blazei_write write = {
+			.kind = BLAZEI_WRITE_UPDATE,
+			.id = &id,
+			.record = record,
+		};
+		struct blazei_txn_view view;
+		struct node nodes[2];
+		struct txn txn;
+
+		for (unsigned i = 0; i < 2; i++)
+			node_open(&nodes[i], i + 1);
+		ck_assert_int_eq(large_insert(&nodes[0], "a", LARGE_BYTES), 0);
+		ck_assert_int_eq(large_insert(&nodes[1], "b", LARGE_BYTES), 0);
+		nodes_settle(nodes, 2);
+		txn = txn_begin(&nodes[0]);
+		ck_assert_int_eq(blazei_writeset_write(nodes[0].replica, txn.writeset, &write),
+		                 longer ? -E2BIG : 0);
+		txn_abort(&txn);
+		ck_assert_int_eq(
+		        blazei_replica_write(nodes[0].replica, nodes[0].now_ns, &write, &view),
+		        longer ? -E2BIG : 0);
+		blaze_record_free(record);
+		for (unsigned i = 0; i < 2; i++)
+			node_close(&nodes[i]);
+	}
+}
+END_TEST
+
 START_TEST(record_merged_beyond_the_bytes_is_read_and_may_shrink)
 {
 	struct node nodes[2];
@@ -111,6 +161,7 @@ END_TEST
 START_TEST(record_merged_beyond_the_fields_is_read_and_may_shrink)
 {
 	struct node nodes[3];
+	struct txn txn;
 
 	for (unsigned i = 0; i < 3; i++)
 		node_open(&nodes[i], i + 1);
@@ -121,6 +172,14 @@ START_TEST(record_merged_beyond_the_fields_is_read_and_may_shrink)
 	for (unsigned i = 0; i < 3; i++)
 		blaze_record_free(record_read(&nodes[i], 2500, 2500));
 	ck_assert_int_eq(update(&nodes[2], "{\"new\":1}", NULL), -E2BIG);
+	/* A value may grow where there are no more fields, also in a transaction. */
+	ck_assert_int_eq(update(&nodes[2], "{\"f7\":70000}", NULL), 0);
+	txn = txn_begin(&nodes[2]);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"new\":1}"), -E2BIG);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"f7\":\"longer still\"}"), 0);
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"f7\":1,\"new\":1}"), -E2BIG);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(update(&nodes[2], "{\"f7\":1,\"new\":1}", NULL), -E2BIG);
 	ck_assert_int_eq(update(&nodes[2], "{\"f7\":-7}", "f8"), 0);
 	nodes_settle(nodes, 3);
 	for (unsigned i = 0; i < 3; i++) {
@@ -139,6 +198,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, record_merged_beyond_the_bytes_is_read_and_may_shrink);
+	tcase_add_test(tcase, record_merged_beyond_the_bytes_may_stay_as_long);
 	tcase_add_test(tcase, record_merged_beyond_the_fields_is_read_and_may_shrink);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

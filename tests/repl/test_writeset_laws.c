@@ -211,6 +211,50 @@ START_TEST(replicas_agree_whatever_the_order)
 }
 END_TEST
 
+/* Ids that differ in their first half or in the second, in any order: what is committed ascends,
+ * and nothing is lost. */
+START_TEST(few_records_ascend_by_whichever_half)
+{
+	for (unsigned round = 0; round < 400; round++) {
+		const unsigned count = 1 + round % 34;
+		struct blaze_id ids[34];
+		struct node node;
+		struct txn txn;
+
+		node_open(&node, 1);
+		txn = txn_begin(&node);
+		for (unsigned i = 0; i < count; i++) {
+			/* 101 and 37 have no divisor but 1 in common. */
+			const unsigned number = (i * 37 + round) % 101;
+			const struct blazei_write write = {
+				.kind = BLAZEI_WRITE_PUT,
+				.id = &ids[i],
+				.value = &ids[i],
+				.len = sizeof(ids[i]),
+			};
+
+			ids[i] = (struct blaze_id){ { 0 } };
+			ids[i].bytes[round % 3 * 5] = (uint8_t)(number / (1 + round % 2 * 9));
+			ids[i].bytes[12] = (uint8_t)number;
+			ck_assert_int_eq(blazei_writeset_write(node.replica, txn.writeset, &write),
+			                 0);
+		}
+		/* Keeping it checks that it ascends. */
+		ck_assert_int_eq(txn_commit(&txn), 0);
+		for (unsigned i = 0; i < count; i++) {
+			struct blaze_id value;
+
+			ck_assert_int_eq(
+			        blazei_replica_fetch(node.replica, &ids[i], &value, sizeof(value)),
+			        sizeof(value));
+			ck_assert_mem_eq(&value, &ids[i], sizeof(value));
+		}
+		ck_assert_uint_eq(blazei_replica_count(node.replica), count);
+		node_close(&node);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("writeset laws");
@@ -219,6 +263,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, a_transaction_ends_as_its_writes_one_by_one, 0, 40);
 	tcase_add_loop_test(tcase, replicas_agree_whatever_the_order, 0, 60);
+	tcase_add_test(tcase, few_records_ascend_by_whichever_half);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

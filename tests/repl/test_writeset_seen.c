@@ -91,6 +91,36 @@ START_TEST(equal_to_the_first_touch_is_no_write_whatever_came_since)
 }
 END_TEST
 
+/* What a field that shrank left behind the others is no field. */
+START_TEST(a_touch_ends_where_the_record_does)
+{
+	node_insert(&a, 1,
+	            "{\"p\":\"012345678901234567890123456789012345678901234567890123456789"
+	            "012345678901234567\",\"q\":\"012345678901234567890123456789\"}");
+	node_update(&a, 1, "{\"p\":1}");
+	txn_expect(&txn, 1, "{\"p\":1,\"q\":\"012345678901234567890123456789\"}");
+	ck_assert_int_eq(txn_delete(&txn, 1), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+}
+END_TEST
+
+/* The bytes of a put are not taken for those of a value with its head, though they look alike. */
+START_TEST(a_put_that_looks_like_the_head_of_the_one_before)
+{
+	const struct blaze_id id = id_of(1);
+	char value[2] = { 0 };
+
+	ck_assert_int_eq(txn_put(&txn, 1, "x", 1), 0);
+	ck_assert_int_eq(txn_put(&txn, 1, "\x41", 1), 0);
+	ck_assert_int_eq(txn_put(&txn, 2, "another of some length", 22), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(blazei_replica_fetch(a.replica, &id, value, 2), 1);
+	ck_assert_str_eq(value, "A");
+	exchange();
+}
+END_TEST
+
 START_TEST(an_insert_that_another_made_meanwhile_merges)
 {
 	ck_assert_int_eq(txn_insert(&txn, 1, "{\"both\":\"a\",\"mine\":1}"), 0);
@@ -188,6 +218,8 @@ static const TTest *const *const tests[] = {
 	&a_server_write_before_the_touch_is_beaten,
 	&another_record_is_seen_at_its_own_touch,
 	&equal_to_the_first_touch_is_no_write_whatever_came_since,
+	&a_touch_ends_where_the_record_does,
+	&a_put_that_looks_like_the_head_of_the_one_before,
 	&an_insert_that_another_made_meanwhile_merges,
 	&an_update_of_what_was_deleted_meanwhile_stays_hidden,
 	&a_server_update_keeps_what_was_deleted_meanwhile,
