@@ -107,6 +107,17 @@ START_TEST(message_of_any_length_will_do)
 }
 END_TEST
 
+START_TEST(message_is_never_longer_than_any_may_be)
+{
+	pair.cap = 2 * BLAZEI_SESSION_MESSAGE_MAX;
+	pair.buf = realloc(pair.buf, pair.cap);
+	node_write_long(&b, 1, 700000);
+	node_write_long(&b, 1, 700001);
+	pair_catch_up(&pair);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session_history");
@@ -118,6 +129,7 @@ int main(void)
 	tcase_add_test(tcase, what_the_asker_has_is_passed_over);
 	tcase_add_test(tcase, many_small_ones_come_in_few_messages);
 	tcase_add_loop_test(tcase, message_of_any_length_will_do, 0, 8);
+	tcase_add_test(tcase, message_is_never_longer_than_any_may_be);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

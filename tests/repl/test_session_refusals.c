@@ -105,7 +105,7 @@ END_TEST
 /* By options alone: another database, a reason that the caller has. */
 START_TEST(refused_for_what_the_caller_says)
 {
-	uint64_t buf[BLAZEI_SESSION_MESSAGE_MIN / 8];
+	uint64_t buf[BLAZEI_SESSION_MESSAGE_MIN / 8 + 1];
 	struct blazei_session_options options = { .id = 1 };
 	struct blazei_session_status status;
 	struct blazei_session *sides[2];
@@ -130,6 +130,8 @@ START_TEST(refused_for_what_the_caller_says)
 		options.refuse = BLAZEI_SESSION_NOT_ALLOWED;
 	ck_assert_int_eq(blazei_session_new(&options, &sides[1]), 0);
 	ck_assert_int_eq(blazei_session_give(sides[1], NOW, buf, 100), -EINVAL);
+	ck_assert_int_eq(blazei_session_give(sides[1], NOW, (uint8_t *)buf + 4, sizeof(buf)),
+	                 -EINVAL);
 	n = blazei_session_give(sides[1], NOW, buf, sizeof(buf));
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_lt(blazei_session_take(sides[0], NOW, buf, (size_t)n), 0);
@@ -186,6 +188,93 @@ START_TEST(refused_for_a_fork_and_goes_on_without_it)
 	node_close(&b);
 	node_close(&c);
 	node_close(&twin);
+}
+END_TEST
+
+/* Gives a database's id to the hello of one side, or of none. */
+static enum pair_fate name_database(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                    size_t *len)
+{
+	struct blazei_session_hello *hello = data;
+	const unsigned *which = pair->arg;
+
+	(void)len;
+	if (at < 2 && (*which & (from_answerer ? 1u : 2u))) {
+		hello->database.bytes[3] = 9;
+		message_seal(&hello->header);
+	}
+	return PAIR_DELIVER;
+}
+
+START_TEST(not_refused_where_a_database_is_not_known)
+{
+	unsigned which = (unsigned)_i;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, 1u << 20);
+	node_open_history(&b, 2, 1u << 20);
+	node_writes(&b, 0, 1);
+	pair_open(&pair, &a, &b);
+	pair.hook = name_database;
+	pair.arg = &which;
+	pair_catch_up(&pair);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+/* The other side has seen more under this one's name than this one has written. */
+START_TEST(refused_where_the_own_future_is_known_and_told)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+	struct node old;
+
+	node_open(&a, 1);
+	node_open(&old, 1);
+	node_open(&b, 2);
+	node_writes(&a, 0, 3);
+	node_give_all(&a, &b);
+	pair_open(&pair, &old, &b);
+	pair_run(&pair);
+	expect_refused(&pair, BLAZEI_SESSION_IDENTITY);
+	ck_assert(blazei_replica_displaced(old.replica));
+	pair_close(&pair);
+	/* Just as much is nothing to be told. */
+	pair_open(&pair, &a, &b);
+	pair_catch_up(&pair);
+	ck_assert(!blazei_replica_displaced(a.replica));
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&old);
+	node_close(&b);
+}
+END_TEST
+
+START_TEST(ends_where_the_answerer_takes_another_name)
+{
+	uint64_t buf[BLAZEI_SESSION_MESSAGE_MIN / 8];
+	struct blazei_session_options options = { .side = BLAZEI_SESSION_ANSWERER };
+	struct blazei_session_status status;
+	struct blazei_session *session;
+	struct node b;
+
+	node_open(&b, 2);
+	options.replica = b.replica;
+	ck_assert_int_eq(blazei_session_new(&options, &session), 0);
+	b.origin.incarnation = 5;
+	ck_assert_int_eq(blazei_replica_renew(b.replica, NOW, &b.origin), 0);
+	ck_assert_int_eq(blazei_session_give(session, NOW, buf, sizeof(buf)), -ECANCELED);
+	blazei_session_status(session, &status);
+	ck_assert_int_eq(status.state, BLAZEI_SESSION_FAILED);
+	ck_assert_int_eq(blazei_session_give(session, NOW, buf, sizeof(buf)), 0);
+	blazei_session_free(session);
+	node_close(&b);
 }
 END_TEST
 
@@ -269,6 +358,9 @@ int main(void)
 	tcase_add_loop_test(tcase, refused_for_another_format, 0, 2);
 	tcase_add_loop_test(tcase, refused_for_what_the_caller_says, 0, 2);
 	tcase_add_loop_test(tcase, refused_for_a_fork_and_goes_on_without_it, 0, 2);
+	tcase_add_loop_test(tcase, not_refused_where_a_database_is_not_known, 0, 3);
+	tcase_add_test(tcase, refused_where_the_own_future_is_known_and_told);
+	tcase_add_test(tcase, ends_where_the_answerer_takes_another_name);
 	tcase_add_test(tcase, not_refused_for_a_fork_that_shows_meanwhile);
 	tcase_add_test(tcase, refused_where_the_asker_is_in_quarantine);
 	suite_add_tcase(suite, tcase);
