@@ -31,6 +31,7 @@
  *   I1   A field goes only if it, and the existence that hides it, are below the frontier, and its
  *        life is over: below an existence that is alive, or any of a dead one with which it goes.
  *   I2   A tombstone goes only if all of its fields may, and its lives and E are up to the floor.
+ *        One of a life that no record can have come to stays: the floor never follows it.
  *   I3   Of a dead existence that stays, fields of greater lives stay: the next life is above them.
  *   I4   `shape` changes with each call that dropped something (table.h).
  *
@@ -95,10 +96,15 @@ static bool row_measure(const struct blazei_members *members, const struct blaze
 }
 
 /* Whether the floor allows it; else it is wished for. */
-static bool floor_reaches(struct blazei_members *members, const struct blazei_floor *floor)
+static bool floor_reaches(struct blazei_replica *replica, const struct blazei_floor *floor)
 {
+	struct blazei_members *members = &replica->members;
+
 	if (floor->life <= members->floor.life && floor->priority <= members->floor.priority)
 		return true;
+	/* Somebody made it up: a floor there would be nobody's to live above. */
+	if (!blazei_life_plausible(replica, floor->life))
+		return false;
 	if (floor->life > members->wish.life)
 		members->wish.life = floor->life;
 	if (floor->priority > members->wish.priority)
@@ -116,7 +122,7 @@ static unsigned row_sweep(struct blazei_replica *replica)
 	struct blazei_floor floor;
 	unsigned dropped;
 
-	if (row_measure(members, row, &floor) && floor_reaches(members, &floor)) {
+	if (row_measure(members, row, &floor) && floor_reaches(replica, &floor)) {
 		blazei_order_remove(&replica->order, &replica->table, row->number);
 		blazei_table_remove(&replica->table, row);
 		return 1;

@@ -404,6 +404,9 @@ static inline int blazei_members_update(struct blazei_replica *replica)
 {
 	return blazei_unlikely(replica->members.stale) ? blazei_members_refresh(replica) : 0;
 }
+/* Whether a record can have come to this life: each takes a transaction, and most lives are left.
+ * What an honest member says of lives is so for whoever has merged it: it depends on as many. */
+bool blazei_life_plausible(const struct blazei_replica *replica, uint64_t life);
 /* Forgets what was read: it is read anew, from the table. */
 void blazei_members_reset(struct blazei_members *members);
 void blazei_members_fini(struct blazei_members *members);

@@ -15,6 +15,11 @@
  *                     nothing more of that origin, neither as transactions nor as state, and goes
  *                     on with all others. It does not end: which history is right is not for a
  *                     replica to guess. The node itself goes on under a new incarnation.
+ *                     What others wrote after they had seen such a transaction waits (CAUSE), and
+ *                     comes in by a snapshot, without it: what they wrote states itself, as any
+ *                     register does, and to wait for ever for what never comes would keep back all
+ *                     that is honest. The replica then lacks what the quarantined origin wrote,
+ *                     and nothing else.
  *        CLOCK        its next transaction is over two minutes ahead of this node's clock. Ends
  *                     when the time has come and the transaction is merged.
  *        CAUSE        its next transaction depends on one of an origin that is halted here and has

@@ -130,8 +130,20 @@ static const struct blazei_entry *member_entry(struct blazei_replica *replica,
 	return entry && !(entry->flags & BLAZEI_ENTRY_UNSET) ? entry : NULL;
 }
 
+/* The same, where the member itself wrote it: nobody speaks for another. */
+static const struct blazei_entry *own_entry(struct blazei_replica *replica,
+                                            const struct blazei_row *row, const char *name)
+{
+	const struct blazei_entry *entry = member_entry(replica, row, name);
+
+	if (entry && blazei_id_equal(&replica->vector.origins[entry->origin].node, &row->id))
+		return entry;
+	return NULL;
+}
+
 /* Raises seqs, which are as many as there are origins, to a vector that came as a value; others are
- * passed over. What is no vector counts for nothing. */
+ * passed over, and so is what claims more than is merged here, on all of which its writer's word
+ * depends. What is no vector counts for nothing. */
 static void vector_read(const struct blazei_replica *replica, const struct blazei_entry *entry,
                         uint64_t *seqs)
 {
@@ -147,9 +159,22 @@ static void vector_read(const struct blazei_replica *replica, const struct blaze
 
 		memcpy(&item, content + at, sizeof(item));
 		index = blazei_vector_find(&replica->vector, &item.origin);
-		if (index != BLAZEI_ORIGIN_NONE && item.seq > seqs[index])
+		if (index != BLAZEI_ORIGIN_NONE && item.seq > seqs[index] &&
+		    item.seq <= replica->vector.writers[index].seq)
 			seqs[index] = item.seq;
 	}
+}
+
+bool blazei_life_plausible(const struct blazei_replica *replica, uint64_t life)
+{
+	uint64_t txns = 0;
+
+	for (unsigned i = 0; i < replica->vector.count && txns < life; i++)
+		if (replica->vector.writers[i].seq > UINT64_MAX - txns)
+			txns = UINT64_MAX;
+		else
+			txns += replica->vector.writers[i].seq;
+	return life <= txns && life <= BLAZEI_LIFE_MAX / 2;
 }
 
 static void floor_raise(struct blazei_floor *floor, const struct blazei_floor *to)
@@ -160,7 +185,7 @@ static void floor_raise(struct blazei_floor *floor, const struct blazei_floor *t
 		floor->priority = to->priority;
 }
 
-static void floor_read(struct blazei_members *members, const struct blazei_entry *entry)
+static void floor_read(struct blazei_replica *replica, const struct blazei_entry *entry)
 {
 	struct blazei_floor floor;
 	const void *content;
@@ -172,7 +197,12 @@ static void floor_read(struct blazei_members *members, const struct blazei_entry
 	if (len != sizeof(floor))
 		return;
 	memcpy(&floor, content, sizeof(floor));
-	floor_raise(&members->floor, &floor);
+	if (!blazei_life_plausible(replica, floor.life))
+		return;
+	/* An E is the H of a write that was merged before. */
+	if (floor.priority > entry->hlc)
+		floor.priority = entry->hlc;
+	floor_raise(&replica->members.floor, &floor);
 }
 
 static bool member_says_joined(struct blazei_replica *replica, const struct blazei_row *row)
@@ -186,12 +216,12 @@ static bool member_says_joined(struct blazei_replica *replica, const struct blaz
 static void member_read(struct blazei_replica *replica, struct blazei_member *member)
 {
 	const struct blazei_row *row = member_row(replica, &member->node);
-	const struct blazei_entry *report = member_entry(replica, row, "v");
+	const struct blazei_entry *report = own_entry(replica, row, "v");
 	bool joined = member_says_joined(replica, row);
 
 	vector_read(replica, report, member->durable);
-	vector_read(replica, member_entry(replica, row, "f"), replica->members.frontier);
-	floor_read(&replica->members, member_entry(replica, row, "c"));
+	vector_read(replica, own_entry(replica, row, "f"), replica->members.frontier);
+	floor_read(replica, own_entry(replica, row, "c"));
 	if (report && report->hlc != member->hlc) {
 		member->hlc = report->hlc;
 		member->silent_ns = 0;

@@ -39,6 +39,10 @@
  *   I6   Who keeps back the frontier for 30 days without a report is expelled. Time counts in steps
  *        of a day at most, between ticks: a clock that jumps expels nobody. Who is quiet because
  *        all is quiet keeps nothing back and stays.
+ *   I7   Of a member's row only what the member wrote itself counts, but for "s"; of a vector only
+ *        what is merged here; of a floor only a life that as many transactions can have made, and
+ *        an E below the report's own H. So one that lies cannot use up the lives of all records,
+ *        nor make clients' writes to new ones beat servers'.
  *
  * FAILURE  Without memory a tick fails and changes nothing; the next one does the work. */
 #ifndef BLAZEI_MEMBERS_H
