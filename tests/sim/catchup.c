@@ -99,15 +99,25 @@ bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from)
 	if (!sim_linked(world, number, from) || world->blocked[from][number] ||
 	    !world->nodes[from].up || node->session)
 		return false;
-	if (!node->stage && blazei_stage_new(STAGE_BYTES, &node->stage) < 0)
+	sim_memory_fail(node->stage ? 0 : world->fail_after);
+	if (!node->stage && blazei_stage_new(STAGE_BYTES, &node->stage) < 0) {
+		(void)sim_memory_restore();
+		world->fail_after = 0;
 		return false;
+	}
+	(void)sim_memory_restore();
 	session = sim_alloc(sizeof(*session));
 	session->answerer = from;
 	options.replica = node->replica;
 	options.side = BLAZEI_SESSION_ASKER;
 	options.stage = node->stage;
-	if (blazei_session_new(&options, &session->ask) < 0)
+	sim_memory_fail(world->fail_after == 1);
+	if (blazei_session_new(&options, &session->ask) < 0) {
+		(void)sim_memory_restore();
+		world->fail_after = 0;
 		return false;
+	}
+	(void)sim_memory_restore();
 	options.replica = world->nodes[from].replica;
 	options.side = BLAZEI_SESSION_ANSWERER;
 	options.stage = NULL;

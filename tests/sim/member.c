@@ -65,7 +65,7 @@ static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin
 	tick.durable.entries = entries;
 	tick.durable.count = durable_of(world, node, entries);
 	/* A transaction in the making has seen no more than what was there when it began: until it
-	 * is committed, nothing beyond may be collected anywhere (seed 12657). */
+	 * is committed, nothing beyond may be collected anywhere. */
 	for (unsigned i = 0; i < world->origin_count; i++)
 		touched[i] = (struct blazei_vector_entry){ world->origins[i].id, node->touched[i] };
 	if (node->writes)

@@ -36,6 +36,25 @@ static bool gets_agree(const struct sim_node *node, const struct blaze_id *id, b
 	return agree;
 }
 
+/* What fails for lack of memory fails as such, and works the next time. */
+static void hash_check(struct sim_world *world, const struct sim_node *node)
+{
+	uint8_t digests[2][16];
+	int rc;
+
+	sim_memory_fail(world->fail_after);
+	rc = blazei_replica_hash_stamps(node->replica, digests[0]);
+	if (sim_memory_restore()) {
+		world->fail_after = 0;
+		world->counts[SIM_COUNT_allocations_failed]++;
+		if (rc == -ENOMEM)
+			rc = blazei_replica_hash_stamps(node->replica, digests[0]);
+	}
+	if (rc < 0 || blazei_replica_hash_stamps(node->replica, digests[1]) < 0 ||
+	    memcmp(digests[0], digests[1], sizeof(digests[0])) != 0)
+		sim_violate(world, "n%u cannot be hashed: %d", (unsigned)(node - world->nodes), rc);
+}
+
 void sim_reads_check(struct sim_world *world, const struct sim_node *node)
 {
 	const unsigned number = (unsigned)(node - world->nodes);
@@ -46,6 +65,8 @@ void sim_reads_check(struct sim_world *world, const struct sim_node *node)
 	uint64_t seen = 0;
 	uint64_t count;
 
+	if (world->fail_after > 0)
+		hash_check(world, node);
 	while (blazei_replica_next_id(node->replica, from, &id) == 0 && !world->violated) {
 		int i = sizeof(id.bytes) - 1;
 
