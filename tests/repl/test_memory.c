@@ -4,6 +4,7 @@
  * wrapped by the linker. */
 #include <limits.h>
 
+#include "lib/repl/effects.h"
 #include "tests/op/held.h"
 #include "tests/repl/frontier.h"
 #include "tests/repl/writeset_help.h"
@@ -417,6 +418,97 @@ START_TEST(new_without_memory_is_enomem)
 }
 END_TEST
 
+/* What a watching sink was told. */
+struct watched {
+	unsigned changed;
+	unsigned lost;
+	unsigned committed;
+};
+
+static void on_event(void *arg, const struct blazei_effect_event *event)
+{
+	struct watched *watched = arg;
+
+	watched->lost += event->kind == BLAZEI_EFFECT_CHANGES_LOST;
+}
+
+static bool on_wants(void *arg, const struct blaze_id *id)
+{
+	(void)arg;
+	(void)id;
+	return true;
+}
+
+static void on_changed(void *arg, const struct blazei_effect_change *change)
+{
+	struct watched *watched = arg;
+
+	watched->changed++;
+	blaze_record_free(change->before);
+	blaze_record_free(change->after);
+}
+
+static void on_committed(void *arg)
+{
+	struct watched *watched = arg;
+
+	watched->committed++;
+}
+
+/* A change is told, or that it was lost, and then that this was all; the write holds either way.
+ * What makes no difference is not told. */
+START_TEST(change_without_memory_is_told_as_lost)
+{
+	const unsigned held_before = held_count;
+	const struct blaze_id id = id_of(1);
+	const struct blazei_write write = {
+		.kind = BLAZEI_WRITE_UPSERT,
+		.id = &id,
+		.record = wide,
+	};
+	unsigned lost = 0, held_after;
+	bool done = false;
+
+	fails_once = true;
+	for (unsigned n = 0; !done; n++) {
+		struct watched watched = { 0 };
+		const struct blazei_sink sink = {
+			.arg = &watched,
+			.event = on_event,
+			.wants = on_wants,
+			.changed = on_changed,
+			.committed = on_committed,
+		};
+		struct blazei_txn_view txn;
+		struct node node;
+		int rc;
+
+		node_open(&node, 1);
+		node_insert(&node, 1, "{\"x\":1}");
+		blazei_replica_set_sink(node.replica, &sink);
+		allocation_failed = false;
+		allocations_left = n;
+		rc = blazei_replica_write(node.replica, NOW, &write, &txn);
+		allocations_left = NEVER;
+		done = !allocation_failed;
+		ck_assert(rc == 0 || (rc == -ENOMEM && !done));
+		if (rc == 0) {
+			ck_assert_uint_eq(watched.changed + watched.lost, 1);
+			ck_assert_uint_eq(watched.committed, 1);
+			ck_assert_int_eq(blazei_replica_write(node.replica, NOW, &write, &txn), 0);
+			ck_assert_uint_eq(watched.committed, 1);
+		}
+		lost += watched.lost;
+		node_close(&node);
+	}
+	fails_once = false;
+	/* Before the write and after it. */
+	ck_assert_uint_ge(lost, 2);
+	held_after = held_count;
+	ck_assert_uint_eq(held_after, held_before);
+}
+END_TEST
+
 /* Whatever a replica gathers goes with it. */
 START_TEST(replica_that_ends_leaves_nothing)
 {
@@ -481,6 +573,7 @@ int main(void)
 	tcase_add_test(tcase, read_without_memory_leaves_nothing);
 	tcase_add_test(tcase, hash_without_memory_is_enomem);
 	tcase_add_test(tcase, new_without_memory_is_enomem);
+	tcase_add_test(tcase, change_without_memory_is_told_as_lost);
 	tcase_add_test(tcase, replica_that_ends_leaves_nothing);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
