@@ -4,7 +4,17 @@
  * WHY    Stamps name their origin by a 16-bit index, so origins are interned here, at most 4,096
  *        of them, and never move. The table of slots has twice that many places and a keyed hash.
  *        A local write must tell what it depends on: what advanced since the one before it is
- *        kept as a list, so that finding it takes time in proportion to it. */
+ *        kept as a list, so that finding it takes time in proportion to it.
+ *
+ * LIMIT  No origin ever leaves, though its database is gone: 4,095 others that wrote fill it. What
+ *        must hold before one may leave: whoever lacks a transaction of it must still find out, and
+ *        whoever has one must still know it for a duplicate, and a dependency on it for one that
+ *        holds. A replica that was away when it left breaks each of these in silence. Below a
+ *        frontier that is different: who was away is below it and takes a whole snapshot
+ *        (members.h), and one mark per node tells what has been. Databases in memory have no
+ *        frontier, and a node id of their own at each open, so a mark per node would save them
+ *        nothing: they need a frontier among those that are attached first. Until then the limit
+ *        stands, and is told (ORIGINS_FULL). */
 #include <stdlib.h>
 
 #include "lib/repl/core.h"
