@@ -70,4 +70,4 @@ tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free
 tests_repl_test_state_SOURCES = tests/op/edge.h tests/repl/test_state.c
-tests_repl_test_table_SOURCES = tests/op/help.c tests/op/help.h tests/repl/test_table.c
+tests_repl_test_table_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h tests/repl/test_table.c

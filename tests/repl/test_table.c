@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lib/repl/peek.h"
+#include "tests/op/edge.h"
 #include "tests/op/help.h"
 #include "tests/repl/harness.h"
 
@@ -485,6 +486,19 @@ START_TEST(row_that_changes_under_a_peek_is_read_anew)
 }
 END_TEST
 
+START_TEST(peek_copies_a_block_and_no_more)
+{
+	union blazei_peeked *peeked = edge_alloc(sizeof(*peeked));
+	struct blaze_id id = id_of(OURS);
+
+	set_up();
+	(void)put(add(OURS, ROOM), OURS, LEN_MAX);
+	ck_assert_int_eq(blazei_peek_row(&table, &id, peeked), 0);
+	expect_entry(&peeked->row, OURS, LEN_MAX);
+	tear_down();
+}
+END_TEST
+
 START_TEST(index_that_is_outgrown_under_a_peek_is_read_anew)
 {
 	const uintptr_t bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -520,6 +534,7 @@ int main(void)
 	tcase_add_test(tcase, version_changes_when_a_row_goes);
 	tcase_add_test(tcase, version_is_odd_until_all_have_opened);
 	tcase_add_test(peeks, row_that_changes_under_a_peek_is_read_anew);
+	tcase_add_test(peeks, peek_copies_a_block_and_no_more);
 	tcase_add_test(peeks, index_that_is_outgrown_under_a_peek_is_read_anew);
 	suite_add_tcase(suite, tcase);
 	suite_add_tcase(suite, peeks);
