@@ -4,6 +4,7 @@
 dist_man_MANS += \
 	man/blaze-perf.1 \
 	man/blaze-ring.1 \
+	man/blaze-format.5 \
 	man/blaze_db_conflicts.3 \
 	man/blaze_db_open.3 \
 	man/blaze_db_position.3 \

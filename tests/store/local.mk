@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+store_tests = tests/store/test_frame
+check_PROGRAMS += $(store_tests)
+TESTS += $(store_tests)
+tests_store_test_frame_SOURCES = tests/store/test_frame.c
