@@ -30,7 +30,8 @@ static int name_leave(struct blaze_db *db, uint64_t realtime_ns)
 		error = blazei_replica_leave_name(db->replica, realtime_ns, &self);
 	if (error != 0)
 		return error;
-	db->self = self;
+	/* The node is read without a lock, and stays. */
+	db->self.incarnation = self.incarnation;
 	db->text.incarnation = self.incarnation;
 	if (!db->silent && db->link != NULL)
 		db->silent_index =
