@@ -24,15 +24,16 @@
 #define NAME_OF_PART "perf-%u"
 #define FIELD        "n"
 
+/* Written as it is read, in two words: a load that covers several stores waits until these have
+ * left the CPU, and with them all that came before: reads of a database then don't overlap. */
 void perf_db_id(unsigned part, uint32_t index, struct blaze_id *ret_id)
 {
 	/* Spread over the hash table as random ids would be, and in no order. */
-	uint64_t mixed = ((uint64_t)part << 32 | index) * PATTERN_SEQ_FACTOR;
+	const uint64_t words[2] = { ((uint64_t)part << 32 | index) * PATTERN_SEQ_FACTOR,
+		                    (uint64_t)part << 56 | index };
 
-	memset(ret_id, 0, sizeof(*ret_id));
-	memcpy(ret_id->bytes, &mixed, 8);
-	memcpy(ret_id->bytes + 8, &index, 4);
-	ret_id->bytes[15] = (uint8_t)part;
+	memcpy(ret_id->bytes, &words[0], sizeof(words[0]));
+	memcpy(ret_id->bytes + sizeof(words[0]), &words[1], sizeof(words[1]));
 }
 
 int perf_db_open(struct perf_db *p, struct perf_board *board, struct perf_seat *seat,
