@@ -174,8 +174,8 @@ static void equal_check(struct sim_world *world)
 static void counters_check(struct sim_world *world)
 {
 	/* Nobody fell behind a lane, or joined the members when they had gone on. */
-	const bool smooth = !world->setting.faults && world->counts[SIM_COUNT_lapped] == 0 &&
-	                    world->counts[SIM_COUNT_came_back] == 0;
+	const bool smooth =
+	        !world->setting.faults && world->counts[SIM_COUNT_lapped] == 0 && !world->returned;
 
 	for (unsigned i = 0; i < world->node_count; i++) {
 		const struct sim_node *node = &world->nodes[i];

@@ -128,11 +128,15 @@ static bool come_back(struct sim_world *world, struct sim_node *node)
 			continue;
 		memcpy(had, world->nodes[i].vector, sizeof(had));
 		world->whole = true;
+		world->returned = true;
 		node->behind = true;
 		sim_catch_up(world, node, i);
 		world->whole = false;
-		if (world->violated || node->mute || node->behind)
+		if (world->violated || node->mute)
 			return false;
+		/* That one is below the frontier itself, or was not reached. */
+		if (node->behind)
+			continue;
 		sim_tell(world, "n%u comes back with n%u's help", number, i);
 		world->counts[SIM_COUNT_came_back]++;
 		unseen_issue(world, node, had);

@@ -244,7 +244,8 @@ struct sim_world {
 	uint64_t counts[SIM_COUNT_KINDS];
 	unsigned fail_after; /* allocations, in the next call of the library; 0: don't */
 	bool healing;
-	bool whole; /* the next session gives everything */
+	bool whole;    /* the next session gives everything */
+	bool returned; /* somebody had to come back among the members, or tried to */
 	bool trace;
 	bool violated;
 	char violation[SIM_TEXT_MAX];
