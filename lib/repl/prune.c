@@ -105,6 +105,10 @@ void blazei_prune(struct blazei_replica *replica, const struct blazei_session_en
 	struct pruner pruner = { .replica = replica };
 
 	pruner_fill(&pruner, entries, count);
+	/* What is quarantined here was not asked for: that it is absent says nothing. */
+	for (unsigned i = 0; i < replica->vector.count && replica->quarantined > 0; i++)
+		if (replica->vector.writers[i].halted & BLAZEI_HALTED_QUARANTINED)
+			pruner.seqs[i] = 0;
 	rows_prune(&pruner);
 	replica->table.shape++;
 }

@@ -321,6 +321,76 @@ START_TEST(not_refused_for_a_fork_that_shows_meanwhile)
 }
 END_TEST
 
+struct forking {
+	struct node *c;
+	struct node *twin;
+	bool late; /* c's second one follows the chunks */
+};
+
+/* While a snapshot is on its way, the asker gets another history of c. */
+static enum pair_fate fork_meanwhile(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                     size_t *len)
+{
+	const struct blazei_session_header *header = data;
+	struct forking *forking = pair->arg;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK && forking->late)
+		ck_assert_int_ge(node_give(forking->c, pair->answerer, 2), 0);
+	if (from_answerer && header->kind == BLAZEI_KIND_LIVE)
+		node_give_all(forking->twin, pair->asker);
+	return PAIR_DELIVER;
+}
+
+/* In what the snapshot covers (0), in the transactions behind it (1); none of it is installed. */
+START_TEST(refused_for_a_fork_that_shows_when_it_is_installed)
+{
+	struct pair pair;
+	struct node a;
+	struct node b;
+	struct node c;
+	struct node twin;
+	struct forking forking = { &c, &twin, _i };
+
+	node_open_history(&a, 1, 1u << 20);
+	node_open_history(&b, 2, 1u << 20);
+	node_open(&c, 3);
+	node_open(&twin, 3);
+	for (unsigned i = 0; i < 2; i++) {
+		node_insert(&c, i, i == 0 ? "{\"x\":0}" : "{\"x\":\"c\"}");
+		node_insert(&twin, i, i == 0 ? "{\"x\":0}" : "{\"x\":\"twin\"}");
+	}
+	for (unsigned seq = 1; seq <= (_i ? 1 : 2); seq++)
+		node_give(&c, &b, seq);
+	node_writes(&b, 10, 3);
+	pair_open(&pair, &a, &b);
+	pair.whole = true;
+	pair.hook = fork_meanwhile;
+	pair.arg = &forking;
+	pair_run(&pair);
+	/* The answerer has given all and is gone. */
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_REFUSED);
+	ck_assert_int_eq(pair.asked.reason, BLAZEI_SESSION_FORK);
+	ck_assert_mem_eq(&pair.asked.forked, &c.origin, sizeof(c.origin));
+	ck_assert_uint_eq(pair.asked.forked_seq, 2);
+	ck_assert_uint_eq(node_stats(&a).quarantined, 1);
+	ck_assert_uint_eq(pair.left, 0);
+	node_expect(&a, 1, "{\"x\":\"twin\"}");
+	node_expect(&a, 10, NULL);
+	/* Everything else comes by the next one, and what is kept of c stays. */
+	pair.hook = NULL;
+	pair_catch_up(&pair);
+	node_expect(&a, 1, "{\"x\":\"twin\"}");
+	node_expect(&a, 10, "{\"by\":2,\"n\":0}");
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+	node_close(&twin);
+}
+END_TEST
+
 START_TEST(refused_where_the_asker_is_in_quarantine)
 {
 	struct pair pair;
@@ -362,6 +432,7 @@ int main(void)
 	tcase_add_test(tcase, refused_where_the_own_future_is_known_and_told);
 	tcase_add_test(tcase, ends_where_the_answerer_takes_another_name);
 	tcase_add_test(tcase, not_refused_for_a_fork_that_shows_meanwhile);
+	tcase_add_loop_test(tcase, refused_for_a_fork_that_shows_when_it_is_installed, 0, 2);
 	tcase_add_test(tcase, refused_where_the_asker_is_in_quarantine);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
