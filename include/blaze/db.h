@@ -4,7 +4,8 @@
  * Threads: every call is safe from any thread. Writes make no system call beyond one wake per
  * idle period of a receiver, and wait at most the ring's stall budget (1 ms) for a slow receiver.
  *
- * In this version a database lives in memory only: path and store must be NULL or "mem:". */
+ * A database lives in memory, or with a path in a directory too. In this version one in a directory
+ * stands alone: it can't be registered in a topology. */
 #ifndef BLAZE_DB_H
 #define BLAZE_DB_H
 
@@ -42,15 +43,15 @@ enum blaze_policy {
 struct blaze_db_options {
 	uint32_t struct_size;
 	uint32_t flags;
-	uint32_t durability;  /* enum blaze_durability; ASYNC and SYNC are -EOPNOTSUPP in memory */
-	uint32_t policy;      /* enum blaze_policy; nodes of different policy refuse each other */
-	uint64_t cache_bytes; /* for databases on a disk: not yet, so other than 0 is -EOPNOTSUPP */
+	uint32_t durability;   /* enum blaze_durability: NONE in memory, SYNC with a path */
+	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other */
+	uint64_t cache_bytes;  /* not yet: other than 0 is -EOPNOTSUPP */
 	uint64_t retain_bytes; /* of transactions kept for nodes that missed them, default 4 MiB */
 	uint64_t sync_interval_ns; /* as cache_bytes */
 	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
 	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
 	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */
-	const char *store;   /* NULL or "mem:" */
+	const char *store;   /* NULL, or "mem:" without a path */
 };
 #define BLAZE_DB_OPTIONS_INIT                                                                      \
 	{                                                                                          \
@@ -88,10 +89,16 @@ struct blaze_position {
 	uint64_t time_ns;     /* its hybrid time, in ns since 1970; 0: not known */
 };
 
-/* Opens the database NAME (as ring names, at most 61 characters), in memory: empty, with a fresh
- * node id, and replicating through ring db.NAME once it is registered in a topology. Errors:
- * -EINVAL, -E2BIG, -ENOMEM; -EOPNOTSUPP a path, store or durability that needs a disk; and those
- * of blaze_ring_attach. Blocks for file system calls. The caller closes *ret_db. */
+/* Opens the database NAME (as ring names, at most 61 characters). Without a path, or with
+ * "mem:", it is in memory: empty, with a fresh node id, and replicating through ring db.NAME
+ * once it is registered in a topology. With a path, a directory or "file:" and one, it has
+ * what was acknowledged there; the directory is made if only its last part is missing. It
+ * needs BLAZE_DURABILITY_SYNC: each write returns when it is on the disk, and those of several
+ * threads share a sync. Errors: -EINVAL also where the database there has another policy;
+ * -E2BIG, -ENOMEM; -EOPNOTSUPP; -EBUSY somebody has the directory open; -EBADMSG what lies
+ * there is damaged (the log hook gets the place); -EPROTO it is of a later version; -EROFS,
+ * -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the file system. Blocks for file system
+ * calls. The caller closes *ret_db. */
 BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
                                const struct blaze_db_options *options, struct blaze_db **ret_db);
 
@@ -101,7 +108,8 @@ BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
 BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
 
 /* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark
- * in it; -E2BIG. Every write also: -ENOMEM; -ECHILD after fork; -EDEADLK inside a visitor. */
+ * in it; -E2BIG. Every write also: -ENOMEM; -ECHILD after fork; -EDEADLK inside a visitor;
+ * -EROFS as blaze_db_sync. */
 BLAZE_EXPORT int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record,
                                  struct blaze_id *ret_id);
 
@@ -142,6 +150,13 @@ BLAZE_EXPORT int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, 
 /* The position of the last transaction committed here, by any thread; seq is 0 before the first.
  * blaze_topology_wait_position tells when another node has it. -EINVAL, -ECHILD. */
 BLAZE_EXPORT int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position);
+
+/* Waits until all that was committed before is durable: with BLAZE_DURABILITY_SYNC that is what
+ * writes of other threads are waiting for. -EROFS: a write to the disk has failed, and the database
+ * can only be read until it is opened anew; what had been acknowledged is durable, and a write that
+ * had returned -EROFS may be seen until then, and after it. -EOPNOTSUPP in memory; -ECHILD,
+ * -EDEADLK. */
+BLAZE_EXPORT int blaze_db_sync(struct blaze_db *db);
 
 struct blaze_scan_options {
 	uint32_t struct_size;

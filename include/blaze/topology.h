@@ -39,7 +39,7 @@ BLAZE_EXPORT int blaze_topology_new(struct blaze_topology **ret_topology);
 BLAZE_EXPORT void blaze_topology_free(struct blaze_topology *topology);
 
 /* Makes db a node. NAME is 1 to 64 bytes of UTF-8, need not be unique. -EBUSY: db is a node
- * already; -EINVAL. */
+ * already; -EOPNOTSUPP: it is in a directory, which stands alone in this version; -EINVAL. */
 BLAZE_EXPORT int blaze_topology_register(struct blaze_topology *topology, struct blaze_db *db,
                                          const char *name, enum blaze_role role,
                                          struct blaze_id *ret_node);

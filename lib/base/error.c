@@ -44,8 +44,9 @@
 	X(ENOENT, "Does not exist")                                                                \
 	X(ENOLCK, "The system has no locks left")                                                  \
 	X(ENOMEM, "Out of memory")                                                                 \
-	X(ENOSPC, "No space left: /dev/shm is full; choose smaller lane_bytes or mount a larger "  \
-	          "/dev/shm")                                                                      \
+	X(ENOSPC,                                                                                  \
+	  "No space left: the disk, or /dev/shm is full; then smaller lane_bytes help, or "        \
+	  "a larger /dev/shm")                                                                     \
 	X(ENOSYS, "The kernel lacks a system call that is needed")                                 \
 	X(ENOTDIR, "A file stands where a directory was expected")                                 \
 	X(EOPNOTSUPP, "Not supported by this handle or this version")                              \
@@ -55,7 +56,7 @@
 	X(EPIPE, "The other side has gone")                                                        \
 	X(EPROTO, "The shared memory, file or peer speaks another format or version")              \
 	X(ERANGE, "The result does not fit the space given for it")                                \
-	X(EROFS, "Opened for reading only")                                                        \
+	X(EROFS, "For reading only: opened so, or the medium is, or writing has failed")           \
 	X(ESRCH, "The process or participant has gone")                                            \
 	X(ESTALE, "Something was lost: the reader was overtaken by a lap or more")                 \
 	X(ETIME, "The clocks are too far apart")                                                   \

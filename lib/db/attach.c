@@ -102,6 +102,9 @@ int blazei_db_join(struct blaze_db *db, const char *node_name, enum blaze_role r
 	struct blazei_link *link;
 	int error = 0;
 
+	/* What is received is not logged yet, so it would be lost. */
+	if (db->store != NULL)
+		return -EOPNOTSUPP;
 	blazei_db_poll_lock(db);
 	if (db->link != NULL)
 		error = -EBUSY;

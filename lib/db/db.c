@@ -10,6 +10,8 @@
 
 #include "lib/db/service.h"
 #include "lib/repl/history.h"
+#include "lib/store/file.h"
+#include "lib/store/log.h"
 
 #define SPIN_DEFAULT_NS (20 * 1000)
 #define LANE_BYTES_MIN  (UINT64_C(64) << 10)
@@ -47,23 +49,52 @@ void blazei_db_poll_unlock(struct blaze_db *db)
 	pthread_mutex_unlock(&db->poll_lock);
 }
 
-/* Known, but without a meaning as long as databases live in memory and are linked by hand. */
+/* The directory of a database that a path leads to; NULL: it lives in memory. */
+static const char *location_of(const char *path)
+{
+	if (path == NULL || strcmp(path, "mem:") == 0)
+		return NULL;
+	return strncmp(path, "file:", 5) == 0 ? path + 5 : path;
+}
+
+/* Whether a path begins with a scheme that is not known. */
+static bool scheme_unknown(const char *path)
+{
+	size_t len = strcspn(path, ":/");
+
+	return path[len] == ':' && strncmp(path, "file:", 5) != 0;
+}
+
+static int path_check(const char *path, const struct blaze_db_options *options)
+{
+	const char *location = location_of(path);
+
+	if (options->store != NULL && (strcmp(options->store, "mem:") != 0 || location != NULL))
+		return -EOPNOTSUPP;
+	if (options->durability > BLAZE_DURABILITY_SYNC)
+		return -EINVAL;
+	if (location == NULL)
+		return options->durability > BLAZE_DURABILITY_NONE ? -EOPNOTSUPP : 0;
+	if (scheme_unknown(path) || options->durability != BLAZE_DURABILITY_SYNC)
+		return -EOPNOTSUPP;
+	return location[0] != '\0' ? 0 : -EINVAL;
+}
+
+/* Known, but without a meaning as yet. */
 #define FLAGS_LATER (BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY | BLAZE_DB_AUTO_SYNC)
 
 static int options_check(const char *name, const char *path, const struct blaze_db_options *options)
 {
 	uint64_t lane = options->lane_bytes;
+	int error;
 
 	if (!blazei_name_valid(name, BLAZEI_DB_NAME_MAX))
 		return -EINVAL;
-	if (path != NULL && strcmp(path, "mem:") != 0)
-		return -EOPNOTSUPP;
-	if (options->store != NULL && strcmp(options->store, "mem:") != 0)
-		return -EOPNOTSUPP;
-	if (options->durability > BLAZE_DURABILITY_SYNC || options->policy > BLAZE_POLICY_LWW)
+	if (options->policy > BLAZE_POLICY_LWW)
 		return -EINVAL;
-	if (options->durability > BLAZE_DURABILITY_NONE)
-		return -EOPNOTSUPP;
+	error = path_check(path, options);
+	if (error != 0)
+		return error;
 	if ((options->flags & ~(FLAGS_LATER | BLAZE_DB_MANUAL)) != 0)
 		return -EINVAL;
 	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
@@ -88,13 +119,36 @@ static int lock_init(pthread_mutex_t *lock)
 	return -error;
 }
 
-static int replica_open(struct blaze_db *db, uint64_t retain_bytes)
+/* What the store holds, a transaction at a time; see blazei_store_visitor. */
+static int replay(void *arg, const void *txn, size_t len)
+{
+	const struct blaze_db *db = arg;
+	const struct blazei_txn_view view = { .data = txn, .len = len };
+	int applied = blazei_replica_replay(db->replica, &view, 1);
+
+	if (applied < 0)
+		return applied;
+	/* Each stands behind all that it depends on: one that isn't merged now never is. */
+	return applied == 1 ? 0 : -EBADMSG;
+}
+
+/* Opens the store in a directory, which names the node. */
+static int store_open(struct blaze_db *db, const char *location)
+{
+	int error = blazei_store_open(&blazei_file_ops, location, db->policy, &db->store);
+
+	if (error == 0)
+		db->self.node = db->store->root->node;
+	return error;
+}
+
+static int replica_open(struct blaze_db *db, const char *location, uint64_t retain_bytes)
 {
 	struct blazei_replica_options options = {
 		.policy = db->policy,
 		.history_bytes = retain_bytes != 0 ? retain_bytes : BLAZEI_HISTORY_BYTES_DEFAULT,
 	};
-	int error = blaze_id_new(&db->self.node);
+	int error = location != NULL ? store_open(db, location) : blaze_id_new(&db->self.node);
 
 	if (error == 0)
 		error = blazei_random(&db->self.incarnation, sizeof(db->self.incarnation));
@@ -103,7 +157,11 @@ static int replica_open(struct blaze_db *db, uint64_t retain_bytes)
 	if (error != 0)
 		return error;
 	options.self = db->self;
+	if (db->store != NULL)
+		options.hlc_floor = blazei_realtime_ns();
 	error = blazei_replica_new(&options, &db->replica);
+	if (error == 0 && db->store != NULL)
+		error = blazei_store_recover(db->store, db->self.incarnation, replay, db);
 	if (error == 0)
 		blazei_db_listen(db);
 	return error;
@@ -111,6 +169,10 @@ static int replica_open(struct blaze_db *db, uint64_t retain_bytes)
 
 static void db_free(struct blaze_db *db)
 {
+	/* What was acknowledged is durable. An error here only makes the next open read more. */
+	if (db->store != NULL && blazei_store_close(db->store) != 0)
+		blazei_log(BLAZE_LOG_WARNING, "database %s: its store was not closed cleanly",
+		           db->name);
 	blazei_event_fini(db);
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
@@ -125,7 +187,7 @@ static void db_free(struct blaze_db *db)
 	free(db);
 }
 
-static int db_new(const char *name, const struct blaze_db_options *options,
+static int db_new(const char *name, const char *path, const struct blaze_db_options *options,
                   struct blaze_db **ret_db)
 {
 	struct blaze_db *db = aligned_alloc(BLAZEI_CACHE_LINE, sizeof(*db));
@@ -151,7 +213,7 @@ static int db_new(const char *name, const struct blaze_db_options *options,
 	if (error == 0)
 		error = blazei_event_init(&db->event);
 	if (error == 0)
-		error = replica_open(db, options->retain_bytes);
+		error = replica_open(db, location_of(path), options->retain_bytes);
 	if (error == 0)
 		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
 	if (error != 0) {
@@ -178,7 +240,7 @@ int blaze_db_open(const char *name, const char *path, const struct blaze_db_opti
 		error = blazei_notify_prepare();
 	if (error != 0)
 		return error;
-	error = db_new(name, &known, &db);
+	error = db_new(name, path, &known, &db);
 	if (error != 0)
 		return error;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0) {
@@ -199,6 +261,8 @@ static int close_in_child(struct blaze_db *db)
 		db->link->ops->close(db->link);
 	db->link = NULL;
 	blazei_event_forget(db);
+	if (db->store != NULL)
+		db->store->ops->close(db->store->backend);
 	/* Relaxed: nobody follows the list. */
 	db->next_remains = atomic_exchange_explicit(&remains, db, memory_order_relaxed);
 	return 0;

@@ -44,11 +44,13 @@
 #define BLAZEI_DB_NAME_MAX 61u
 
 struct blaze_txn;
+struct blazei_store;
 
 struct blaze_db {
 	/* Read by all, without a lock; stays as it is. */
 	uint32_t fork_generation;
 	uint32_t flags;
+	struct blazei_store *store;     /* NULL: the database lives in memory */
 	struct blazei_replica *replica; /* what it points to: lock, or lib/repl/peek.h */
 	uint64_t spin_ns;
 	uint64_t lane_bytes;

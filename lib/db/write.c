@@ -14,6 +14,7 @@
 
 #include "lib/repl/members.h"
 #include "lib/repl/writeset.h"
+#include "lib/store/log.h"
 
 /* Publishes what stands in out, transaction seq; write_lock is held. */
 static void publish(struct blaze_db *db, uint64_t seq)
@@ -48,13 +49,23 @@ static uint64_t take_out(struct blaze_db *db)
 	return self.seq;
 }
 
+/* Hands what was committed to the log, in the order of commits; write_lock and lock are held. */
+static int log_append(struct blaze_db *db, const struct blazei_txn_view *txn, uint64_t *ret_lsn)
+{
+	if (db->store == NULL || txn->len == 0)
+		return 0;
+	return blazei_store_append(db->store, txn->data, txn->len, ret_lsn);
+}
+
 int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
                      struct blazei_writeset *writeset)
 {
 	struct blazei_txn_view txn = { .len = 0 };
-	uint64_t seq = 0;
+	uint64_t seq = 0, lsn = 0;
 	int error = blazei_db_writable(db);
 
+	if (error == 0 && db->store != NULL && blazei_store_failed(db->store))
+		error = -EROFS;
 	if (error != 0)
 		return error;
 	pthread_mutex_lock(&db->write_lock);
@@ -65,6 +76,8 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 		error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
 	else
 		error = blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, &txn);
+	if (error == 0)
+		error = log_append(db, &txn, &lsn);
 	if (error == 0 && txn.len > 0 && db->link != NULL)
 		seq = take_out(db);
 	pthread_mutex_unlock(&db->lock);
@@ -72,7 +85,19 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 	if (seq != 0)
 		publish(db, seq);
 	pthread_mutex_unlock(&db->write_lock);
+	/* Without the locks, so that others commit meanwhile and share the next sync. */
+	if (lsn != 0)
+		error = blazei_store_wait(db->store, lsn);
 	return error;
+}
+
+int blaze_db_sync(struct blaze_db *db)
+{
+	int error = blazei_db_writable(db);
+
+	if (error != 0)
+		return error;
+	return db->store != NULL ? blazei_store_sync(db->store) : -EOPNOTSUPP;
 }
 
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	lib/store/file.c \
+	lib/store/file.h \
 	lib/store/frame.c \
 	lib/store/frame.h \
+	lib/store/log.c \
+	lib/store/log.h \
+	lib/store/recover.c \
 	lib/store/root.c \
 	lib/store/root.h
+# Not installed as long as programs cannot add backends.
+noinst_HEADERS += include/blaze/store.h

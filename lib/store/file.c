@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The backend "file:": a directory with a lock, a root and segments.
+ *
+ * WHY    Segments are written with zeros ahead of the appends, because a write that extends a file
+ *        makes the sync that follows write its length too, which costs twice. They are cut to their
+ *        end when they are sealed, so what lies ahead is lost for a segment that grows only.
+ *        (Rejected: fallocate; the first write to such a block changes the file's map likewise.)
+ *
+ * LAYOUT of the directory
+ *          lock                 locked by the one program that has it open
+ *          root                 the root; root.new while it is replaced
+ *          NNNNNNNNNNNNNNNN.seg a segment, its number in 16 hexadecimal digits
+ *
+ * INVARIANTS
+ *   I1   A name is durable before anything relies on it: the directory is synced after each change.
+ *   I2   The root is written and synced under another name before it gets its own.
+ *   I3   After a failed append or sync of a segment, all later ones of it fail: a kernel that lost
+ *        what it could not write says so once, and later says that all is well.
+ *
+ * CONCURRENCY  One thread at a time. The lock is an open file description's, so a second open by
+ *        the same program fails too; a forked child that lives on has it as well.
+ *
+ * FAILURE  A crash leaves at most a root.new, which the next replacement writes anew, and segments
+ *        that the root does not name. */
+#include "lib/store/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/base.h"
+
+#define BLOCK_BYTES   4096u
+#define SEGMENT_BYTES (UINT64_C(64) << 20)
+#define ROOT_BYTES    (UINT64_C(64) << 10)
+#define AHEAD_BYTES   (UINT64_C(1) << 20) /* of zeros, at a time */
+#define NAME_BYTES    (16 + sizeof(".seg"))
+#define DUE_MAX       64u
+
+struct file_store {
+	int dir;
+	int lock;
+	int fd;           /* of the segment that grows; -1 */
+	uint64_t segment; /* its number */
+	uint64_t end;     /* of what was appended */
+	uint64_t ahead;   /* of what was written with zeros */
+	int failed;       /* the first error of an append or sync to it */
+	uint64_t version; /* of the root */
+	unsigned due_count;
+	struct blaze_store_completion due[DUE_MAX];
+};
+
+static void segment_name(uint64_t segment, char ret_name[NAME_BYTES])
+{
+	snprintf(ret_name, NAME_BYTES, "%016" PRIx64 ".seg", segment);
+}
+
+/* Writes all of it. A write that is cut short goes on, and then says why. */
+static int write_all(int fd, const void *data, uint64_t len, uint64_t offset)
+{
+	const uint8_t *bytes = data;
+
+	while (len > 0) {
+		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		bytes += n;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+static int64_t read_all(int fd, void *ret_data, size_t len, uint64_t offset)
+{
+	uint8_t *bytes = ret_data;
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, bytes + done, len - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (int64_t)done;
+}
+
+static int sync_fd(int fd)
+{
+	return fsync(fd) == 0 ? 0 : -errno;
+}
+
+/* A descriptor that a child forked meanwhile, which goes on to exec, does not keep. */
+static int open_at(int dir, const char *name, int flags)
+{
+	int fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+static int lock_take(int dir)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open_at(dir, "lock", O_RDWR | O_CREAT);
+
+	if (fd < 0)
+		return fd;
+	if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+		int error = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+/* Makes the name of a new directory durable, in the one above. */
+static int parent_sync(const char *location)
+{
+	char path[PATH_MAX];
+	int fd, error;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/..", location) >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	error = sync_fd(fd);
+	close(fd);
+	return error;
+}
+
+static int dir_open(const char *location)
+{
+	int error = 0, fd;
+
+	if (location[0] == '\0')
+		return -EINVAL;
+	if (mkdir(location, 0700) == 0)
+		error = parent_sync(location);
+	else if (errno != EEXIST)
+		error = -errno;
+	if (error != 0)
+		return error;
+	fd = open(location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 ? fd : -errno;
+}
+
+static int file_open(const char *location, void **ret_store)
+{
+	struct file_store *store = calloc(1, sizeof(*store));
+	int error;
+
+	if (store == NULL)
+		return -ENOMEM;
+	store->fd = -1;
+	store->version = 1;
+	store->dir = dir_open(location);
+	if (store->dir < 0) {
+		error = store->dir;
+		free(store);
+		return error;
+	}
+	store->lock = lock_take(store->dir);
+	if (store->lock < 0) {
+		error = store->lock;
+		close(store->dir);
+		free(store);
+		return error;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+static void file_close(void *arg)
+{
+	struct file_store *store = arg;
+
+	if (store->fd >= 0)
+		close(store->fd);
+	close(store->lock);
+	close(store->dir);
+	free(store);
+}
+
+static int file_geometry(void *arg, struct blaze_store_geometry *ret_geometry)
+{
+	(void)arg;
+	ret_geometry->block_bytes = BLOCK_BYTES;
+	ret_geometry->segment_bytes = SEGMENT_BYTES;
+	ret_geometry->root_bytes = ROOT_BYTES;
+	return 0;
+}
+
+static int file_segment_create(void *arg, uint64_t segment)
+{
+	struct file_store *store = arg;
+	char name[NAME_BYTES];
+	int fd, error;
+
+	segment_name(segment, name);
+	fd = open_at(store->dir, name, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return fd;
+	error = sync_fd(store->dir);
+	if (error != 0) {
+		close(fd);
+		return error;
+	}
+	if (store->fd >= 0)
+		close(store->fd);
+	store->fd = fd;
+	store->segment = segment;
+	store->end = 0;
+	store->ahead = 0;
+	store->failed = 0;
+	return 0;
+}
+
+/* Writes zeros so that `end` is within them, or as far as they may go. */
+static int write_ahead(struct file_store *store, uint64_t end)
+{
+	static const uint8_t zeros[64 << 10];
+
+	while (store->ahead < end) {
+		uint64_t stop = store->ahead + AHEAD_BYTES;
+		int error = 0;
+
+		for (uint64_t at = store->ahead; at < stop && error == 0; at += sizeof(zeros))
+			error = write_all(store->fd, zeros, sizeof(zeros), at);
+		if (error != 0)
+			return error;
+		store->ahead = stop;
+	}
+	return 0;
+}
+
+static int append(struct file_store *store, const struct blaze_store_request *request)
+{
+	int error;
+
+	if (request->offset != store->end || request->offset % BLOCK_BYTES != 0 ||
+	    request->len % BLOCK_BYTES != 0)
+		return -EINVAL;
+	if (request->len > SEGMENT_BYTES - store->end)
+		return -EMSGSIZE;
+	error = write_ahead(store, store->end + request->len);
+	if (error == 0)
+		error = write_all(store->fd, request->data, request->len, request->offset);
+	if (error == 0)
+		store->end += request->len;
+	return error;
+}
+
+static int request_run(struct file_store *store, const struct blaze_store_request *request)
+{
+	int error;
+
+	if (store->fd < 0 || request->segment != store->segment)
+		return -EINVAL;
+	if (store->failed != 0)
+		return -ECANCELED;
+	if (request->operation == BLAZE_STORE_APPEND)
+		error = append(store, request);
+	else if (request->operation == BLAZE_STORE_SYNC)
+		error = fdatasync(store->fd) == 0 ? 0 : -errno;
+	else
+		error = -EINVAL;
+	store->failed = error;
+	return error;
+}
+
+static int file_submit(void *arg, const struct blaze_store_request *requests, unsigned count)
+{
+	struct file_store *store = arg;
+	unsigned i;
+
+	for (i = 0; i < count && store->due_count < DUE_MAX; i++)
+		store->due[store->due_count++] = (struct blaze_store_completion){
+			.tag = requests[i].tag,
+			.result = request_run(store, &requests[i]),
+		};
+	return i > 0 ? (int)i : -EAGAIN;
+}
+
+static int file_poll(void *arg, struct blaze_store_completion *ret_completions, unsigned max)
+{
+	struct file_store *store = arg;
+	unsigned count = store->due_count < max ? store->due_count : max;
+
+	memcpy(ret_completions, store->due, count * sizeof(store->due[0]));
+	store->due_count -= count;
+	memmove(store->due, store->due + count, store->due_count * sizeof(store->due[0]));
+	return (int)count;
+}
+
+static int file_segment_seal(void *arg, uint64_t segment, uint64_t end)
+{
+	struct file_store *store = arg;
+	char name[NAME_BYTES];
+	struct stat status;
+	int fd, error = 0;
+
+	segment_name(segment, name);
+	fd = open_at(store->dir, name, O_RDWR);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &status) != 0)
+		error = -errno;
+	else if ((uint64_t)status.st_size < end)
+		error = -EBADMSG;
+	if (error == 0 && (uint64_t)status.st_size > end && ftruncate(fd, (off_t)end) != 0)
+		error = -errno;
+	if (error == 0)
+		error = sync_fd(fd);
+	close(fd);
+	if (error == 0 && store->fd >= 0 && store->segment == segment) {
+		close(store->fd);
+		store->fd = -1;
+	}
+	return error;
+}
+
+static int64_t file_segment_read(void *arg, uint64_t segment, uint64_t offset, void *ret_data,
+                                 size_t len)
+{
+	struct file_store *store = arg;
+	char name[NAME_BYTES];
+	int64_t n;
+	int fd;
+
+	if (offset > INT64_MAX - len)
+		return -EINVAL;
+	segment_name(segment, name);
+	fd = open_at(store->dir, name, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	n = read_all(fd, ret_data, len, offset);
+	close(fd);
+	return n;
+}
+
+static int file_segment_delete(void *arg, uint64_t segment)
+{
+	struct file_store *store = arg;
+	char name[NAME_BYTES];
+
+	segment_name(segment, name);
+	if (unlinkat(store->dir, name, 0) != 0)
+		return -errno;
+	return sync_fd(store->dir);
+}
+
+/* Whether it is a segment's name. */
+static bool name_parse(const char *name, uint64_t *ret_segment)
+{
+	char again[NAME_BYTES];
+
+	*ret_segment = strtoull(name, NULL, 16);
+	segment_name(*ret_segment, again);
+	return strcmp(name, again) == 0;
+}
+
+static int64_t file_segment_list(void *arg, uint64_t *ret_segments, size_t max)
+{
+	struct file_store *store = arg;
+	int fd = open_at(store->dir, ".", O_RDONLY | O_DIRECTORY);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	int64_t count = 0;
+	uint64_t segment;
+
+	if (dir == NULL) {
+		int error = fd >= 0 ? -errno : fd;
+
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	errno = 0;
+	while ((entry = readdir(dir)) != NULL) {
+		if (!name_parse(entry->d_name, &segment))
+			continue;
+		if ((uint64_t)count < max)
+			ret_segments[count] = segment;
+		count++;
+	}
+	if (errno != 0)
+		count = -errno;
+	closedir(dir);
+	return count;
+}
+
+static int64_t file_root_get(void *arg, void *ret_data, size_t cap, uint64_t *ret_version)
+{
+	struct file_store *store = arg;
+	int fd = open_at(store->dir, "root", O_RDONLY);
+	struct stat status;
+	int64_t n;
+
+	if (fd == -ENOENT) {
+		*ret_version = store->version;
+		return 0;
+	}
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &status) != 0)
+		n = -errno;
+	else if (status.st_size == 0)
+		n = -EBADMSG; /* there is a root, and it is empty */
+	else if ((uint64_t)status.st_size > cap)
+		n = -EMSGSIZE;
+	else
+		n = read_all(fd, ret_data, cap, 0);
+	close(fd);
+	if (n >= 0)
+		*ret_version = store->version;
+	return n;
+}
+
+static int file_root_swap(void *arg, uint64_t version, const void *data, size_t len)
+{
+	struct file_store *store = arg;
+	int fd, error;
+
+	if (version != store->version)
+		return -ESTALE;
+	if (len == 0 || len > ROOT_BYTES)
+		return -EINVAL;
+	fd = open_at(store->dir, "root.new", O_WRONLY | O_CREAT | O_TRUNC);
+	if (fd < 0)
+		return fd;
+	error = write_all(fd, data, len, 0);
+	if (error == 0)
+		error = sync_fd(fd);
+	close(fd);
+	if (error == 0 && renameat(store->dir, "root.new", store->dir, "root") != 0)
+		error = -errno;
+	if (error == 0)
+		error = sync_fd(store->dir);
+	if (error == 0)
+		store->version++;
+	return error;
+}
+
+const struct blaze_store_ops blazei_file_ops = {
+	.struct_size = sizeof(blazei_file_ops),
+	.interface = BLAZE_STORE_INTERFACE,
+	.open = file_open,
+	.close = file_close,
+	.geometry = file_geometry,
+	.segment_create = file_segment_create,
+	.segment_seal = file_segment_seal,
+	.segment_read = file_segment_read,
+	.segment_delete = file_segment_delete,
+	.segment_list = file_segment_list,
+	.root_get = file_root_get,
+	.root_swap = file_root_swap,
+	.submit = file_submit,
+	.poll = file_poll,
+};

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing the log; see log.h. */
+#include "lib/store/log.h"
+
+#include <stdlib.h>
+
+#include "lib/op/txn.h"
+
+#define CHUNK_BYTES (UINT64_C(4) << 20) /* of transactions in one append and sync, but one longer */
+#define SKIP_MAX    64u                 /* numbers of segments that the root does not name */
+
+/* One append: which part of the flight, and what became of it. */
+struct chunk {
+	const uint8_t *data;
+	size_t len;
+	uint64_t first_lsn;
+	uint64_t count;
+};
+
+static uint32_t txn_bytes(const uint8_t *data)
+{
+	uint32_t bytes;
+
+	memcpy(&bytes, data, sizeof(bytes));
+	return bytes;
+}
+
+int blazei_store_root_swap(struct blazei_store *store)
+{
+	int error;
+
+	blazei_root_seal(store->root);
+	error = store->ops->root_swap(store->backend, store->root_version, store->root,
+	                              blazei_root_bytes(store->root));
+	if (error == 0)
+		store->root_version++;
+	return error;
+}
+
+static struct blazei_root_segment *segment_last(const struct blazei_store *store)
+{
+	return &store->root->segments[store->root->segment_count - 1];
+}
+
+/* Has the root say, in memory, where the open segment ends. */
+static void segment_end(struct blazei_store *store)
+{
+	if (store->segment_open)
+		segment_last(store)->end = store->segment_end;
+	store->segment_open = false;
+}
+
+/* Goes on to a new segment. Where the old one failed it is left as it is. */
+static int segment_next(struct blazei_store *store, bool failing)
+{
+	struct blazei_root *root = store->root;
+	uint64_t incarnation;
+	int error = 0;
+
+	if (root->segment_count == BLAZEI_ROOT_SEGMENTS_MAX)
+		return -ENOSPC;
+	if (store->segment_open && !failing)
+		error = store->ops->segment_seal(store->backend, segment_last(store)->number,
+		                                 store->segment_end);
+	if (error == 0)
+		error = blazei_random(&incarnation, sizeof(incarnation));
+	if (error != 0)
+		return error;
+	segment_end(store);
+	for (unsigned i = 0; i < SKIP_MAX; i++) {
+		error = store->ops->segment_create(store->backend, root->next_segment);
+		if (error != -EEXIST)
+			break;
+		root->next_segment++;
+	}
+	if (error != 0)
+		return error;
+	root->segments[root->segment_count++] = (struct blazei_root_segment){
+		.number = root->next_segment++,
+		.incarnation = incarnation,
+		.end = BLAZEI_SEGMENT_OPEN,
+	};
+	store->segment_open = true;
+	store->segment_end = 0;
+	BLAZEI_TESTPOINT("store_segment_made");
+	return blazei_store_root_swap(store);
+}
+
+/* Adds one frame, with one part of the log, to those that are made. */
+static int frame_add(struct blazei_store *store, const struct chunk *part, uint32_t flags)
+{
+	const struct blazei_root_segment *segment = segment_last(store);
+	const struct blazei_frame_place place = {
+		.store = store->root->store,
+		.segment = segment->number,
+		.incarnation = segment->incarnation,
+		.offset = store->segment_end + store->frames.len,
+	};
+	struct blazei_frame_header *frame;
+	uint32_t bytes = blazei_frame_bytes((uint32_t)part->len);
+	int error = blazei_buffer_reserve(&store->frames, bytes);
+
+	if (error != 0)
+		return error;
+	frame = (struct blazei_frame_header *)(store->frames.data + store->frames.len);
+	memset(frame, 0, sizeof(*frame));
+	frame->first_lsn = part->first_lsn;
+	frame->durable_lsn = store->written;
+	frame->count = (uint32_t)part->count;
+	frame->raw_bytes = (uint32_t)part->len;
+	frame->flags = flags;
+	memcpy(frame + 1, part->data, part->len);
+	store->frames.len += blazei_frame_seal(frame, &place);
+	return 0;
+}
+
+/* A transaction that no frame takes has frames of its own. */
+static int frames_add_long(struct blazei_store *store, struct chunk txn)
+{
+	const size_t most = BLAZEI_FRAME_BODY_MAX & ~(size_t)7;
+	int error = 0;
+
+	while (error == 0 && txn.len > most) {
+		struct chunk part = { .data = txn.data, .len = most, .first_lsn = txn.first_lsn };
+
+		error = frame_add(store, &part, BLAZEI_FRAME_MORE);
+		txn.data += most;
+		txn.len -= most;
+	}
+	return error == 0 ? frame_add(store, &txn, 0) : error;
+}
+
+static int frames_make(struct blazei_store *store, const struct chunk *chunk)
+{
+	struct chunk part = { .data = chunk->data, .first_lsn = chunk->first_lsn };
+	const uint8_t *at = chunk->data, *end = chunk->data + chunk->len;
+	int error = 0;
+
+	store->frames.len = 0;
+	while (error == 0 && at < end) {
+		uint32_t bytes = txn_bytes(at);
+
+		if (part.len + bytes > BLAZEI_FRAME_BODY_MAX && part.count > 0) {
+			error = frame_add(store, &part, 0);
+			part = (struct chunk){ .data = at,
+				               .first_lsn = part.first_lsn + part.count };
+		}
+		part.len += bytes;
+		part.count++;
+		at += bytes;
+		if (error == 0 && part.len > BLAZEI_FRAME_BODY_MAX) {
+			error = frames_add_long(store, part);
+			part = (struct chunk){ .data = at, .first_lsn = part.first_lsn + 1 };
+		}
+	}
+	if (error == 0 && part.count > 0)
+		error = frame_add(store, &part, 0);
+	return error;
+}
+
+/* Submits the frames and a sync behind them, and waits for both. */
+static int frames_write(struct blazei_store *store)
+{
+	uint64_t segment = segment_last(store)->number;
+	const struct blaze_store_request requests[2] = {
+		{ .operation = BLAZE_STORE_APPEND,
+		  .segment = segment,
+		  .offset = store->segment_end,
+		  .data = store->frames.data,
+		  .len = store->frames.len },
+		{ .operation = BLAZE_STORE_SYNC, .segment = segment },
+	};
+	struct blaze_store_completion completions[2];
+	unsigned submitted = 0, done = 0;
+	int error = 0, n;
+
+	while (submitted < 2 || done < submitted) {
+		if (submitted < 2) {
+			n = store->ops->submit(store->backend, &requests[submitted], 2 - submitted);
+			if (n <= 0)
+				return n < 0 ? n : -EIO;
+			submitted += (unsigned)n;
+		}
+		n = store->ops->poll(store->backend, completions, 2);
+		if (n <= 0)
+			return n < 0 ? n : -EIO;
+		for (int i = 0; i < n; i++)
+			if (error == 0)
+				error = completions[i].result;
+		done += (unsigned)n;
+		BLAZEI_TESTPOINT("store_written");
+	}
+	return error;
+}
+
+/* One try, in the open segment, or in a new one. */
+static int chunk_try(struct blazei_store *store, const struct chunk *chunk, bool failing)
+{
+	int error = 0;
+
+	if (failing || !store->segment_open)
+		error = segment_next(store, failing);
+	if (error == 0)
+		error = frames_make(store, chunk);
+	if (error == 0 && store->frames.len > store->geometry.segment_bytes - store->segment_end) {
+		error = segment_next(store, false);
+		if (error == 0)
+			error = frames_make(store, chunk);
+		if (error == 0 && store->frames.len > store->geometry.segment_bytes)
+			error = -EMSGSIZE;
+	}
+	if (error == 0)
+		error = frames_write(store);
+	return error;
+}
+
+static int chunk_write(struct blazei_store *store, const struct chunk *chunk)
+{
+	uint64_t count = store->root->segment_count;
+	int error = chunk_try(store, chunk, false);
+
+	if (error != 0) {
+		blazei_log(BLAZE_LOG_ERROR, "store %s: segment %llu at %llu: %s; trying a new one",
+		           store->location,
+		           count > 0 ? (unsigned long long)segment_last(store)->number : 0,
+		           (unsigned long long)store->segment_end, blaze_strerror(error));
+		error = chunk_try(store, chunk, true);
+	}
+	if (error != 0) {
+		blazei_log(BLAZE_LOG_ERROR, "store %s: read-only from here on: %s", store->location,
+		           blaze_strerror(error));
+		return error;
+	}
+	store->segment_end += store->frames.len;
+	store->written = chunk->first_lsn + chunk->count - 1;
+	return 0;
+}
+
+/* Writes the flight, a chunk at a time. */
+static int flight_write(struct blazei_store *store)
+{
+	size_t at = 0;
+	int error = 0;
+
+	while (error == 0 && at < store->flight.len) {
+		struct chunk chunk = { .data = store->flight.data + at,
+			               .first_lsn = store->written + 1 };
+
+		do {
+			chunk.len += txn_bytes(chunk.data + chunk.len);
+			chunk.count++;
+		} while (at + chunk.len < store->flight.len && chunk.len < CHUNK_BYTES);
+		at += chunk.len;
+		error = chunk_write(store, &chunk);
+	}
+	store->flight.len = 0;
+	return error;
+}
+
+/* Takes what is pending and makes it durable; lock is held, but not while writing. */
+static void lead(struct blazei_store *store)
+{
+	struct blazei_buffer buffer = store->pending;
+	int error;
+
+	store->pending = store->flight;
+	store->flight = buffer;
+	store->leading = true;
+	pthread_mutex_unlock(&store->lock);
+	error = flight_write(store);
+	pthread_mutex_lock(&store->lock);
+	store->durable = store->written;
+	if (error != 0)
+		store->failed = error;
+	store->leading = false;
+	pthread_cond_broadcast(&store->changed);
+}
+
+static int wait_locked(struct blazei_store *store, uint64_t lsn)
+{
+	while (store->durable < lsn && store->failed == 0) {
+		if (store->leading)
+			pthread_cond_wait(&store->changed, &store->lock);
+		else
+			lead(store);
+	}
+	return store->durable >= lsn ? 0 : -EROFS;
+}
+
+int blazei_store_append(struct blazei_store *store, const void *txn, size_t len, uint64_t *ret_lsn)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&store->lock);
+	assert(store->recovered && len == txn_bytes(txn));
+	if (store->failed != 0)
+		error = -EROFS;
+	if (error == 0) {
+		error = blazei_buffer_append(&store->pending, txn, len);
+		/* What comes after it must not be durable without it. */
+		store->failed = error;
+	}
+	if (error == 0)
+		*ret_lsn = ++store->last;
+	pthread_mutex_unlock(&store->lock);
+	return error;
+}
+
+int blazei_store_wait(struct blazei_store *store, uint64_t lsn)
+{
+	int error;
+
+	pthread_mutex_lock(&store->lock);
+	error = wait_locked(store, lsn);
+	pthread_mutex_unlock(&store->lock);
+	return error;
+}
+
+int blazei_store_sync(struct blazei_store *store)
+{
+	int error;
+
+	pthread_mutex_lock(&store->lock);
+	error = wait_locked(store, store->last);
+	if (error == 0 && store->failed != 0)
+		error = -EROFS;
+	pthread_mutex_unlock(&store->lock);
+	return error;
+}
+
+bool blazei_store_failed(struct blazei_store *store)
+{
+	bool failed;
+
+	pthread_mutex_lock(&store->lock);
+	failed = store->failed != 0;
+	pthread_mutex_unlock(&store->lock);
+	return failed;
+}
+
+int blazei_store_close(struct blazei_store *store)
+{
+	int error = 0;
+
+	if (store->recovered)
+		error = blazei_store_sync(store);
+	if (error == 0 && store->segment_open) {
+		error = store->ops->segment_seal(store->backend, segment_last(store)->number,
+		                                 store->segment_end);
+		segment_end(store);
+		if (error == 0)
+			error = blazei_store_root_swap(store);
+	}
+	store->ops->close(store->backend);
+	pthread_cond_destroy(&store->changed);
+	pthread_mutex_destroy(&store->lock);
+	blazei_buffer_free(&store->pending);
+	blazei_buffer_free(&store->flight);
+	blazei_buffer_free(&store->frames);
+	free(store->root);
+	free(store->location);
+	free(store);
+	return error;
+}
