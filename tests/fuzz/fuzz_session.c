@@ -177,14 +177,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 struct capture {
 	struct blazei_buffer *out;
 	bool from_answerer;
+	uint64_t writes; /* the answerer's while it answers: they follow a snapshot's chunks */
 };
 
 static enum pair_fate capture(struct pair *pair, unsigned at, bool from_answerer, void *data,
                               size_t *len)
 {
-	const struct capture *wanted = pair->arg;
+	struct capture *wanted = pair->arg;
 
 	(void)at;
+	if (from_answerer && wanted->writes > 0)
+		(void)node_insert(pair->answerer, 50 + (unsigned)wanted->writes--, "{\"a\":3}");
 	if (from_answerer == wanted->from_answerer)
 		must(blazei_buffer_append(wanted->out, data, *len) == 0, "memory", NULL, 0);
 	return PAIR_DELIVER;
@@ -218,6 +221,7 @@ void fuzz_make(struct random_source *source, struct blazei_buffer *out)
 	pair_open(&pair, &asker, &answerer);
 	pair.hook = capture;
 	pair.arg = &wanted;
+	wanted.writes = random_below(source, 4);
 	pair.whole = side & SIDE_WHOLE;
 	pair.cap = random_below(source, 2) ? BLAZEI_SESSION_MESSAGE_MIN : 0;
 	pair_run(&pair);
