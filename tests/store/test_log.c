@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log on a medium that crashes at every step and fails at any: what was acknowledged is there
+ * again, in order and whole, and nothing that was never handed in; recovery may crash too, and
+ * comes to the same. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <blaze/db.h>
+
+#include "lib/repl/replica.h"
+#include "lib/store/log.h"
+#include "tests/store/fault.h"
+
+#define TXNS     120u
+#define NESTED   2u
+#define LONG_TXN (600u << 10)
+
+static struct blazei_buffer txns[TXNS];
+static unsigned acknowledged, handed_in;
+static unsigned seed, crashes_each;
+static unsigned long states;
+
+/* Real transactions, of many lengths. */
+static void txns_make(void)
+{
+	static uint8_t value[LONG_TXN];
+	const struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
+	struct blazei_replica *replica;
+
+	ck_assert_int_eq(blazei_replica_new(&options, &replica), 0);
+	for (unsigned i = 0; i < TXNS; i++) {
+		struct blaze_id id = { { 1, (uint8_t)i } };
+		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
+		struct blazei_txn_view view;
+
+		write.len = i % 40 == 7 ? LONG_TXN : (size_t)rand_r(&seed) % 9000;
+		memset(value, (int)i, write.len);
+		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
+		txns[i].len = 0;
+		txns[i].max = 2 * LONG_TXN;
+		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
+	}
+	blazei_replica_free(replica);
+}
+
+static int txn_compare(void *arg, const void *txn, size_t len)
+{
+	unsigned *count = arg;
+
+	ck_assert_uint_lt(*count, handed_in);
+	ck_assert_uint_eq(len, txns[*count].len);
+	ck_assert_mem_eq(txn, txns[*count].data, len);
+	(*count)++;
+	return 0;
+}
+
+static struct blazei_store *store_open(unsigned *ret_count)
+{
+	struct blazei_store *store = NULL;
+
+	*ret_count = 0;
+	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", BLAZE_POLICY_LWW, &store), 0);
+	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, ret_count), 0);
+	return store;
+}
+
+/* Crashes, recovers, recovers again after a crash amid the first recovery, and goes on. */
+static void crash_check(unsigned depth);
+
+static void moment_in_recovery(void *arg)
+{
+	unsigned depth = *(unsigned *)arg;
+
+	if (depth < NESTED)
+		crash_check(depth + 1);
+}
+
+static void crash_check(unsigned depth)
+{
+	struct fault_medium *outer = fault_medium, copy;
+	unsigned count, again;
+	struct blazei_store *store;
+
+	fault_crash(outer, &seed, &copy);
+	fault_medium = &copy;
+	copy.moment = moment_in_recovery;
+	copy.arg = &depth;
+	states++;
+	store = store_open(&count);
+	ck_assert_uint_ge(count, acknowledged);
+	copy.moment = NULL;
+	if (count < handed_in) {
+		uint64_t lsn;
+
+		ck_assert_int_eq(
+		        blazei_store_append(store, txns[count].data, txns[count].len, &lsn), 0);
+		ck_assert_uint_eq(lsn, count + 1);
+		ck_assert_int_eq(blazei_store_wait(store, lsn), 0);
+		count++;
+	}
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	ck_assert_int_eq(blazei_store_close(store_open(&again)), 0);
+	ck_assert_uint_eq(again, count);
+	fault_clear(&copy);
+	fault_medium = outer;
+}
+
+static void moment_in_writing(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < crashes_each; i++)
+		crash_check(0);
+}
+
+/* Writes groups of one to five, until all is in or the log is read-only. */
+static void write_all(struct blazei_store *store)
+{
+	int error = 0;
+
+	while (handed_in < TXNS && error == 0) {
+		unsigned group = 1 + (unsigned)rand_r(&seed) % 5;
+		uint64_t lsn = 0;
+
+		while (group-- > 0 && handed_in < TXNS && error == 0) {
+			const struct blazei_buffer *txn = &txns[handed_in];
+
+			error = blazei_store_append(store, txn->data, txn->len, &lsn);
+			handed_in += error == 0;
+		}
+		if (error == 0)
+			error = blazei_store_wait(store, lsn);
+		if (error == 0)
+			acknowledged = (unsigned)lsn;
+	}
+	ck_assert(error == 0 || error == -EROFS);
+}
+
+static void run(unsigned fail_in, unsigned fail_count)
+{
+	struct fault_medium medium = { .fail_in = 0 };
+	unsigned count;
+	struct blazei_store *store;
+
+	acknowledged = handed_in = 0;
+	fault_medium = &medium;
+	store = store_open(&count);
+	medium.moment = moment_in_writing;
+	medium.fail_in = fail_in;
+	medium.fail_count = fail_count;
+	write_all(store);
+	medium.fail_in = 0;
+	if (fail_count <= 1)
+		ck_assert_uint_eq(acknowledged, TXNS);
+	else if (fail_in != 0)
+		ck_assert(blazei_store_failed(store));
+	(void)blazei_store_close(store);
+	medium.moment = NULL;
+	ck_assert_int_eq(blazei_store_close(store_open(&count)), 0);
+	ck_assert_uint_ge(count, acknowledged);
+	fault_clear(&medium);
+}
+
+static void setup(void)
+{
+	const char *text = getenv("BLAZE_CRASHES");
+
+	seed = (unsigned)blazei_monotonic_ns();
+	printf("seed %u\n", seed);
+	crashes_each = text != NULL ? (unsigned)atoi(text) : 2;
+	states = 0;
+	txns_make();
+}
+
+static void teardown(void)
+{
+	printf("%lu crash states\n", states);
+	for (unsigned i = 0; i < TXNS; i++)
+		blazei_buffer_free(&txns[i]);
+}
+
+START_TEST(crash_at_any_step_loses_nothing_acknowledged)
+{
+	run(0, 0);
+}
+END_TEST
+
+/* One failure, of whatever operation: the group goes to a new segment. */
+START_TEST(one_failure_is_survived)
+{
+	crashes_each = 1;
+	for (unsigned i = 0; i < 3; i++)
+		run(1 + (unsigned)rand_r(&seed) % 60, 1);
+}
+END_TEST
+
+START_TEST(failures_without_end_make_it_read_only)
+{
+	crashes_each = 1;
+	for (unsigned i = 0; i < 3; i++)
+		run(1 + (unsigned)rand_r(&seed) % 30, UINT32_MAX);
+}
+END_TEST
+
+/* Any change below what was durable is damage, and no torn end. */
+START_TEST(damage_below_the_durable_end_is_refused)
+{
+	struct fault_medium medium = { .fail_in = 0 };
+	unsigned count;
+	struct blazei_store *store;
+
+	acknowledged = handed_in = 0;
+	fault_medium = &medium;
+	store = store_open(&count);
+	write_all(store);
+	/* As a crash leaves it: the last segment has no end yet. */
+	for (unsigned i = 0; i < 200; i++) {
+		struct fault_medium copy;
+		struct fault_segment *segment;
+		struct blazei_store *other = NULL;
+		unsigned at;
+		int error;
+
+		fault_crash(&medium, &seed, &copy);
+		fault_medium = &copy;
+		segment = &copy.segments[1];
+		/* Half of the time the last one, which has no recorded end. */
+		while (i % 2 == 0 && segment[1].there)
+			segment++;
+		at = (unsigned)rand_r(&seed) % (unsigned)(segment->len / 2);
+		segment->data[at] ^= 0x10;
+		count = 0;
+		error = blazei_store_open(&fault_ops, "fault", BLAZE_POLICY_LWW, &other);
+		ck_assert_int_eq(error, 0);
+		ck_assert_int_eq(blazei_store_recover(other, 1, txn_compare, &count), -EBADMSG);
+		(void)blazei_store_close(other);
+		fault_clear(&copy);
+	}
+	fault_medium = &medium;
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	fault_clear(&medium);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("log");
+	TCase *tcase = tcase_create("log");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 600);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, crash_at_any_step_loses_nothing_acknowledged);
+	tcase_add_test(tcase, one_failure_is_survived);
+	tcase_add_test(tcase, failures_without_end_make_it_read_only);
+	tcase_add_test(tcase, damage_below_the_durable_end_is_refused);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
