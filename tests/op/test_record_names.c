@@ -89,13 +89,40 @@ START_TEST(name_set_last_may_be_given_from_within_the_record_that_grows)
 }
 END_TEST
 
+/* What a record was made for is what it has room for: more than that needs other room. */
+START_TEST(fields_longer_than_the_record_was_made_for_are_appended)
+{
+	static const char *const names[] = { "a", "b", "c" };
+	uint8_t text[1003] = { 0x79, 0x03, 0xe8 }; /* CBOR: text of 1,000 bytes */
+	char wanted[1001] = "";
+	struct blaze_record *next; /* in memory, most likely */
+	const char *value;
+
+	ck_assert_int_eq(blazei_record_sized(3, 9, &record), 0);
+	ck_assert_int_eq(blazei_record_sized(3, 9, &next), 0);
+	ck_assert_int_eq(blazei_record_append(next, "n", 1, "\x07", 1), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		memset(text + 3, 'x' + (int)i, 1000);
+		ck_assert_int_eq(blazei_record_append(record, names[i], 1, text, sizeof(text)), 0);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		memset(wanted, 'x' + (int)i, 1000);
+		ck_assert_int_eq(blaze_record_get_string(record, names[i], &value), 0);
+		ck_assert_str_eq(value, wanted);
+	}
+	blaze_record_free(record);
+	record = next;
+	expect("n", 7);
+	blaze_record_free(record);
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const tests[] = {
-		name_set_last_is_not_taken_for_one_like_it,
-		name_with_a_nul_is_not_the_one_before_it,
-		name_set_last_may_be_given_from_within_the_record_that_grows
-	};
+	const TTest *const tests[] = { name_set_last_is_not_taken_for_one_like_it,
+		                       name_with_a_nul_is_not_the_one_before_it,
+		                       name_set_last_may_be_given_from_within_the_record_that_grows,
+		                       fields_longer_than_the_record_was_made_for_are_appended };
 
 	return run_tests("record names", tests, sizeof(tests) / sizeof(*tests));
 }
