@@ -3,7 +3,7 @@
 #ifndef BLAZEI_FILE_H
 #define BLAZEI_FILE_H
 
-#include <blaze/store.h>
+#include "lib/store/backend.h"
 
 extern const struct blaze_store_ops blazei_file_ops;
 

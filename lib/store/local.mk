@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	lib/store/backend.h \
 	lib/store/file.c \
 	lib/store/file.h \
 	lib/store/frame.c \
@@ -9,5 +10,3 @@ libblazeshm_la_SOURCES += \
 	lib/store/recover.c \
 	lib/store/root.c \
 	lib/store/root.h
-# Not installed as long as programs cannot add backends.
-noinst_HEADERS += include/blaze/store.h

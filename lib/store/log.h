@@ -33,7 +33,7 @@
 
 #include <pthread.h>
 
-#include <blaze/store.h>
+#include "lib/store/backend.h"
 
 #include "lib/op/buffer.h"
 #include "lib/store/frame.h"

@@ -11,7 +11,7 @@
 #ifndef TESTS_STORE_FAULT_H
 #define TESTS_STORE_FAULT_H
 
-#include <blaze/store.h>
+#include "lib/store/backend.h"
 
 #include "lib/base/base.h"
 

@@ -2,18 +2,14 @@
 /* What a store is kept on: the operations of a backend.
  *
  * In this version there is one backend, "file:", and programs can't add theirs, so this header is
- * not installed. */
-#ifndef BLAZE_STORE_H
-#define BLAZE_STORE_H
+ * not public. */
+#ifndef BLAZEI_BACKEND_H
+#define BLAZEI_BACKEND_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include <blaze/base.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define BLAZE_STORE_INTERFACE 0 /* version; may change until 1.0 of the library */
 
@@ -78,9 +74,5 @@ struct blaze_store_ops {
 	/* Waits for at least one completion where any is due; the number given. */
 	int (*poll)(void *store, struct blaze_store_completion *ret_completions, unsigned max);
 };
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
