@@ -209,6 +209,10 @@ int blazei_replica_leave_name(struct blazei_replica *replica, uint64_t now_ns,
 			.pending = true,
 			.seq = began_seq,
 		};
+		/* What those saw was told in them alone. */
+		for (unsigned i = 1; i < replica->vector.count; i++)
+			if (replica->vector.writers[i].seq > 0)
+				blazei_vector_advanced(&replica->vector, i);
 		replica->vector.writers[index].dep_max = began_seq;
 		if (began_seq == 0)
 			blazei_vector_retract(&replica->vector, index);

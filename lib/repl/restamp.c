@@ -14,6 +14,7 @@
  *        call that fails may be repeated. */
 #include <stdlib.h>
 
+#include "lib/op/value.h"
 #include "lib/repl/core.h"
 #include "lib/repl/reissue.h"
 
@@ -60,18 +61,15 @@ static bool room(struct restamp *restamp, uint32_t groups, uint32_t ops)
 	return true;
 }
 
-/* By life, then by name. */
+/* By life, then by name as a transaction has them. */
 static int ops_compare(const void *a, const void *b)
 {
 	const struct blazei_write_op *left = a;
 	const struct blazei_write_op *right = b;
-	size_t len = left->name_len < right->name_len ? left->name_len : right->name_len;
-	int order;
 
 	if (left->seen->life != right->seen->life)
 		return left->seen->life < right->seen->life ? -1 : 1;
-	order = memcmp(left->name, right->name, len);
-	return order != 0 ? order : (int)left->name_len - (int)right->name_len;
+	return blazei_key_compare(left->name, left->name_len, right->name, right->name_len);
 }
 
 /* The group of a life; a new one follows those there are. */

@@ -318,6 +318,51 @@ START_TEST(displaced_replica_leaves_its_name_and_loses_nothing)
 }
 END_TEST
 
+/* Lets a twin of `a` write more than that did, and a hear of it; what was issued anew, by number. */
+static unsigned leave_for_a_twin(unsigned past)
+{
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_origin self = a.origin;
+	struct blazei_txn_view txn;
+	struct node twin;
+
+	node_open_history(&twin, 1, WIDE);
+	for (unsigned i = 0; i <= past; i++)
+		node_insert(&twin, 20 + i, "{\"x\":\"twin\"}");
+	ck_assert_int_eq(node_give(&twin, &a, past + 1), 0);
+	node_close(&twin);
+	self.incarnation = 90;
+	ck_assert_int_eq(blazei_replica_leave_name(a.replica, a.now_ns, &self), 0);
+	ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+	ck_assert(node_keep(&a, txn.data, txn.len));
+	return past + 1;
+}
+
+/* In the order of a transaction, shorter ones first, or nobody takes it. */
+START_TEST(new_name_writes_fields_in_their_order)
+{
+	node_insert(&a, 1, "{\"aa\":1,\"b\":2,\"ccc\":3,\"d\":4}");
+	ck_assert_int_eq(node_give(&a, &b, leave_for_a_twin(1)), 1);
+	node_expect(&b, 1, "{\"aa\":1,\"b\":2,\"ccc\":3,\"d\":4}");
+}
+END_TEST
+
+/* Only the writes under the old name told what they had seen, and nothing depends on those. */
+START_TEST(new_name_depends_on_what_the_old_one_saw)
+{
+	unsigned number;
+
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give_all(&c, &a);
+	node_update(&a, 1, "{\"x\":2}");
+	number = leave_for_a_twin(1);
+	ck_assert_int_eq(node_give(&a, &b, number), 0);
+	ck_assert_uint_eq(node_stats(&b).parked, 1);
+	ck_assert_int_eq(node_give(&c, &b, 1), 2);
+	node_expect(&b, 1, "{\"x\":2}");
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -329,6 +374,8 @@ int main(void)
 		&return_keeps_what_the_answerer_heard_meanwhile,
 		&issuing_takes_as_many_transactions_as_it_needs,
 		&displaced_replica_leaves_its_name_and_loses_nothing,
+		&new_name_writes_fields_in_their_order,
+		&new_name_depends_on_what_the_old_one_saw,
 	};
 	Suite *suite = suite_create("hearing");
 	TCase *tcase = tcase_create("hearing");
