@@ -458,6 +458,8 @@ static void refill(const struct blazei_stage *stage, struct blazei_replica *repl
 	for (unsigned i = 0; i < replica->vector.count; i++)
 		if (replica->vector.writers[i].seq > 0)
 			blazei_vector_advanced(&replica->vector, i);
+		else
+			blazei_vector_retract(&replica->vector, i);
 }
 
 /* The snapshot is merged: it becomes all that there is. 0, -ENOMEM, -E2BIG. */

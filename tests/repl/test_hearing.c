@@ -199,6 +199,26 @@ START_TEST(return_takes_others_writes_again)
 }
 END_TEST
 
+/* Whose writes are all beyond the cut is no longer one whom the next write depends on. */
+START_TEST(return_depends_on_nobody_whom_it_forgot)
+{
+	struct pair pair;
+
+	node_insert(&a, 2, "{\"x\":1}");
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give_all(&c, &a);
+	node_writes(&b, 10, 3);
+	frontier_make(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 0);
+	ck_assert_uint_eq(issue(&a, &pair, 80), 1);
+	nodes_catch_up(&b, &a);
+	nodes_expect_equal(&a, &b);
+	node_expect(&b, 1, "{\"x\":1}");
+	node_expect(&b, 2, "{\"x\":1}");
+}
+END_TEST
+
 START_TEST(return_with_nothing_of_its_own_keeps_its_name)
 {
 	struct pair pair;
@@ -318,7 +338,7 @@ START_TEST(displaced_replica_leaves_its_name_and_loses_nothing)
 }
 END_TEST
 
-/* Lets a twin of `a` write more than that did, and a hear of it; what was issued anew, by number. */
+/* Lets a twin of `a` write more than that, and a hear of it; what was issued anew, by number. */
 static unsigned leave_for_a_twin(unsigned past)
 {
 	struct blazei_unseen_list list = { 0 };
@@ -370,6 +390,7 @@ int main(void)
 		&return_holds_the_snapshot_and_issues_the_rest_anew,
 		&server_that_returns_lets_its_record_live_alike_everywhere,
 		&return_takes_others_writes_again,
+		&return_depends_on_nobody_whom_it_forgot,
 		&return_with_nothing_of_its_own_keeps_its_name,
 		&return_keeps_what_the_answerer_heard_meanwhile,
 		&issuing_takes_as_many_transactions_as_it_needs,
