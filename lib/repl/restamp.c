@@ -11,7 +11,8 @@
  *
  * INVARIANTS
  *   I1   What is left to do stands in the table: registers of the old name beyond the bound. So a
- *        call that fails may be repeated. */
+ *        call that fails may be repeated, and a record of which more was written, bit by bit, than
+ *        one transaction may say of it goes with several. */
 #include <stdlib.h>
 
 #include "lib/op/value.h"
@@ -82,8 +83,16 @@ static void group_add(struct restamp *restamp, const struct blazei_row *row, uin
 	};
 }
 
-/* Adds a row's registers; the groups' ops are only counted, and found when all are there. */
-static void row_add(struct restamp *restamp, const struct blazei_row *row)
+static bool register_left(const struct blazei_replica *replica, const struct blazei_row *row,
+                          const struct blazei_entry *entry)
+{
+	return left_behind(replica, entry->origin, entry->seq) && entry->life >= row->life &&
+	       entry->life != BLAZEI_LIFE_MAX;
+}
+
+/* Adds a row's registers, as many as a transaction may have of a record; the groups' ops are only
+ * counted, and found when all are there. Whether these are all. */
+static bool row_add(struct restamp *restamp, const struct blazei_row *row)
 {
 	const struct blazei_replica *replica = restamp->replica;
 	const struct blazei_entry *entry = blazei_row_first(row);
@@ -92,12 +101,14 @@ static void row_add(struct restamp *restamp, const struct blazei_row *row)
 	        row->flags & BLAZEI_ROW_EXISTS && left_behind(replica, row->origin, row->seq);
 	const uint32_t groups_before = restamp->group_count;
 	uint32_t count = 0;
+	bool all = true;
 
-	for (uint32_t i = 0; i < row->entry_count; i++) {
+	for (uint32_t i = 0; i < row->entry_count && all; i++) {
 		const struct blazei_name *name = replica->names.names[entry->name];
+		bool left = register_left(replica, row, entry);
 
-		if (left_behind(replica, entry->origin, entry->seq) && entry->life >= row->life &&
-		    entry->life != BLAZEI_LIFE_MAX)
+		all = !left || count < BLAZEI_REGISTERS_MAX;
+		if (left && all)
 			first[count++] = (struct blazei_write_op){
 				.name = name->text,
 				.name_len = name->len,
@@ -126,6 +137,7 @@ static void row_add(struct restamp *restamp, const struct blazei_row *row)
 		restamp->bytes += blazei_group_bytes(&restamp->groups[i]);
 		at += restamp->groups[i].op_count;
 	}
+	return all;
 }
 
 /* Gathers from the cursor on, in the order of ids. 0 or -ENOMEM. */
@@ -142,8 +154,10 @@ static int rows_gather(struct restamp *restamp, struct blaze_id *from, bool *ret
 		/* A group and an op for each entry, and a group for the existence. */
 		if (!room(restamp, row->entry_count + 1, row->entry_count))
 			return -ENOMEM;
-		row_add(restamp, row);
 		*from = row->id;
+		/* The rest of a wide one goes with the next transaction (I1). */
+		if (!row_add(restamp, row))
+			return 0;
 		for (unsigned k = sizeof(from->bytes); k-- > 0 && ++from->bytes[k] == 0;)
 			*ret_end = k == 0;
 	}

@@ -383,6 +383,69 @@ START_TEST(new_name_depends_on_what_the_old_one_saw)
 }
 END_TEST
 
+/* Writes fields named from `first` on, or removes them, all in one go. */
+static void fields_write(struct node *node, unsigned number, unsigned first, unsigned count,
+                         bool unset)
+{
+	struct blaze_id id = id_of(number);
+	struct blaze_record *patch;
+	struct blazei_txn_view txn;
+	char name[16];
+
+	ck_assert_int_eq(blaze_record_new(&patch), 0);
+	for (unsigned i = first; i < first + count; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		ck_assert_int_eq(unset ? blaze_record_unset(patch, name)
+		                       : blaze_record_set_int(patch, name, i),
+		                 0);
+	}
+	node->now_ns += 1000000;
+	ck_assert_int_eq(blazei_replica_write(node->replica, node->now_ns,
+	                                      &(struct blazei_write){ .kind = BLAZEI_WRITE_UPDATE,
+	                                                              .id = &id,
+	                                                              .record = patch },
+	                                      &txn),
+	                 0);
+	ck_assert(node_keep(node, txn.data, txn.len));
+	blaze_record_free(patch);
+}
+
+/* A record of which more was written, bit by bit, than one transaction may say of a record. */
+START_TEST(displaced_replica_writes_a_wide_record_anew)
+{
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_origin self = a.origin;
+	struct blazei_txn_view txn = { .len = 1 };
+	struct node twin;
+	uint64_t refused;
+
+	node_open_history(&twin, 1, WIDE);
+	for (unsigned i = 0; i < 20; i++)
+		node_insert(&twin, 20 + i, "{\"x\":\"twin\"}");
+	node_insert(&a, 1, "{\"x\":1}");
+	for (unsigned first = 0; first < 5000; first += 1000) {
+		fields_write(&a, 1, first, 1000, false);
+		fields_write(&a, 1, first, first < 4000 ? 1000 : 998, true);
+	}
+	node_insert(&a, 2, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&twin, &a, 20), 0);
+	ck_assert(blazei_replica_displaced(a.replica));
+	self.incarnation = 90;
+	refused = node_stats(&a).refused;
+	ck_assert_int_eq(blazei_replica_leave_name(a.replica, a.now_ns, &self), 0);
+	while (txn.len > 0) {
+		ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+		if (node_keep(&a, txn.data, txn.len))
+			ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	}
+	ck_assert_uint_eq(node_stats(&a).refused, refused);
+	node_expect(&b, 1, "{\"f4998\":4998,\"f4999\":4999,\"x\":1}");
+	node_expect(&b, 2, "{\"x\":2}");
+	nodes_expect_equal(&a, &b);
+	node_close(&twin);
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -397,6 +460,7 @@ int main(void)
 		&displaced_replica_leaves_its_name_and_loses_nothing,
 		&new_name_writes_fields_in_their_order,
 		&new_name_depends_on_what_the_old_one_saw,
+		&displaced_replica_writes_a_wide_record_anew,
 	};
 	Suite *suite = suite_create("hearing");
 	TCase *tcase = tcase_create("hearing");
