@@ -66,6 +66,17 @@ static inline void node_wait(const struct node *node)
 	ck_assert_int_eq(blaze_topology_wait(node->topology, &node->id, WAIT_NS), 0);
 }
 
+/* The name that it writes under, which the service thread may change. */
+static inline struct blazei_origin origin_of(const struct node *node)
+{
+	struct blazei_origin origin;
+
+	pthread_mutex_lock(&node->db->lock);
+	origin = node->db->self;
+	pthread_mutex_unlock(&node->db->lock);
+	return origin;
+}
+
 static inline struct blaze_record *record_of(const char *field, int64_t value)
 {
 	struct blaze_record *record;

@@ -205,6 +205,17 @@ START_TEST(event_fd_wakes_for_watches)
 }
 END_TEST
 
+/* The flag, which the thread behind the descriptor writes, too. */
+static bool seen(struct node *node, const bool *flag)
+{
+	bool value;
+
+	blazei_db_poll_lock(node->db);
+	value = *flag;
+	blazei_db_poll_unlock(node->db);
+	return value;
+}
+
 /* Who asks shows that on its board and then does nothing more. The one that answers has to give it
  * up in time, and comes to that only if it is pumped though nothing comes. */
 START_TEST(event_fd_wakes_where_a_peer_is_waited_for)
@@ -218,17 +229,17 @@ START_TEST(event_fd_wakes_where_a_peer_is_waited_for)
 	ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
 	nodes_link(&b, &a);
 	/* b asks, which takes it a few rounds. */
-	for (int i = 0; i < 2000 && !b.db->pull.active; i++) {
+	for (int i = 0; i < 2000 && !seen(&b, &b.db->pull.active); i++) {
 		if (readable(fd_b, 1))
 			ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
 	}
-	ck_assert(b.db->pull.active);
-	for (int i = 0; i < 2000 && !a.db->answers[0].active; i++) {
+	ck_assert(seen(&b, &b.db->pull.active));
+	for (int i = 0; i < 2000 && !seen(&a, &a.db->answers[0].active); i++) {
 		if (readable(fd_a, 1))
 			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
 	}
-	ck_assert(a.db->answers[0].active);
-	while (a.db->answers[0].active) {
+	ck_assert(seen(&a, &a.db->answers[0].active));
+	while (seen(&a, &a.db->answers[0].active)) {
 		ck_assert_msg(readable(fd_a, 800), "after %u naps", naps);
 		ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
 		naps++;

@@ -153,7 +153,7 @@ START_TEST(hostile_vector_of_a_third_node_is_refused)
 	struct liar liar = liar_join(&node);
 	struct blazei_link *ring = liar_is_asked(&liar, &node);
 	const struct blazei_session_entry entries[] = {
-		{ .origin = other.db->self, .seq = 1000 },
+		{ .origin = origin_of(&other), .seq = 1000 },
 		{ .origin = liar.origin, .seq = CLAIMED },
 	};
 	struct blaze_id id;
@@ -268,18 +268,19 @@ START_TEST(hostile_vector_does_not_raise_the_own_entry)
 	struct node node = node_open(unique_name(), "honest"), other;
 	struct liar liar = liar_join(&node);
 	struct blazei_link *ring = liar_is_asked(&liar, &node), *again;
+	struct blazei_origin name = origin_of(&node);
 	struct blazei_session_entry entries[] = {
-		{ .origin = node.db->self, .seq = 1000 },
+		{ .origin = name, .seq = 1000 },
 		{ .origin = liar.origin, .seq = CLAIMED },
 	};
 	struct blaze_id id;
 
-	hello_send(ring, &liar, &node.db->self, 1000);
+	hello_send(ring, &liar, &name, 1000);
 	again = liar_is_asked(&liar, &node);
 	/* Each time it leaves its name: others would take what it writes under that for old. */
-	while (blazei_origin_equal(&entries[0].origin, &node.db->self))
+	while (name = origin_of(&node), blazei_origin_equal(&entries[0].origin, &name))
 		blazei_sleep_ns(100 * 1000);
-	entries[0].origin = node.db->self;
+	entries[0].origin = name;
 	hello_send(again, &liar, &liar.origin, CLAIMED);
 	snapshot_send(again, entries, 2);
 	ring->ops->close(liar_is_asked(&liar, &node));
@@ -292,9 +293,9 @@ START_TEST(hostile_vector_does_not_raise_the_own_entry)
 	node_insert(&node, "n", 1, &id);
 	while (node_value(&other, &id, "n") != 1)
 		blazei_sleep_ns(100 * 1000);
-	while (seq_of(&other, &node.db->self) == 0)
+	while (name = origin_of(&node), seq_of(&other, &name) == 0)
 		blazei_sleep_ns(100 * 1000);
-	ck_assert_uint_eq(seq_of(&other, &node.db->self), 1);
+	ck_assert_uint_eq(seq_of(&other, &name), 1);
 	liar_leave(&liar);
 	node_close(&node);
 	node_close(&other);

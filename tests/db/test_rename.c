@@ -50,16 +50,6 @@ static uint64_t seq_at(const struct node *node, const struct blazei_origin *orig
 	return seq;
 }
 
-static struct blazei_origin origin_of(const struct node *node)
-{
-	struct blazei_origin origin;
-
-	pthread_mutex_lock(&node->db->lock);
-	origin = node->db->self;
-	pthread_mutex_unlock(&node->db->lock);
-	return origin;
-}
-
 /* Hands the database a transaction that somebody else wrote under its name, `ahead` beyond its
  * own last one. */
 static void forge(const struct node *node, unsigned ahead)
