@@ -102,14 +102,17 @@ static bool winner_holds(const struct subject *subject, const struct group *grou
 	return true;
 }
 
-/* The write that the record shows in this field, the latest where one was issued anew; or NULL. */
-static const struct item *shown(const struct subject *subject, const struct group *group)
+/* The write that the record shows in this field, the latest where one was issued anew; or NULL. In
+ * doubt it is where that was done in another life. */
+static const struct item *shown(const struct subject *subject, const struct group *group,
+                                bool *ret_doubt)
 {
 	const struct reference_op *op = group->items[0].op;
 	const struct item *found = NULL;
 	struct blazei_field_view field;
 	int index;
 
+	*ret_doubt = false;
 	if (!subject->record)
 		return NULL;
 	index = blazei_record_find(subject->record, op->name, op->name_len);
@@ -119,9 +122,11 @@ static const struct item *shown(const struct subject *subject, const struct grou
 	for (unsigned i = 0; i < group->count; i++) {
 		op = group->items[i].op;
 		if (op->value_len == field.value_len && !op->unset &&
-		    memcmp(op->value, field.value, field.value_len) == 0 &&
-		    (!found || seen_by(found->write, group->items[i].write)))
-			found = &group->items[i];
+		    memcmp(op->value, field.value, field.value_len) == 0) {
+			*ret_doubt = *ret_doubt || (found && found->op->life != op->life);
+			if (!found || found->write->txn->hlc < group->items[i].write->txn->hlc)
+				found = &group->items[i];
+		}
 	}
 	return found;
 }
@@ -175,6 +180,7 @@ static bool record_holds(struct subject *subject, const struct item *items, unsi
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (at = 0; at < count; at += group.count) {
 			const struct item *winner;
+			bool doubt;
 
 			group.items = &items[at];
 			group.count = 1;
@@ -186,8 +192,8 @@ static bool record_holds(struct subject *subject, const struct item *items, unsi
 					return false;
 				continue;
 			}
-			winner = shown(subject, &group);
-			if (pass == 0 && winner) {
+			winner = shown(subject, &group, &doubt);
+			if (pass == 0 && winner && !doubt) {
 				subject->life = winner->op->life;
 				if (!winner_holds(subject, &group, winner))
 					return false;

@@ -128,18 +128,17 @@ static void nodes_wake(struct sim_world *world)
 }
 
 /* E1 */
-static void reached_check(struct sim_world *world, const bool reach[SIM_NODES_MAX][SIM_NODES_MAX],
-                          const uint32_t had[SIM_NODES_MAX][SIM_ORIGINS_MAX])
+static void reached_check(struct sim_world *world, const bool reach[SIM_NODES_MAX][SIM_NODES_MAX])
 {
 	for (unsigned i = 0; i < world->node_count; i++)
 		for (unsigned j = 0; j < world->node_count; j++)
 			for (unsigned k = 0; k < world->origin_count; k++) {
 				if (!world->nodes[i].up || !world->nodes[j].up || !reach[i][j] ||
-				    world->nodes[i].vector[k] >= had[j][k])
+				    world->nodes[i].vector[k] >= world->nodes[j].had[k])
 					continue;
 				sim_violate(world, "n%u had n%u.%u up to %u, and n%u has it to %u",
 				            j, world->origins[k].node, world->origins[k].run,
-				            had[j][k], i, world->nodes[i].vector[k]);
+				            world->nodes[j].had[k], i, world->nodes[i].vector[k]);
 			}
 }
 
@@ -217,7 +216,6 @@ static void silence_check(struct sim_world *world)
 
 void sim_heal(struct sim_world *world)
 {
-	uint32_t had[SIM_NODES_MAX][SIM_ORIGINS_MAX] = { 0 };
 	bool reach[SIM_NODES_MAX][SIM_NODES_MAX];
 	unsigned rounds = 0;
 	unsigned work = 1;
@@ -225,7 +223,7 @@ void sim_heal(struct sim_world *world)
 	world_mend(world);
 	sim_tell(world, "all is mended");
 	for (unsigned i = 0; i < world->node_count; i++)
-		memcpy(had[i], world->nodes[i].vector, sizeof(had[i]));
+		memcpy(world->nodes[i].had, world->nodes[i].vector, sizeof(world->nodes[i].had));
 	for (; work > 0 && rounds < ROUNDS_MAX && !world->violated; rounds++) {
 		nodes_wake(world);
 		work = lanes_drain(world);
@@ -239,7 +237,7 @@ void sim_heal(struct sim_world *world)
 	if (world->violated)
 		return;
 	reach_make(world, reach);
-	reached_check(world, reach, had);
+	reached_check(world, reach);
 	equal_check(world);
 	counters_check(world);
 	silence_check(world);

@@ -13,7 +13,7 @@ check_PROGRAMS += tests/blaze-sim
 TESTS += tests/blaze-sim
 tests_blaze_sim_SOURCES = tests/sim/blaze-sim.c tests/sim/catchup.c tests/sim/check.c \
 	tests/sim/damage.c tests/sim/heal.c tests/sim/hostile.c tests/sim/member.c \
-	tests/sim/memory.c tests/sim/node.c tests/sim/reads.c tests/sim/schedule.c tests/sim/shrink.c tests/sim/sim.h tests/sim/store.c \
+	tests/sim/memory.c tests/sim/name.c tests/sim/node.c tests/sim/reads.c tests/sim/schedule.c tests/sim/shrink.c tests/sim/sim.h tests/sim/store.c \
 	tests/sim/txn.c tests/sim/watch.c tests/sim/world.c \
 	$(sim_reference)
 tests_blaze_sim_LDFLAGS = $(AM_LDFLAGS) \

@@ -4,9 +4,8 @@
  *
  *        M1   A replica's frontier never goes back, and covers nothing that it does not have.
  *        M2   When nobody writes, the reports end.
- *        M3   Who comes back issues what others have not seen. */
-#include "lib/repl/reissue.h"
-#include "lib/repl/writeset.h"
+ *        M3   Who comes back issues what others have not seen (name.c). */
+#include "lib/repl/members.h"
 #include "tests/sim/sim.h"
 
 #define TICKS_MAX 4u
@@ -89,44 +88,15 @@ static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin
 	return rc < 0 ? rc : view.len > 0;
 }
 
-/* M3: what the other had not seen when it answered. */
-static void unseen_issue(struct sim_world *world, struct sim_node *node, const uint32_t *had)
-{
-	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
-	const struct blazei_vector_view seen = { entries, world->origin_count };
-	struct blazei_unseen_list list = { 0 };
-	struct blazei_txn_view view = { .len = 1 };
-	int rc;
-
-	for (unsigned i = 0; i < world->origin_count; i++)
-		entries[i] = (struct blazei_vector_entry){ world->origins[i].id, had[i] };
-	blazei_writeset_free(node->writes);
-	node->writes = NULL;
-	rc = blazei_unseen_list_fill(&list, node->replica, &seen);
-	world->counts[SIM_COUNT_issued_anew] += list.count;
-	while (rc == 0 && view.len > 0) {
-		rc = blazei_replica_reissue(node->replica, sim_clock(world, node), &list, &view);
-		if (rc == 0 && view.len > 0)
-			sim_written(world, node, &view, node->vector);
-	}
-	if (rc < 0)
-		sim_violate(world, "n%u cannot issue anew: %d", (unsigned)(node - world->nodes),
-		            rc);
-	blazei_unseen_list_clear(&list);
-}
-
 /* Back among the members, with the help of whoever it hears; whether it is. */
 static bool come_back(struct sim_world *world, struct sim_node *node)
 {
 	unsigned number = (unsigned)(node - world->nodes);
 
 	for (unsigned i = 0; i < world->node_count && !world->violated; i++) {
-		uint32_t had[SIM_ORIGINS_MAX];
-
 		if (!world->nodes[i].up || !sim_linked(world, number, i) ||
 		    world->blocked[i][number])
 			continue;
-		memcpy(had, world->nodes[i].vector, sizeof(had));
 		world->whole = true;
 		world->returned = true;
 		node->behind = true;
@@ -139,7 +109,6 @@ static bool come_back(struct sim_world *world, struct sim_node *node)
 			continue;
 		sim_tell(world, "n%u comes back with n%u's help", number, i);
 		world->counts[SIM_COUNT_came_back]++;
-		unseen_issue(world, node, had);
 		sim_sync(world, node);
 		if (!world->violated)
 			(void)tick_once(world, node, true);

@@ -5,7 +5,8 @@
 
 #include "tests/sim/sim.h"
 
-#define CHUNK_BYTES (1u << 20)
+#define CHUNK_BYTES  (1u << 20)
+#define ATTEMPTS_MAX 60u
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -58,6 +59,19 @@ bool sim_memory_restore(void)
 {
 	countdown = 0;
 	return failed;
+}
+
+void sim_memory_starve(const struct sim_world *world, unsigned attempt)
+{
+	sim_memory_fail(world->fail_after > 0 && attempt < ATTEMPTS_MAX ? attempt + 1 : 0);
+}
+
+bool sim_memory_starved(struct sim_world *world)
+{
+	world->counts[SIM_COUNT_allocations_failed] += failed;
+	if (!failed)
+		world->fail_after = 0;
+	return sim_memory_restore();
 }
 
 /* The arena ---------------------------------------------------------------------------------- */

@@ -119,17 +119,21 @@ struct blaze_record *sim_random_record(struct sim_world *world, bool patch,
 	return record;
 }
 
-static struct sim_txn *txn_keep(struct sim_world *world, struct sim_node *node,
-                                const struct blazei_txn_view *view, const uint32_t *touched)
+struct sim_txn *sim_txn_keep(struct sim_world *world, struct sim_node *node,
+                             const struct blazei_txn_view *view, const uint32_t *touched)
 {
 	struct sim_origin *origin = &world->origins[node->origin];
 	struct sim_txn *txn = sim_alloc(sizeof(*txn));
 
 	*txn = (struct sim_txn){ .len = view->len, .origin = node->origin, .server = node->server };
+	txn->again = world->again;
 	txn->data = sim_alloc(view->len);
 	memcpy(txn->data, view->data, view->len);
 	txn->seen = sim_alloc(SIM_ORIGINS_MAX * sizeof(*txn->seen));
-	memcpy(txn->seen, node->vector, SIM_ORIGINS_MAX * sizeof(*txn->seen));
+	for (unsigned i = 0; i < SIM_ORIGINS_MAX; i++)
+		txn->seen[i] = node->bound[i] && node->vector[i] >= node->bound[i]
+		                       ? node->bound[i] - 1
+		                       : node->vector[i];
 	txn->touched = sim_alloc(SIM_ORIGINS_MAX * sizeof(*txn->touched));
 	memcpy(txn->touched, touched, SIM_ORIGINS_MAX * sizeof(*txn->touched));
 	if (!reference_decode(txn->data, txn->len, &txn->content)) {
@@ -229,7 +233,7 @@ static int write_call(struct sim_world *world, struct sim_node *node,
 struct sim_txn *sim_written(struct sim_world *world, struct sim_node *node,
                             const struct blazei_txn_view *view, const uint32_t *touched)
 {
-	struct sim_txn *txn = txn_keep(world, node, view, touched);
+	struct sim_txn *txn = sim_txn_keep(world, node, view, touched);
 
 	if (!txn)
 		return NULL;

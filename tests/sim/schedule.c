@@ -60,6 +60,7 @@ static bool left_out(const struct sim_setting *setting, unsigned kind)
 	switch (kind) {
 	case SIM_RESTORE:
 	case SIM_COPY:
+	case SIM_TWIN:
 		return setting->members > 0;
 	case SIM_SILENCE:
 	case SIM_JOIN:

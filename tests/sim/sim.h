@@ -8,6 +8,7 @@
  *        node.c       what one node does: write, read lanes, log, publish
  *        txn.c        transactions of several writes
  *        store.c      crash, restart, backup, copy
+ *        name.c       a name that two wrote under, and who leaves it
  *        catchup.c    fetching what was missed
  *        member.c     members and the frontier
  *        watch.c      what a node is told of changes and conflicts
@@ -63,6 +64,7 @@
 	X(BACKUP, 8, false)                                                                        \
 	X(RESTORE, 4, true)                                                                        \
 	X(COPY, 4, true)                                                                           \
+	X(TWIN, 6, true)                                                                           \
 	X(JOIN, 5, true)                                                                           \
 	X(LEAVE, 3, true)                                                                          \
 	X(ROLE, 10, true)                                                                          \
@@ -91,7 +93,7 @@ enum sim_event_kind {
 	X(unchanged) X(deleted) X(born_again) X(staged) X(lost_for_good) X(one_server) \
 	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
 	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told) X(reports) \
-	X(frontier_moved) X(came_back) X(issued_anew) X(collected) \
+	X(frontier_moved) X(came_back) X(issued_anew) X(collected) X(stamped_anew) X(forgotten) \
 	X(read) X(own_writes_read) X(hostile_failed) X(hostile_refused)
 /* clang-format on */
 
@@ -138,6 +140,7 @@ struct sim_txn {
 	uint32_t *touched; /* likewise: what its writer had seen when it looked at the records */
 	unsigned origin;
 	bool server;
+	bool again; /* written under a name that was left, or said again under another */
 };
 
 struct sim_origin {
@@ -222,7 +225,10 @@ struct sim_node {
 	uint32_t frontier[SIM_ORIGINS_MAX]; /* as last looked at */
 	bool behind;                        /* it knows that it lacks something */
 	bool mute;   /* goes on under its name, and may not have all that it wrote */
+	bool forked; /* somebody else wrote under its name */
 	bool closed; /* cleanly: its token lies beside the store */
+	uint32_t had[SIM_ORIGINS_MAX]; /* the vector when all was mended, without what it forgot */
+	uint32_t bound[SIM_ORIGINS_MAX];   /* what it writes depends on less than that; 0: on all */
 	struct blazei_writeset *writes;    /* a transaction in the making */
 	uint32_t touched[SIM_ORIGINS_MAX]; /* the vector when that began */
 	unsigned pair;                     /* that it writes */
@@ -231,7 +237,7 @@ struct sim_node {
 
 struct sim_world {
 	struct sim_setting setting;
-	struct sim_node nodes[SIM_NODES_MAX];
+	struct sim_node nodes[SIM_NODES_MAX + 1]; /* in the last place a twin, for a moment */
 	unsigned node_count;
 	struct sim_origin origins[SIM_ORIGINS_MAX];
 	unsigned origin_count;
@@ -245,6 +251,7 @@ struct sim_world {
 	unsigned fail_after; /* allocations, in the next call of the library; 0: don't */
 	bool healing;
 	bool whole;    /* the next session gives everything */
+	bool again;    /* what is written now says what was written before */
 	bool returned; /* somebody had to come back among the members, or tried to */
 	bool trace;
 	bool violated;
@@ -279,6 +286,10 @@ void sim_arena_empty(void);
 void sim_memory_fail(unsigned after);
 /* No more; whether one failed. */
 bool sim_memory_restore(void);
+/* For a call that is tried again while it has no memory: where one is to fail, it is the first
+ * allocation in the first attempt, the second in the second, until none does. */
+void sim_memory_starve(const struct sim_world *world, unsigned attempt);
+bool sim_memory_starved(struct sim_world *world);
 
 /* schedule.c --------------------------------------------------------------------------------- */
 
@@ -323,6 +334,9 @@ struct blaze_id sim_random_id(struct sim_random *random);
 struct blaze_record *sim_random_record(struct sim_world *world, bool patch,
                                        struct sim_random *random);
 enum blazei_write_kind sim_random_kind(struct sim_random *random);
+/* Notes what was just written. NULL: a violation. */
+struct sim_txn *sim_txn_keep(struct sim_world *world, struct sim_node *node,
+                             const struct blazei_txn_view *view, const uint32_t *touched);
 /* Notes, logs and publishes what was just written. NULL: a violation. */
 struct sim_txn *sim_written(struct sim_world *world, struct sim_node *node,
                             const struct blazei_txn_view *view, const uint32_t *touched);
@@ -341,9 +355,21 @@ void sim_stop(struct sim_world *world, struct sim_node *node, bool power,
 void sim_start(struct sim_world *world, struct sim_node *node);
 /* Back to its backup; with all tokens as they were then, so that it goes on under its old name. */
 void sim_restore(struct sim_world *world, struct sim_node *node, bool tokens);
-/* Where it met its own name elsewhere: takes another. */
-void sim_renew(struct sim_world *world, struct sim_node *node);
+/* Puts the log into the node's fresh replica. */
+void sim_log_replay(struct sim_world *world, struct sim_node *node);
+void sim_origin_new(struct sim_world *world, struct sim_node *node);
 void sim_log_copy(struct sim_log *to, const struct sim_log *from, unsigned count);
+
+/* name.c ------------------------------------------------------------------------------------- */
+
+/* Where it met its own name elsewhere: leaves it, and issues what it wrote under it again. */
+void sim_renew(struct sim_world *world, struct sim_node *node);
+/* What waits to be issued anew, by a node that has its name. */
+void sim_issue(struct sim_world *world, struct sim_node *node);
+/* A copy of its store, tokens and all, runs elsewhere; both write, and meet. */
+void sim_twin(struct sim_world *world, struct sim_node *node, struct sim_random *random);
+/* After a snapshot that is all that it holds now, where it held up to `before`. */
+void sim_come_back(struct sim_world *world, struct sim_node *node, const uint32_t *before);
 
 /* reads.c ------------------------------------------------------------------------------------ */
 

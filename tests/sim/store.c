@@ -52,7 +52,7 @@ void sim_stop(struct sim_world *world, struct sim_node *node, bool power, struct
 }
 
 /* Puts the log into a fresh replica, whatever the clock says: it was all taken once. */
-static void log_replay(struct sim_world *world, struct sim_node *node)
+void sim_log_replay(struct sim_world *world, struct sim_node *node)
 {
 	uint32_t expected[SIM_ORIGINS_MAX] = { 0 };
 	unsigned first = node->log.count;
@@ -108,7 +108,7 @@ static bool identity_continues(const struct sim_world *world, const struct sim_n
 	return blazei_identity_decide(&stored, &seen) == BLAZEI_IDENTITY_CONTINUE;
 }
 
-static void origin_new(struct sim_world *world, struct sim_node *node)
+void sim_origin_new(struct sim_world *world, struct sim_node *node)
 {
 	struct sim_origin *origin = &world->origins[world->origin_count];
 	unsigned number = (unsigned)(node - world->nodes);
@@ -133,7 +133,7 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	else if (world->origin_count == SIM_ORIGINS_MAX)
 		return;
 	else
-		origin_new(world, node);
+		sim_origin_new(world, node);
 	options.self = world->origins[node->origin].id;
 	options.hash_seed = number + 1;
 	options.hlc_floor = node->high_ns;
@@ -148,10 +148,12 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	node->published = node->log.count;
 	memset(node->vector, 0, sizeof(node->vector));
 	memset(node->frontier, 0, sizeof(node->frontier));
+	memset(node->bound, 0, sizeof(node->bound));
+	node->forked = false;
 	for (unsigned i = 0; i < SIM_NODES_MAX; i++)
 		node->cursors[i] = world->nodes[i].lane_count;
 	blazei_replica_set_server(node->replica, node->server);
-	log_replay(world, node);
+	sim_log_replay(world, node);
 	sim_watch(world, node);
 	world->counts[SIM_COUNT_restarts] += node->runs > 1;
 	if (node->log.count > 0)
@@ -175,27 +177,4 @@ void sim_restore(struct sim_world *world, struct sim_node *node, bool tokens)
 	         (unsigned)(node - world->nodes), node->log.count,
 	         node->closed ? ", tokens and all" : "");
 	sim_start(world, node);
-}
-
-void sim_renew(struct sim_world *world, struct sim_node *node)
-{
-	unsigned number = (unsigned)(node - world->nodes);
-	int rc;
-
-	if (!node->replica || !blazei_replica_displaced(node->replica))
-		return;
-	if (!node->mute)
-		sim_violate(world, "n%u is told that others wrote in its name", number);
-	if (world->origin_count == SIM_ORIGINS_MAX || world->violated)
-		return;
-	world->counts[SIM_COUNT_displaced]++;
-	origin_new(world, node);
-	rc = blazei_replica_renew(node->replica, sim_clock(world, node),
-	                          &world->origins[node->origin].id);
-	if (rc < 0)
-		sim_violate(world, "n%u cannot take another name: %d", number, rc);
-	node->mute = false;
-	node->behind = true;
-	sim_tell(world, "n%u meets its own name, and goes on as n%u.%u", number, number,
-	         node->runs);
 }

@@ -83,6 +83,9 @@ static void conflict(void *arg, const struct blazei_effect_conflict *told)
 	node->world->counts[SIM_COUNT_conflicts_told]++;
 	if (!loser || !winner) /* being written at this moment */
 		return;
+	/* Nothing depends on what was left, and what is said again has seen what it had seen. */
+	if (loser->again || winner->again)
+		return;
 	if (loser->touched[winner->origin] >= winner->content.seq ||
 	    winner->touched[loser->origin] >= loser->content.seq)
 		sim_violate(

@@ -326,6 +326,9 @@ static void event_up(struct sim_world *world, struct sim_node *node, struct sim_
 	case SIM_HOSTILE:
 		sim_hostile(world, node, random);
 		break;
+	case SIM_TWIN:
+		sim_twin(world, node, random);
+		break;
 	case SIM_CORRUPT:
 		sim_corrupt(world, node, random);
 		break;
