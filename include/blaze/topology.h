@@ -77,7 +77,7 @@ BLAZE_EXPORT int blaze_topology_wait(struct blaze_topology *topology, const stru
 
 enum blaze_reached {
 	BLAZE_REACHED_APPLIED, /* readers there see it */
-	BLAZE_REACHED_DURABLE, /* not yet: -EOPNOTSUPP, as long as databases live in memory */
+	BLAZE_REACHED_DURABLE, /* not yet: -EOPNOTSUPP, as long as nodes live in memory */
 };
 
 /* Waits until the node, of this process or another, has applied the transaction of that position
