@@ -239,8 +239,12 @@ static int run_ring(const struct perf_options *options)
 static int run_db(const struct perf_options *options)
 {
 	static struct perf_result result;
-	int error = perf_db_measure(options, &result);
+	int error;
 
+	/* Nothing stamps updates: zeros would be reported. */
+	if (options->latency == PERF_LATENCY_LOAD)
+		return usage_error("db has no --latency load"), 2;
+	error = perf_db_measure(options, &result);
 	if (error != 0) {
 		fprintf(stderr, "blaze-perf: %s\n", blaze_strerror(error));
 		return 1;

@@ -49,6 +49,7 @@ refuses perf/blaze-perf '--sabotage gently: not one of none corrupt' ring --sabo
 refuses perf/blaze-perf 'not a power of two' ring --lane 100000
 refuses perf/blaze-perf 'a batch must fit' ring --lane 65536 --size 16384
 refuses perf/blaze-perf 'at most 64 participants' ring --writers 32 --readers 32 --idle 1
+refuses perf/blaze-perf 'db has no --latency load' db --latency load
 refuses perf/blaze-perf 'exclude each other' ring --sabotage drop --reserve
 
 refuses shm/blaze-ring 'no command'
