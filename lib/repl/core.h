@@ -70,6 +70,7 @@ struct blazei_writer {
 	bool chain_known;
 	bool advanced;  /* since the last local write: its next one depends on it */
 	uint8_t halted; /* BLAZEI_HALTED_... */
+	bool left;      /* an own name that was left; what is beyond dep_max is written again */
 	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
 	uint64_t dep_max; /* own writes depend on no more of it; 0: on all (reissue.c) */
@@ -174,12 +175,10 @@ struct blazei_members {
 	uint32_t sweep_next;       /* the next one's number */
 };
 
-/* The name that was left, of which what was written in the last run is written again. */
+/* Of the names that were left, what was written in the last run under each is written again. */
 struct blazei_left {
-	uint16_t index;
 	bool pending;
-	uint64_t seq;         /* beyond this one */
-	struct blaze_id from; /* and from this record on */
+	struct blaze_id from; /* from this record on */
 };
 
 struct blazei_replica {

@@ -191,6 +191,18 @@ int blazei_replica_reissue(struct blazei_replica *replica, uint64_t now_ns,
 	return rc;
 }
 
+/* What was seen by those that are written again was told in them alone. */
+static void saw_tell(struct blazei_vector *vector)
+{
+	for (unsigned i = 1; i < vector->count; i++) {
+		const struct blazei_writer *writer = &vector->writers[i];
+
+		/* Nor does anything depend on a name that was left before. */
+		if (writer->seq > 0 && (!writer->left || writer->dep_max > 0))
+			blazei_vector_advanced(vector, i);
+	}
+}
+
 int blazei_replica_leave_name(struct blazei_replica *replica, uint64_t now_ns,
                               const struct blazei_origin *self)
 {
@@ -204,16 +216,10 @@ int blazei_replica_leave_name(struct blazei_replica *replica, uint64_t now_ns,
 	index = blazei_vector_find(&replica->vector, &left);
 	/* What was written in this run may be at nobody's, ever: nothing depends on it. */
 	if (replica->vector.writers[index].seq > began_seq) {
-		replica->left = (struct blazei_left){
-			.index = index,
-			.pending = true,
-			.seq = began_seq,
-		};
-		/* What those saw was told in them alone. */
-		for (unsigned i = 1; i < replica->vector.count; i++)
-			if (replica->vector.writers[i].seq > 0)
-				blazei_vector_advanced(&replica->vector, i);
+		replica->left = (struct blazei_left){ .pending = true };
+		replica->vector.writers[index].left = true;
 		replica->vector.writers[index].dep_max = began_seq;
+		saw_tell(&replica->vector);
 		if (began_seq == 0)
 			blazei_vector_retract(&replica->vector, index);
 	}

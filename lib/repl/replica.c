@@ -35,7 +35,6 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	replica->policy = options->policy;
 	replica->clock.last = options->hlc_floor;
 	replica->began_hlc = options->hlc_floor;
-	replica->left.index = BLAZEI_ORIGIN_NONE;
 	replica->txn.max = BLAZEI_TXN_BYTES_MAX;
 	blazei_history_init(&replica->history, options->history_bytes);
 	replica->ops = calloc(OPS_MIN, sizeof(*replica->ops));

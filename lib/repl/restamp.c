@@ -10,9 +10,10 @@
  *        would leave it, so they would write nothing.)
  *
  * INVARIANTS
- *   I1   What is left to do stands in the table: registers of the old name beyond the bound. So a
- *        call that fails may be repeated, and a record of which more was written, bit by bit, than
- *        one transaction may say of it goes with several. */
+ *   I1   What is left to do stands in the table: registers of an old name beyond its bound. So a
+ *        call that fails may be repeated, even after the next name was left as well, and a record
+ *        of which more was written, bit by bit, than one transaction may say of it goes with
+ *        several. */
 #include <stdlib.h>
 
 #include "lib/op/value.h"
@@ -36,7 +37,9 @@ struct restamp {
 
 static bool left_behind(const struct blazei_replica *replica, uint16_t origin, uint64_t seq)
 {
-	return origin == replica->left.index && seq > replica->left.seq;
+	const struct blazei_writer *writer = &replica->vector.writers[origin];
+
+	return writer->left && seq > writer->dep_max;
 }
 
 static bool room(struct restamp *restamp, uint32_t groups, uint32_t ops)

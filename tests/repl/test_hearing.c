@@ -446,6 +446,64 @@ START_TEST(displaced_replica_writes_a_wide_record_anew)
 }
 END_TEST
 
+/* Others write under the name that `a` bears, more than it did, and a hears of it. */
+static void twin_appear(uint64_t incarnation, unsigned count)
+{
+	struct node twin;
+	struct blazei_replica_options options = {
+		.self = a.origin,
+		.policy = BLAZE_POLICY_SERVER_PRIORITY,
+	};
+
+	options.self.incarnation = incarnation;
+	twin = (struct node){ .now_ns = NOW };
+	ck_assert_int_eq(blazei_replica_new(&options, &twin.replica), 0);
+	for (unsigned i = 0; i < count; i++)
+		node_insert(&twin, 20 + i, "{\"x\":\"twin\"}");
+	ck_assert_int_eq(node_give(&twin, &a, count), 0);
+	ck_assert(blazei_replica_displaced(a.replica));
+	node_close(&twin);
+}
+
+/* Leaves the name, and issues what was written under it unless there is no memory for that yet. */
+static void leave_for(uint64_t incarnation, bool issues)
+{
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_origin self = a.origin;
+	struct blazei_txn_view txn = { .len = issues };
+
+	self.incarnation = incarnation;
+	ck_assert_int_eq(blazei_replica_leave_name(a.replica, a.now_ns, &self), 0);
+	while (txn.len > 0) {
+		ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+		if (node_keep(&a, txn.data, txn.len))
+			ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	}
+}
+
+/* The next name goes the same way, before or after all was issued under it: nothing is lost, and
+ * nothing waits for what was written under either. */
+START_TEST(names_that_are_left_in_a_row_leave_nothing_behind)
+{
+	const bool issues = _i == 1;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	twin_appear(a.origin.incarnation, 5);
+	leave_for(90, issues);
+	node_insert(&a, 2, "{\"x\":2}");
+	twin_appear(90, 5);
+	leave_for(91, true);
+	node_insert(&a, 3, "{\"x\":3}");
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	for (unsigned i = 1; i <= 3; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "{\"x\":%u}", i);
+		node_expect(&b, i, text);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -469,6 +527,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, names_that_are_left_in_a_row_leave_nothing_behind, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
