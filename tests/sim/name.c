@@ -294,14 +294,14 @@ static bool shows(const struct blazei_replica *replica, const struct reference_o
 	return index >= 0;
 }
 
-/* N3; `cut` is the vector of the snapshot. */
+/* N3; `cut` is the vector of the snapshot, which had so many origins. */
 static void issued_check(struct sim_world *world, const struct sim_node *node,
                          const struct reference *reference, const uint32_t *before,
-                         const uint32_t *cut)
+                         const uint32_t *cut, unsigned count)
 {
 	const unsigned number = (unsigned)(node - world->nodes);
 
-	for (unsigned i = 0; i < world->origin_count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const struct sim_origin *origin = &world->origins[i];
 
 		for (unsigned k = cut[i]; origin->node == number && k < before[i]; k++) {
@@ -320,6 +320,8 @@ static void issued_check(struct sim_world *world, const struct sim_node *node,
 
 void sim_come_back(struct sim_world *world, struct sim_node *node, const uint32_t *before)
 {
+	/* Issuing may add one. */
+	const unsigned count = world->origin_count;
 	struct reference reference;
 	uint32_t cut[SIM_ORIGINS_MAX];
 	bool forgot = false;
@@ -343,7 +345,7 @@ void sim_come_back(struct sim_world *world, struct sim_node *node, const uint32_
 	node->mute = blazei_replica_displaced(node->replica);
 	if (!world->violated && !node->mute) {
 		sim_issue(world, node);
-		issued_check(world, node, &reference, before, cut);
+		issued_check(world, node, &reference, before, cut, count);
 	}
 	reference_free(&reference);
 }
