@@ -248,18 +248,25 @@ int blazei_dir_create(int parent_fd, const char *name, uint32_t mode, uint32_t p
 	return rc;
 }
 
+/* What a directory holds, to be read once; NULL: it cannot be read. */
+static DIR *listing_open(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (!listing && fd >= 0)
+		close(fd);
+	return listing;
+}
+
 void blazei_dir_empty(int parent_fd, int dir_fd, const char *name)
 {
 	struct dirent *entry;
 	unsigned seen = 0;
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *listing = listing_open(dir_fd);
 
-	if (!listing) {
-		if (fd >= 0)
-			close(fd);
+	if (!listing)
 		return;
-	}
 	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
 		    unlinkat(dir_fd, entry->d_name, 0) < 0 && errno == EISDIR)
@@ -275,14 +282,10 @@ static void remove_lanes(int dir_fd)
 	unsigned seen = 0;
 	uint64_t generation;
 	uint32_t slot;
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *listing = listing_open(dir_fd);
 
-	if (!listing) {
-		if (fd >= 0)
-			close(fd);
+	if (!listing)
 		return;
-	}
 	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
 		if (blazei_lane_name_parse(entry->d_name, &slot, &generation))
 			unlinkat(dir_fd, entry->d_name, 0);
@@ -415,18 +418,29 @@ int blazei_dir_remove_unfinished(int parent_fd, const char *parent_path, const c
 	return fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 1 : -EACCES;
 }
 
+void blazei_dir_remove_all_unused(int parent_fd, const char *parent_path, const char *prefix,
+                                  uint32_t mode)
+{
+	const struct dirent *entry;
+	unsigned seen = 0;
+	DIR *listing = listing_open(parent_fd);
+
+	if (!listing)
+		return;
+	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			blazei_dir_remove_unused(parent_fd, parent_path, entry->d_name, mode);
+	closedir(listing);
+}
+
 void blazei_dir_sweep(int parent_fd, const char *parent_path, uint32_t mode)
 {
 	const struct dirent *entry;
 	unsigned seen = 0;
-	int fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *listing = listing_open(parent_fd);
 
-	if (!listing) {
-		if (fd >= 0)
-			close(fd);
+	if (!listing)
 		return;
-	}
 	while (seen++ < DIR_ENTRIES_MAX && (entry = readdir(listing)))
 		if (blazei_dir_unfinished(entry->d_name))
 			blazei_dir_remove_unfinished(parent_fd, parent_path, entry->d_name, mode);

@@ -66,6 +66,10 @@ void blazei_dir_empty(int parent_fd, int dir_fd, const char *name);
 int blazei_dir_remove_unused(int parent_fd, const char *parent_path, const char *name,
                              uint32_t mode);
 
+/* The same for all whose names begin so. */
+void blazei_dir_remove_all_unused(int parent_fd, const char *parent_path, const char *prefix,
+                                  uint32_t mode);
+
 /* Empties the directory if it is a husk; or, with `removing`, if somebody has been removing the
  * ring for so long that he must have been stopped: he would only do the same (I3). */
 void blazei_dir_remove_husk(int parent_fd, const char *parent_path, const char *name, uint32_t mode,

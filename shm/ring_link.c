@@ -196,3 +196,14 @@ int blazei_link_unlink_ring(const char *name)
 {
 	return blaze_ring_unlink(name);
 }
+
+void blazei_link_sweep_rings(const char *prefix)
+{
+	char parent_path[64];
+	int parent_fd = blazei_parent_open(0600, false, parent_path, sizeof(parent_path));
+
+	if (parent_fd < 0)
+		return;
+	blazei_dir_remove_all_unused(parent_fd, parent_path, prefix, 0600);
+	blazei_parent_close(parent_fd, parent_path);
+}

@@ -71,6 +71,8 @@ static struct blazei_link *link_swap(struct blaze_db *db, struct blazei_link *li
 	}
 	pthread_mutex_unlock(&db->lock);
 	pthread_mutex_unlock(&db->write_lock);
+	/* The place may be that of one who died before anybody read its board. */
+	db->census.left = true;
 	return before;
 }
 

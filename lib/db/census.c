@@ -90,10 +90,9 @@ static void census_sweep(struct blazei_census *census)
 				census->members[kept] = census->members[i];
 			kept++;
 		} else {
-			if (census->reap != NULL && census->members[i].valid)
-				census->reap(census->members[i].text);
 			free(census->members[i].text);
 			census->changed = true;
+			census->left = true;
 		}
 	}
 	census->count = kept;

@@ -53,8 +53,7 @@ struct blazei_census {
 	struct blazei_member members[BLAZEI_CENSUS_MAX];
 	unsigned count;
 	bool changed; /* reachability must be decided anew */
-	/* Called for a member that is forgotten, to remove what its last request left; or NULL. */
-	void (*reap)(const struct blazei_board_description *text);
+	bool left;    /* a member has gone, or may have; set back by who sees to that (pull.c) */
 };
 
 /* Visits all peers of the link and reads the boards that changed. With probe, liveness is probed. 0

@@ -201,7 +201,6 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 	db->lane_bytes = options->lane_bytes;
 	db->policy = options->policy != BLAZE_POLICY_DEFAULT ? options->policy
 	                                                     : BLAZE_POLICY_SERVER_PRIORITY;
-	db->census.reap = blazei_pull_reap;
 	memcpy(db->name, name, strlen(name));
 	/* Relaxed: read in the thread that opens; a fork after this is what it tells. */
 	db->fork_generation = atomic_load_explicit(&blazei_fork_generation, memory_order_relaxed);

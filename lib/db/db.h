@@ -97,7 +97,9 @@ struct blaze_db {
 	uint64_t next_check_ns; /* of lag.c */
 	uint64_t next_probe_ns;
 	uint64_t next_reopen_ns;
-	uint64_t next_renew_ns; /* of renew.c */
+	uint64_t next_renew_ns;  /* of renew.c */
+	uint64_t sweep_until_ns; /* of private rings, see pull.c */
+	uint64_t next_sweep_ns;
 };
 
 /* -ECHILD after fork, -EINVAL for NULL. */

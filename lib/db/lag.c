@@ -159,7 +159,7 @@ static struct blazei_member *members_measure(struct blaze_db *db, uint64_t now_n
 	return best;
 }
 
-/* Answers who asks this database; removes what dead ones asked for. Returns whether anybody's
+/* Answers who asks this database; notes dead ones who asked. Returns whether anybody's
  * liveness matters at present. */
 static bool requests_take(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
 {
@@ -176,7 +176,7 @@ static bool requests_take(struct blaze_db *db, uint64_t now_ns, unsigned *flags)
 		if (!member->live &&
 		    !blazei_id_equal(&lag->answered, &member->text->request.ring)) {
 			lag->answered = member->text->request.ring;
-			blazei_pull_reap(member->text);
+			db->census.left = true;
 		} else if (blazei_answer_wanted(db, member)) {
 			if (blazei_answer_start(db, member, now_ns))
 				*flags |= BLAZEI_TURN_WORKED;
@@ -197,6 +197,7 @@ unsigned blazei_lag_check(struct blaze_db *db, uint64_t now_ns)
 	best = members_measure(db, now_ns, &flags);
 	if (!db->pull.active && now_ns > db->stage_until_ns)
 		blazei_stage_clear(db->stage);
+	blazei_pull_sweep(db, now_ns);
 	if (best != NULL && !db->pull.active) {
 		blazei_pull_start(db, best, now_ns);
 		flags |= BLAZEI_TURN_WORKED;

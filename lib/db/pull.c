@@ -12,6 +12,8 @@
 #define RETRY_NS          (20 * BLAZEI_NS_PER_MS)
 #define RETRY_DOUBLED_MAX 7u
 #define STAGE_BYTES_MIN   (UINT64_C(64) << 20)
+#define SWEEP_NS          (200 * BLAZEI_NS_PER_MS)
+#define SWEEP_FOR_NS      (2 * BLAZEI_NS_PER_S)
 
 uint64_t blazei_pull_stage_bytes(void)
 {
@@ -24,16 +26,35 @@ uint64_t blazei_pull_stage_bytes(void)
 	return bytes > STAGE_BYTES_MIN ? bytes : STAGE_BYTES_MIN;
 }
 
-void blazei_pull_reap(const struct blazei_board_description *text)
+/* Removes the ring of the own request, if there is one. */
+static void ring_remove(const struct blaze_db *db)
 {
 	static const struct blaze_id none;
 	char name[BLAZEI_CARRY_NAME_BYTES];
 
-	if (blazei_id_equal(&text->request.ring, &none))
+	if (blazei_id_equal(&db->text.request.ring, &none))
 		return;
-	blazei_carry_name(text->db_name, &text->request.ring, name);
+	blazei_carry_name(db->name, &db->text.request.ring, name);
 	/* Mostly gone already: it is removed by whoever leaves it last. */
 	(void)blazei_link_unlink_ring(name);
+}
+
+/* By their names: the board on which a dead one named its ring may be gone before it was read. Its
+ * process may still be on its way out, so more than once. */
+void blazei_pull_sweep(struct blaze_db *db, uint64_t now_ns)
+{
+	static const struct blaze_id none;
+	char name[BLAZEI_CARRY_NAME_BYTES];
+
+	if (db->census.left)
+		db->sweep_until_ns = now_ns + SWEEP_FOR_NS;
+	db->census.left = false;
+	if (now_ns >= db->sweep_until_ns || now_ns < db->next_sweep_ns)
+		return;
+	db->next_sweep_ns = now_ns + SWEEP_NS;
+	blazei_carry_name(db->name, &none, name);
+	*(strrchr(name, '.') + 1) = '\0';
+	blazei_link_sweep_rings(name);
 }
 
 /* Shows a request on the board; NULL withdraws it. */
@@ -175,7 +196,7 @@ void blazei_pull_stop(struct blaze_db *db)
 	if (!pull->active)
 		return;
 	blazei_carry_end(&pull->carry);
-	blazei_pull_reap(&db->text);
+	ring_remove(db);
 	request_show(db, NULL, NULL);
 	memset(pull, 0, sizeof(*pull));
 }

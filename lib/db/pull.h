@@ -43,13 +43,12 @@ struct blazei_pull {
 	uint64_t raised;      /* and what it brought in all */
 };
 
-/* Removes the ring that the request of a dead peer names, if any. */
-void blazei_pull_reap(const struct blazei_board_description *text);
-
 /* What a database may hold of snapshots. */
 uint64_t blazei_pull_stage_bytes(void);
 
 /* poll_lock is held in all of these. */
+/* After a member has gone, for a while: removes the private rings that nobody is in any more. */
+void blazei_pull_sweep(struct blaze_db *db, uint64_t now_ns);
 void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64_t now_ns);
 /* Takes what came; returns turn flags. */
 unsigned blazei_pull_step(struct blaze_db *db, uint64_t now_ns);

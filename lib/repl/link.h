@@ -92,4 +92,8 @@ int blazei_link_open_ring(const char *name, const struct blazei_link_options *op
 /* Removes the ring's name (as blaze_ring_unlink). */
 int blazei_link_unlink_ring(const char *name);
 
+/* Removes all rings whose names begin so and that nobody is in: what those left who died in them.
+ * Whoever is just making one makes it again. */
+void blazei_link_sweep_rings(const char *prefix);
+
 #endif

@@ -209,15 +209,20 @@ static void others_go_on(const char *db_name, const struct node *a, const struct
 	node_close(&c);
 }
 
+static void await_gone(const char *ring)
+{
+	for (unsigned ms = 0; ms < PATIENCE_MS && left_behind(ring) > 0; ms++)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	ck_assert_uint_eq(left_behind(ring), 0);
+}
+
 /* The private ring of a dead one's request is removed by those who live. */
 static void await_no_request(const char *db_name)
 {
 	char name[80];
 
 	snprintf(name, sizeof(name), "x.%s.", db_name);
-	for (unsigned ms = 0; ms < PATIENCE_MS && left_behind(name) > 0; ms++)
-		blazei_sleep_ns(BLAZEI_NS_PER_MS);
-	ck_assert_uint_eq(left_behind(name), 0);
+	await_gone(name);
 }
 
 static void run_point(const struct point *point, bool stop)
@@ -264,6 +269,54 @@ START_TEST(point_stopped_others_end_in_step)
 }
 END_TEST
 
+/* A process of its own makes the ring and dies in it. */
+static void ring_leave_dead(const char *name)
+{
+	struct blaze_ring *ring;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (blaze_ring_attach(name, NULL, &ring) == 0)
+			raise(SIGKILL);
+		_exit(1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+}
+
+/* The board that named the ring may be gone before anybody read it. */
+START_TEST(private_rings_of_the_dead_go_when_somebody_comes_or_goes)
+{
+	const char *name = unique_name();
+	char dead[80], used[80];
+	struct blaze_ring *ring;
+	struct node a, b;
+
+	snprintf(dead, sizeof(dead), "x.%s.dead", name);
+	snprintf(used, sizeof(used), "x.%s.used", name);
+	ck_assert_int_eq(blaze_ring_attach(used, NULL, &ring), 0);
+	ring_leave_dead(dead);
+	ck_assert_uint_eq(left_behind(dead), 1);
+	a = node_open(name, "a");
+	await_gone(dead);
+	b = node_open(name, "b");
+	nodes_link(&b, &a);
+	node_insert(&a, "n", 1, NULL);
+	wait_briefly(&b);
+	/* Beyond what is removed because they came. */
+	blazei_sleep_ns(5 * BLAZEI_NS_PER_S / 2);
+	ring_leave_dead(dead);
+	ck_assert_uint_eq(left_behind(dead), 1);
+	node_close(&b);
+	await_gone(dead);
+	ck_assert_uint_eq(left_behind(used), 1);
+	blaze_ring_detach(ring);
+	node_close(&a);
+	ck_assert_uint_eq(left_behind(name), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	Suite *suite;
@@ -278,6 +331,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(crash, 120);
 	tcase_add_loop_test(crash, point_killed_others_end_in_step, 0, POINTS);
 	tcase_add_loop_test(crash, point_stopped_others_end_in_step, 0, POINTS);
+	tcase_add_test(crash, private_rings_of_the_dead_go_when_somebody_comes_or_goes);
 	suite_add_tcase(suite, crash);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
