@@ -53,7 +53,6 @@ struct blazei_store {
 	struct blazei_buffer flight; /* what the leader writes */
 	struct blazei_buffer frames; /* and as frames */
 	uint64_t cuts;               /* torn ends cut by recovery */
-	uint64_t cut_bytes;          /* and what lay there */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
