@@ -52,6 +52,7 @@ EXTRA_DIST += \
 	tests/repl/session_pair.h \
 	tests/repl/starve.h \
 	tests/repl/stored.h \
+	tests/repl/three.h \
 	tests/repl/told.h \
 	tests/repl/trio.h \
 	tests/repl/writeset_help.h

@@ -3,26 +3,9 @@
 #include "lib/op/hlc.h"
 #include "tests/repl/events.h"
 #include "tests/repl/session_pair.h"
+#include "tests/repl/three.h"
 
 #define DAY_NS (24 * 3600 * BLAZEI_NS_PER_S)
-
-static struct node a;
-static struct node b;
-static struct node c;
-
-static void set_up(void)
-{
-	node_open(&a, 1);
-	node_open(&b, 2);
-	node_open(&c, 3);
-}
-
-static void tear_down(void)
-{
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
 
 static const struct blazei_txn_header *logged(const struct node *node, unsigned seq)
 {

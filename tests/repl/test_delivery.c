@@ -3,25 +3,7 @@
 #include "tests/op/edge.h"
 #include "tests/repl/events.h"
 #include "tests/repl/session_pair.h"
-
-/* a, b and c, whose identities ascend. */
-static struct node a;
-static struct node b;
-static struct node c;
-
-static void set_up(void)
-{
-	node_open(&a, 1);
-	node_open(&b, 2);
-	node_open(&c, 3);
-}
-
-static void tear_down(void)
-{
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
+#include "tests/repl/three.h"
 
 /* What waits for what ------------------------------------------------------------------------ */
 

@@ -3,24 +3,7 @@
 #include "lib/op/record.h"
 #include "tests/repl/frontier.h"
 #include "tests/repl/ghost.h"
-
-static struct node a;
-static struct node b;
-static struct node c;
-
-static void set_up(void)
-{
-	node_open(&a, 1);
-	node_open(&b, 2);
-	node_open(&c, 3);
-}
-
-static void tear_down(void)
-{
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
+#include "tests/repl/three.h"
 
 static uint64_t frontier(const struct node *at, const struct node *of)
 {

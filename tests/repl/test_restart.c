@@ -5,24 +5,7 @@
 #include "tests/repl/events.h"
 #include "tests/repl/ghost.h"
 #include "tests/repl/stored.h"
-
-static struct node a;
-static struct node b;
-static struct node c;
-
-static void set_up(void)
-{
-	node_open(&a, 1);
-	node_open(&b, 2);
-	node_open(&c, 3);
-}
-
-static void tear_down(void)
-{
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
+#include "tests/repl/three.h"
 
 /* Opens a node with this identity, empty. */
 static void reopen(struct node *node, const struct node *old, uint64_t incarnation, uint64_t floor)

@@ -1,64 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory: an arena for the world, and the library's allocations, of which one may fail. malloc and
- * its kin are wrapped by the linker. */
+/* Memory: an arena for the world, and the library's allocations, of which one may fail. */
 #include <stdlib.h>
 
+#include "tests/repl/starve.h"
 #include "tests/sim/sim.h"
 
 #define CHUNK_BYTES  (1u << 20)
 #define ATTEMPTS_MAX 60u
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-/* Allocations until one fails; 0: none does. */
-static unsigned countdown;
-static bool failed;
-
-static bool allocation_fails(void)
-{
-	if (countdown == 0 || --countdown > 0)
-		return false;
-	failed = true;
-	return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return allocation_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return allocation_fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return allocation_fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-	return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
 void sim_memory_fail(unsigned after)
 {
-	countdown = after;
-	failed = false;
+	starve(after > 0 ? after - 1 : NEVER);
 }
 
 bool sim_memory_restore(void)
 {
-	countdown = 0;
-	return failed;
+	return starve_end();
 }
 
 void sim_memory_starve(const struct sim_world *world, unsigned attempt)
@@ -68,10 +25,12 @@ void sim_memory_starve(const struct sim_world *world, unsigned attempt)
 
 bool sim_memory_starved(struct sim_world *world)
 {
+	const bool failed = sim_memory_restore();
+
 	world->counts[SIM_COUNT_allocations_failed] += failed;
 	if (!failed)
 		world->fail_after = 0;
-	return sim_memory_restore();
+	return failed;
 }
 
 /* The arena ---------------------------------------------------------------------------------- */
