@@ -35,8 +35,8 @@ enum blaze_policy {
 };
 
 /* flags */
-#define BLAZE_DB_NO_CREATE (1u << 0) /* not yet: -EOPNOTSUPP */
-#define BLAZE_DB_READ_ONLY (1u << 1) /* not yet: -EOPNOTSUPP */
+#define BLAZE_DB_NO_CREATE (1u << 0) /* with a path: -ENOENT where there is no database */
+#define BLAZE_DB_READ_ONLY (1u << 1) /* with a path: what is there now; nothing is changed there */
 #define BLAZE_DB_AUTO_SYNC (1u << 2) /* not yet: -EOPNOTSUPP */
 #define BLAZE_DB_MANUAL    (1u << 3) /* no service thread: the program calls blaze_db_pump */
 
@@ -44,7 +44,8 @@ struct blaze_db_options {
 	uint32_t struct_size;
 	uint32_t flags;
 	uint32_t durability;   /* enum blaze_durability: NONE in memory, SYNC with a path */
-	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other */
+	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other;
+	                        * DEFAULT opens what is there, whichever it has */
 	uint64_t cache_bytes;  /* not yet: other than 0 is -EOPNOTSUPP */
 	uint64_t retain_bytes; /* of transactions kept for nodes that missed them, default 4 MiB */
 	uint64_t sync_interval_ns; /* as cache_bytes */
@@ -93,8 +94,8 @@ struct blaze_position {
  * "mem:", it is in memory: empty, with a fresh node id, and replicating through ring db.NAME
  * once it is registered in a topology. With a path, a directory or "file:" and one, it has
  * what was acknowledged there; the directory is made if only its last part is missing. It
- * needs BLAZE_DURABILITY_SYNC: each write returns when it is on the disk, and those of several
- * threads share a sync. Errors: -EINVAL also where the database there has another policy;
+ * needs BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and
+ * those of several threads share a sync. Errors: -EINVAL also where the database there has another policy;
  * -E2BIG, -ENOMEM; -EOPNOTSUPP; -EBUSY somebody has the directory open; -EBADMSG what lies
  * there is damaged (the log hook gets the place); -EPROTO it is of a later version; -EROFS,
  * -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the file system. Blocks for file system

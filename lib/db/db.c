@@ -12,6 +12,7 @@
 #include "lib/repl/history.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/view.h"
 
 #define SPIN_DEFAULT_NS (20 * 1000)
 #define LANE_BYTES_MIN  (UINT64_C(64) << 10)
@@ -75,13 +76,16 @@ static int path_check(const char *path, const struct blaze_db_options *options)
 		return -EINVAL;
 	if (location == NULL)
 		return options->durability > BLAZE_DURABILITY_NONE ? -EOPNOTSUPP : 0;
-	if (scheme_unknown(path) || options->durability != BLAZE_DURABILITY_SYNC)
+	if (scheme_unknown(path) || (options->durability != BLAZE_DURABILITY_SYNC &&
+	                             (options->flags & BLAZE_DB_READ_ONLY) == 0))
 		return -EOPNOTSUPP;
 	return location[0] != '\0' ? 0 : -EINVAL;
 }
 
 /* Known, but without a meaning as yet. */
-#define FLAGS_LATER (BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY | BLAZE_DB_AUTO_SYNC)
+#define FLAGS_LATER BLAZE_DB_AUTO_SYNC
+#define FLAGS_STORE (BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY) /* with a path only */
+#define FLAGS_KNOWN (FLAGS_LATER | FLAGS_STORE | BLAZE_DB_MANUAL)
 
 static int options_check(const char *name, const char *path, const struct blaze_db_options *options)
 {
@@ -95,7 +99,8 @@ static int options_check(const char *name, const char *path, const struct blaze_
 	error = path_check(path, options);
 	if (error != 0)
 		return error;
-	if ((options->flags & ~(FLAGS_LATER | BLAZE_DB_MANUAL)) != 0)
+	if ((options->flags & ~FLAGS_KNOWN) != 0 ||
+	    ((options->flags & FLAGS_STORE) != 0 && location_of(path) == NULL))
 		return -EINVAL;
 	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
 	    options->sync_interval_ns != 0)
@@ -132,20 +137,27 @@ static int replay(void *arg, const void *txn, size_t len)
 	return applied == 1 ? 0 : -EBADMSG;
 }
 
-/* Opens the store in a directory, which names the node. */
+/* Opens the store in a directory, which names the node and the policy. */
 static int store_open(struct blaze_db *db, const char *location)
 {
-	int error = blazei_store_open(&blazei_file_ops, location, db->policy, &db->store);
+	bool look = (db->flags & BLAZE_DB_READ_ONLY) != 0;
+	int error = 0;
 
+	if ((db->flags & BLAZE_DB_NO_CREATE) != 0)
+		error = blazei_view_there(location);
 	if (error == 0)
-		db->self.node = db->store->root->node;
-	return error;
+		error = blazei_store_open(look ? &blazei_view_ops : &blazei_file_ops, location,
+		                          db->policy, &db->store);
+	if (error != 0)
+		return error;
+	db->self.node = db->store->root->node;
+	db->policy = db->store->root->policy;
+	return 0;
 }
 
 static int replica_open(struct blaze_db *db, const char *location, uint64_t retain_bytes)
 {
 	struct blazei_replica_options options = {
-		.policy = db->policy,
 		.history_bytes = retain_bytes != 0 ? retain_bytes : BLAZEI_HISTORY_BYTES_DEFAULT,
 	};
 	int error = location != NULL ? store_open(db, location) : blaze_id_new(&db->self.node);
@@ -156,6 +168,9 @@ static int replica_open(struct blaze_db *db, const char *location, uint64_t reta
 		error = blazei_random(&options.hash_seed, sizeof(options.hash_seed));
 	if (error != 0)
 		return error;
+	if (db->policy == BLAZE_POLICY_DEFAULT)
+		db->policy = BLAZE_POLICY_SERVER_PRIORITY;
+	options.policy = db->policy;
 	options.self = db->self;
 	if (db->store != NULL)
 		options.hlc_floor = blazei_realtime_ns();
@@ -199,8 +214,7 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 	db->flags = options->flags;
 	db->spin_ns = options->spin_ns != 0 ? options->spin_ns : SPIN_DEFAULT_NS;
 	db->lane_bytes = options->lane_bytes;
-	db->policy = options->policy != BLAZE_POLICY_DEFAULT ? options->policy
-	                                                     : BLAZE_POLICY_SERVER_PRIORITY;
+	db->policy = options->policy;
 	memcpy(db->name, name, strlen(name));
 	/* Relaxed: read in the thread that opens; a fork after this is what it tells. */
 	db->fork_generation = atomic_load_explicit(&blazei_fork_generation, memory_order_relaxed);

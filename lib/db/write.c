@@ -64,7 +64,8 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 	uint64_t seq = 0, lsn = 0;
 	int error = blazei_db_writable(db);
 
-	if (error == 0 && db->store != NULL && blazei_store_failed(db->store))
+	if (error == 0 && db->store != NULL &&
+	    ((db->flags & BLAZE_DB_READ_ONLY) != 0 || blazei_store_failed(db->store)))
 		error = -EROFS;
 	if (error != 0)
 		return error;

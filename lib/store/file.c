@@ -35,11 +35,11 @@
 
 #include "lib/base/base.h"
 
-#define BLOCK_BYTES   4096u
-#define SEGMENT_BYTES (UINT64_C(64) << 20)
-#define ROOT_BYTES    (UINT64_C(64) << 10)
+#define BLOCK_BYTES   BLAZEI_FILE_BLOCK_BYTES
+#define SEGMENT_BYTES BLAZEI_FILE_SEGMENT_BYTES
+#define ROOT_BYTES    BLAZEI_FILE_ROOT_BYTES
 #define AHEAD_BYTES   (UINT64_C(1) << 20) /* of zeros, at a time */
-#define NAME_BYTES    (16 + sizeof(".seg"))
+#define NAME_BYTES    BLAZEI_FILE_NAME_BYTES
 #define DUE_MAX       64u
 
 struct file_store {
@@ -57,7 +57,7 @@ struct file_store {
 
 static void segment_name(uint64_t segment, char ret_name[NAME_BYTES])
 {
-	snprintf(ret_name, NAME_BYTES, "%016" PRIx64 ".seg", segment);
+	snprintf(ret_name, NAME_BYTES, BLAZEI_FILE_SEGMENT_NAME, segment);
 }
 
 /* Writes all of it. A write that is cut short goes on, and then says why. */

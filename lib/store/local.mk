@@ -9,4 +9,6 @@ libblazeshm_la_SOURCES += \
 	lib/store/log.h \
 	lib/store/recover.c \
 	lib/store/root.c \
-	lib/store/root.h
+	lib/store/root.h \
+	lib/store/view.c \
+	lib/store/view.h

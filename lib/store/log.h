@@ -64,8 +64,8 @@ struct blazei_store {
 	int failed; /* why the log is read-only; 0 */
 };
 
-/* Opens, and makes the store where there is none, with this policy. Nothing is read but the root:
- * recover comes next. -EINVAL: it has another policy; -EBUSY, -EBADMSG, -EPROTO, -ENOMEM and errors
+/* Opens, and makes the store where there is none, with this policy; BLAZE_POLICY_DEFAULT: whichever
+ * it has. Nothing is read but the root: recover comes next. -EINVAL: it has another policy; -EBUSY, -EBADMSG, -EPROTO, -ENOMEM and errors
  * of the system. */
 int blazei_store_open(const struct blaze_store_ops *ops, const char *location, uint32_t policy,
                       struct blazei_store **ret_store);

@@ -3,6 +3,8 @@
  * corrupt. */
 #include <stdlib.h>
 
+#include <blaze/db.h>
+
 #include "lib/op/txn.h"
 #include "lib/store/log.h"
 
@@ -26,7 +28,7 @@ struct scan {
 
 static int corrupt(const struct scan *scan, uint64_t offset, const char *what)
 {
-	blazei_log(BLAZE_LOG_ERROR, "store %s: segment %llu is corrupt at %llu: %s",
+	blazei_log(BLAZE_LOG_ERROR, "store %s: segment %016llx is corrupt at %llu: %s",
 	           scan->store->location, (unsigned long long)scan->segment->number,
 	           (unsigned long long)offset, what);
 	return -EBADMSG;
@@ -142,7 +144,7 @@ static int tail_cut(struct scan *scan, uint64_t offset)
 	if (error != 0 || !something)
 		return error;
 	scan->store->cuts++;
-	blazei_log(BLAZE_LOG_WARNING, "store %s: segment %llu: cut a torn end at %llu",
+	blazei_log(BLAZE_LOG_WARNING, "store %s: segment %016llx: cut a torn end at %llu",
 	           scan->store->location, (unsigned long long)scan->segment->number,
 	           (unsigned long long)scan->end);
 	return 0;
@@ -224,9 +226,17 @@ static int root_make(struct blazei_store *store, uint32_t policy)
 		error = blaze_id_new(&root->node);
 	if (error != 0)
 		return error;
-	root->policy = (uint16_t)policy;
+	root->policy =
+	        policy != BLAZE_POLICY_DEFAULT ? (uint16_t)policy : BLAZE_POLICY_SERVER_PRIORITY;
 	root->next_segment = 1;
 	return blazei_store_root_swap(store);
+}
+
+static int root_bad(const struct blazei_store *store, const char *what, int error)
+{
+	blazei_log(BLAZE_LOG_ERROR, "store %s: %s", store->location,
+	           error == -EPROTO ? "a root of a later version" : what);
+	return error;
 }
 
 static int root_load(struct blazei_store *store, uint32_t policy)
@@ -236,17 +246,21 @@ static int root_load(struct blazei_store *store, uint32_t policy)
 	uint64_t segment;
 	int error;
 
+	if (len == -EBADMSG || len == -EMSGSIZE)
+		return root_bad(store, "an empty root, or none", -EBADMSG);
 	if (len < 0)
 		return (int)len;
 	if (len == 0) {
 		/* Segments without a root: it was lost, and they are not to be passed over. */
 		len = store->ops->segment_list(store->backend, &segment, 1);
-		if (len != 0)
-			return len < 0 ? (int)len : -EBADMSG;
-		return root_make(store, policy);
+		if (len > 0)
+			return root_bad(store, "segments without a root", -EBADMSG);
+		return len < 0 ? (int)len : root_make(store, policy);
 	}
 	error = blazei_root_check(store->root, (size_t)len);
-	if (error == 0 && store->root->policy != policy)
+	if (error != 0)
+		return root_bad(store, "an invalid root", error);
+	if (policy != BLAZE_POLICY_DEFAULT && store->root->policy != policy)
 		error = -EINVAL;
 	return error;
 }

@@ -11,6 +11,7 @@ db_tests = \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
 	tests/db/test_txn \
+	tests/db/test_view \
 	tests/db/test_watch \
 	tests/db/test_watch_memory \
 	tests/db/test_watch_sync \
@@ -35,3 +36,4 @@ tests_db_test_watch_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_db_test_watch_sync_SOURCES = tests/db/test_watch_sync.c tests/db/node.h
 tests_db_test_watch_sync_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_replica_set_sink
 tests_db_test_store_SOURCES = tests/db/test_store.c
+tests_db_test_view_SOURCES = tests/db/test_view.c
