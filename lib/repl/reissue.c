@@ -59,9 +59,13 @@ int blazei_unseen_list_fill(struct blazei_unseen_list *list, struct blazei_repli
                             const struct blazei_vector_view *seen)
 {
 	const struct blazei_vector *vector = &replica->vector;
-	uint64_t *seqs = calloc(vector->count, sizeof(*seqs));
-	int rc;
+	/* Who is a member must be known: what one wrote comes from it alone. */
+	int rc = blazei_members_refresh(replica);
+	uint64_t *seqs;
 
+	if (rc < 0)
+		return rc;
+	seqs = calloc(vector->count, sizeof(*seqs));
 	if (!seqs)
 		return -ENOMEM;
 	for (unsigned i = 0; i < seen->count; i++) {

@@ -25,6 +25,7 @@ repl_tests = \
 	tests/repl/test_quarantine \
 	tests/repl/test_replica \
 	tests/repl/test_restart \
+	tests/repl/test_return_memory \
 	tests/repl/test_session \
 	tests/repl/test_session_collect \
 	tests/repl/test_session_damage \
@@ -49,6 +50,7 @@ EXTRA_DIST += \
 	tests/repl/ghost.h \
 	tests/repl/harness.h \
 	tests/repl/random.h \
+	tests/repl/returner.h \
 	tests/repl/session_pair.h \
 	tests/repl/starve.h \
 	tests/repl/stored.h \
@@ -66,6 +68,7 @@ tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
 tests_repl_test_order_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_order.c
+tests_repl_test_return_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_session_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_slab.c

@@ -1,50 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is below the frontier: is not heard, takes a snapshot of everything and holds that alone, and
  * issues what nobody had seen of its writes under a new name. */
-#include "lib/repl/members.h"
-#include "lib/repl/reissue.h"
 #include "tests/repl/events.h"
-#include "tests/repl/session_pair.h"
-
-#define WIDE (UINT64_C(1) << 20)
-
-static struct node a; /* comes back */
-static struct node b; /* a member, which collects */
-static struct node c; /* writes to both */
-
-static void set_up(void)
-{
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, WIDE);
-	node_open_history(&c, 3, WIDE);
-}
-
-static void tear_down(void)
-{
-	node_close(&a);
-	node_close(&b);
-	node_close(&c);
-}
-
-/* The one member's list and reports make a frontier, and it collects. */
-static void frontier_make(struct node *node)
-{
-	for (unsigned i = 0; i < 40; i++) {
-		struct blazei_members_tick tick = { 0 };
-		struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
-		struct blazei_txn_view txn;
-
-		node->now_ns += 10 * BLAZEI_NS_PER_S;
-		tick.now_ns = node->now_ns;
-		tick.durable.entries = entries;
-		ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
-		node_keep(node, txn.data, txn.len);
-		free(entries);
-		ck_assert_int_ge(blazei_replica_collect(node->replica, UINT32_MAX), 0);
-	}
-	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);
-	a.now_ns = c.now_ns = node->now_ns;
-}
+#include "tests/repl/returner.h"
 
 /* A session whose asker holds the snapshot and nothing else afterwards. */
 static struct blazei_session_status catch_up_anew(struct node *asker, struct node *answerer,
