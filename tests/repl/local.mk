@@ -36,6 +36,7 @@ repl_tests = \
 	tests/repl/test_session_rules \
 	tests/repl/test_session_wire \
 	tests/repl/test_slab \
+	tests/repl/test_stage \
 	tests/repl/test_state \
 	tests/repl/test_table \
 	tests/repl/test_wide \

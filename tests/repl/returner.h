@@ -5,6 +5,7 @@
 
 #include "lib/repl/members.h"
 #include "lib/repl/reissue.h"
+#include "tests/repl/frontier.h"
 #include "tests/repl/session_pair.h"
 
 #define WIDE (UINT64_C(1) << 20)
@@ -27,25 +28,12 @@ static inline void tear_down(void)
 	node_close(&c);
 }
 
-/* Joins, or reports what it has as durable. */
-static inline void member_tick(struct node *node)
-{
-	struct blazei_members_tick tick = { .now_ns = node->now_ns };
-	struct blazei_vector_entry *entries = node_vector(node, &tick.durable.count);
-	struct blazei_txn_view txn;
-
-	tick.durable.entries = entries;
-	ck_assert_int_eq(blazei_replica_members_tick(node->replica, &tick, &txn), 0);
-	node_keep(node, txn.data, txn.len);
-	free(entries);
-}
-
 /* The one member's list and reports make a frontier, and it collects. */
-static inline void frontier_make(struct node *node)
+static inline void frontier_collect(struct node *node)
 {
 	for (unsigned i = 0; i < 40; i++) {
 		node->now_ns += 10 * BLAZEI_NS_PER_S;
-		member_tick(node);
+		ck_assert_int_ge(node_tick(node), 0);
 		ck_assert_int_ge(blazei_replica_collect(node->replica, UINT32_MAX), 0);
 	}
 	ck_assert_uint_gt(blazei_replica_frontier_seq(node->replica, &node->origin), 0);

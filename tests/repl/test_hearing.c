@@ -41,7 +41,7 @@ START_TEST(hearing_refuses_who_is_below_the_frontier)
 	struct pair pair;
 
 	node_writes(&b, 0, 5);
-	frontier_make(&b);
+	frontier_collect(&b);
 	node_writes(&a, 7, 1);
 	/* b wants what a wrote; a has nothing of what all were to have. */
 	pair_open(&pair, &b, &a);
@@ -84,7 +84,7 @@ START_TEST(return_holds_the_snapshot_and_issues_the_rest_anew)
 	node_update(&b, 2, "{\"x\":3}");
 	node_insert(&b, 5, "{\"x\":5}");
 	node_delete(&b, 1);
-	frontier_make(&b);
+	frontier_collect(&b);
 	events_listen(&events, &a);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	ck_assert(pair.asked.whole);
@@ -121,7 +121,7 @@ START_TEST(server_that_returns_lets_its_record_live_alike_everywhere)
 	blazei_replica_set_server(a.replica, false);
 	b.now_ns = a.now_ns;
 	node_delete(&b, 1);
-	frontier_make(&b);
+	frontier_collect(&b);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	blazei_replica_set_server(a.replica, true);
 	ck_assert_uint_eq(issue(&a, &pair, 78), 1);
@@ -144,7 +144,7 @@ START_TEST(return_takes_others_writes_again)
 	/* It lies over what c wrote. */
 	node_update(&a, 1, "{\"x\":3}");
 	node_writes(&b, 10, 3);
-	frontier_make(&b);
+	frontier_collect(&b);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	nodes_expect_equal(&a, &b);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
@@ -166,7 +166,7 @@ START_TEST(return_depends_on_nobody_whom_it_forgot)
 	node_insert(&c, 1, "{\"x\":1}");
 	node_give_all(&c, &a);
 	node_writes(&b, 10, 3);
-	frontier_make(&b);
+	frontier_collect(&b);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 0);
 	ck_assert_uint_eq(issue(&a, &pair, 80), 1);
@@ -184,7 +184,7 @@ START_TEST(return_with_nothing_of_its_own_keeps_its_name)
 	node_insert(&a, 1, "{\"x\":1}");
 	node_give_all(&a, &b);
 	node_writes(&b, 10, 3);
-	frontier_make(&b);
+	frontier_collect(&b);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	ck_assert(!blazei_replica_displaced(a.replica));
 	ck_assert(blazei_unseen_list_empty(blazei_stage_unseen(pair.stage)));
@@ -214,7 +214,7 @@ START_TEST(return_keeps_what_the_answerer_heard_meanwhile)
 	node_insert(&a, 1, "{\"x\":1}");
 	node_insert(&a, 2, "{\"x\":1}");
 	node_writes(&b, 10, 3);
-	frontier_make(&b);
+	frontier_collect(&b);
 	pair_open(&pair, &a, &b);
 	pair.anew = true;
 	pair.hook = tell_meanwhile;
@@ -238,7 +238,7 @@ START_TEST(issuing_takes_as_many_transactions_as_it_needs)
 	for (unsigned i = 0; i < 20; i++)
 		node_write_long(&a, 100 + i, 1000000);
 	node_writes(&b, 10, 3);
-	frontier_make(&b);
+	frontier_collect(&b);
 	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
 	ck_assert_uint_eq(blazei_replica_count(a.replica), 3);
 	ck_assert_uint_eq(issue(&a, &pair, 81), 2);

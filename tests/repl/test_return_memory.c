@@ -32,7 +32,7 @@ static void fill(void)
 	node_insert(&c, 3, "{\"x\":1,\"y\":1,\"z\":1}");
 	node_insert(&c, 4, "{\"x\":1}");
 	/* A member, as far as `a` alone knows. */
-	member_tick(&c);
+	ck_assert_int_eq(node_tick(&c), 1);
 	node_give_all(&c, &a);
 	ck_assert_int_eq(blazei_replica_membership(a.replica, &c.origin.node),
 	                 BLAZEI_MEMBER_JOINED);
@@ -47,7 +47,7 @@ static void fill(void)
 		node_insert(&a, 100 + i, json);
 	}
 	node_writes(&b, 10, 40);
-	frontier_make(&b);
+	frontier_collect(&b);
 }
 
 static int64_t move(struct blazei_session *from, struct blazei_session *to)

@@ -94,13 +94,45 @@ static void txn_damaged(void *data, size_t *len)
 	first_txn(data)->chain++;
 }
 
+static void txn_seal(struct blazei_txn_header *header)
+{
+	header->chain = blazei_txn_hash(header);
+}
+
 static void txn_ahead_of_the_clock(void *data, size_t *len)
 {
 	struct blazei_txn_header *header = first_txn(data);
 
 	(void)len;
 	header->hlc += 3600 * BLAZEI_NS_PER_S;
-	header->chain = blazei_txn_hash(header);
+	txn_seal(header);
+}
+
+/* As if the asker itself had written it. */
+static void own_txn_ahead_of_the_clock(void *data, size_t *len)
+{
+	struct blazei_txn_header *header = first_txn(data);
+	struct blazei_origin *writer = (struct blazei_origin *)(header + 1);
+
+	*writer = (struct blazei_origin){ .incarnation = 999 };
+	writer->node.bytes[0] = 1;
+	txn_ahead_of_the_clock(data, len);
+}
+
+static void txn_of_a_stranger(void *data, size_t *len)
+{
+	struct blazei_txn_header *header = first_txn(data);
+
+	(void)len;
+	((struct blazei_origin *)(header + 1))->incarnation++;
+	txn_seal(header);
+}
+
+static void txn_of_another_past(void *data, size_t *len)
+{
+	(void)len;
+	first_txn(data)->prev++;
+	txn_seal(first_txn(data));
 }
 
 /* The second one alone. */
@@ -196,6 +228,25 @@ static void snapshot_resumed(void *data, size_t *len)
 {
 	snapshot_of_nothing(data, len);
 	((struct blazei_session_snapshot *)data)->header.flags = BLAZEI_SNAPSHOT_RESUMED;
+}
+
+/* Amid a snapshot: goes on with what is on its way already. */
+static void snapshot_resumed_again(void *data, size_t *len)
+{
+	snapshot_resumed(data, len);
+	((struct blazei_session_snapshot *)data)->header.flags |= BLAZEI_SNAPSHOT_AGAIN;
+}
+
+/* Amid one that has not all registers: a further pass of all. */
+static void snapshot_again_of_all(void *data, size_t *len)
+{
+	struct blazei_session_snapshot *snapshot = data;
+
+	snapshot_of_nothing(data, len);
+	snapshot->header.flags = BLAZEI_SNAPSHOT_AGAIN | BLAZEI_SNAPSHOT_WHOLE;
+	snapshot->entry_count = 1;
+	memset(snapshot->entries, 0, sizeof(snapshot->entries[0]));
+	*len += sizeof(snapshot->entries[0]);
 }
 
 /* Entries are those of the answerer, who comes first, and then of others. */
@@ -294,6 +345,9 @@ static const struct lie lies[] = {
 	TAIL(WHOLE, txn_of_no_bytes, -EBADMSG),
 	TAIL(WHOLE, txn_damaged, -EBADMSG),
 	TAIL(WHOLE, txn_ahead_of_the_clock, -EAGAIN),
+	TAIL(WHOLE, own_txn_ahead_of_the_clock, -EAGAIN),
+	TAIL(WHOLE, txn_of_a_stranger, -EBADMSG),
+	TAIL(WHOLE, txn_of_another_past, -EBADMSG),
 	TAIL(WHOLE, txn_left_out, -EBADMSG),
 	TAIL(WHOLE, bytes_behind, -EBADMSG),
 	CHUNK(FIRST_PART, chunk_damaged),
@@ -310,12 +364,15 @@ static const struct lie lies[] = {
 	OTHER(true, SNAPSHOT, snapshot_covers_less),
 	OTHER(true, SNAPSHOT, snapshot_covers_more),
 	OTHER(true, SNAPSHOT, snapshot_of_another_chain),
+	OTHER(true, LIVE, snapshot_resumed_again),
+	OTHER(true, LIVE, snapshot_again_of_all),
 	OTHER(true, LIVE, live_with_more),
 	OTHER(true, LIVE, live_without_one),
 	OTHER(true, LIVE, live_of_another_chain),
 	OTHER(false, LIVE, of_another_session),
 	OTHER(false, LIVE, of_another_number),
 	OTHER(false, HELLO, from_the_same_side),
+	OTHER(false, HELLO, live_already),
 };
 
 #define LIES ((int)(sizeof(lies) / sizeof(*lies)))
