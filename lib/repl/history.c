@@ -131,11 +131,6 @@ void blazei_history_append_slow(struct blazei_history *history, const struct bla
 
 /* Reading ------------------------------------------------------------------------------------ */
 
-uint64_t blazei_history_oldest(const struct blazei_history *history)
-{
-	return history->count > 0 ? part_at(history, 0)->start : history->head;
-}
-
 static bool base_covered(const struct blazei_history_part *part, const uint64_t *known)
 {
 	for (unsigned i = 0; i < part->base_count; i++)

@@ -86,9 +86,6 @@ static inline void blazei_history_append(struct blazei_history *history,
 	history->head += bytes;
 }
 
-/* The position of the oldest one that is kept; head where none is. */
-uint64_t blazei_history_oldest(const struct blazei_history *history);
-
 /* Whether what is kept, or nothing, makes up for all that a vector lacks; it is given by origin
  * index, for all origins. Then *ret_position is where to read on. */
 bool blazei_history_reach(const struct blazei_history *history, const struct blazei_vector *vector,

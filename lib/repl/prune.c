@@ -33,8 +33,7 @@ static void existence_prune(const struct pruner *pruner, struct blazei_row *row)
 	bool marked = row->flags & BLAZEI_ROW_MARKED;
 
 	row->flags &= (uint16_t)~BLAZEI_ROW_MARKED;
-	if ((marked && !pruner->beyond) || !(row->flags & BLAZEI_ROW_EXISTS) ||
-	    !drops(pruner, row->origin, row->seq))
+	if (marked || !(row->flags & BLAZEI_ROW_EXISTS) || !drops(pruner, row->origin, row->seq))
 		return;
 	pruner->replica->visible -= blazei_row_alive(row);
 	row->flags = 0;
@@ -55,7 +54,7 @@ static void entries_prune(const struct pruner *pruner, struct blazei_row *row)
 		bool marked = entry->flags & BLAZEI_ENTRY_MARKED;
 
 		entry->flags &= (uint16_t)~BLAZEI_ENTRY_MARKED;
-		if ((marked && !pruner->beyond) || !drops(pruner, entry->origin, entry->seq)) {
+		if (marked || !drops(pruner, entry->origin, entry->seq)) {
 			entry = next;
 			continue;
 		}
@@ -87,15 +86,13 @@ static void rows_prune(const struct pruner *pruner)
 		row_prune(pruner, table->rows[i]);
 }
 
-/* Notes what the entries cover. */
+/* Notes what the entries cover; their origins are known. */
 static void pruner_fill(struct pruner *pruner, const struct blazei_session_entry *entries,
                         unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		uint16_t index = blazei_vector_find(&pruner->replica->vector, &entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE)
-			pruner->seqs[index] = entries[i].seq;
+		pruner->seqs[blazei_vector_find(&pruner->replica->vector, &entries[i].origin)] =
+		        entries[i].seq;
 	}
 }
 

@@ -107,7 +107,7 @@ int blazei_session_refuse_fork(struct blazei_session *session,
 	session->status.forked_seq = forked->seq;
 	if (index == 0)
 		blazei_displace(replica, forked->seq);
-	else if (index != BLAZEI_ORIGIN_NONE)
+	else
 		blazei_quarantine(replica, index, forked->seq);
 	return blazei_session_refuse(session, BLAZEI_SESSION_FORK);
 }
@@ -298,7 +298,8 @@ static int hello_take(struct blazei_session *session, const struct blazei_sessio
 	enum blazei_session_reason reason;
 	int below = 0;
 
-	if (session->hello_taken || hello->side == session->options.side)
+	/* It is the first message (session_wire.c), so it comes once. */
+	if (hello->side == session->options.side)
 		return blazei_session_fail(session, -EBADMSG);
 	session->status.peer = hello->self;
 	reason = hello_judge(session, hello);

@@ -242,7 +242,7 @@ static int64_t txns_collect(struct blazei_session *session, uint8_t *buf, size_t
 		int rc = blazei_history_read(&replica->history, &next, &header);
 
 		if (rc < 0)
-			return used > 0 ? (int64_t)used : -ESTALE;
+			return rc;
 		rc = txn_wanted(session, header);
 		if (rc < 0)
 			return rc;

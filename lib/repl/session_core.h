@@ -71,7 +71,7 @@ struct blazei_session {
 int blazei_session_fail(struct blazei_session *session, int error);
 /* Refuses the other side, which give will tell; the error for the caller. */
 int blazei_session_refuse(struct blazei_session *session, enum blazei_session_reason reason);
-/* The same for an origin with two histories, which is quarantined here. */
+/* The same for an origin, known here, with two histories: it is quarantined, or the own one. */
 int blazei_session_refuse_fork(struct blazei_session *session,
                                const struct blazei_session_entry *forked);
 /* Completes a message of this kind in buf, of len bytes. */

@@ -15,6 +15,7 @@ repl_tests = \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_members \
+	tests/repl/test_members_lies \
 	tests/repl/test_members_memory \
 	tests/repl/test_members_silence \
 	tests/repl/test_memory \

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of members and the frontier: who joins, who is waited for, and what is in the list. */
-#include "lib/op/value.h"
 #include "tests/repl/frontier.h"
 #include "tests/repl/ghost.h"
 #include "tests/repl/session_pair.h"
@@ -237,27 +236,6 @@ START_TEST(renewal_keeps_the_membership)
 }
 END_TEST
 
-START_TEST(hostile_rows_are_no_members_and_do_no_harm)
-{
-	/* A report whose vector is cut short, in place of one. */
-	struct blazei_txn_header *header;
-	uint8_t *bytes;
-
-	ck_assert_int_eq(tick(0), 1);
-	header = nodes[0].log[0].data;
-	bytes = (uint8_t *)header;
-	for (size_t i = sizeof(*header) + 24; i + 3 < header->bytes; i++)
-		if (bytes[i] == 'v' && bytes[i + 1] == 0x58)
-			bytes[i + 1] = 0x78; /* text */
-	header->chain = blazei_txn_hash(header);
-	node_give(&nodes[0], &nodes[1], 1);
-	tick(1);
-	pass(40 * BLAZEI_NS_PER_S);
-	tick(1);
-	ck_assert_uint_eq(frontier(1, 0), 0);
-}
-END_TEST
-
 START_TEST(members_that_come_many_at_once_are_all_found)
 {
 	static const struct blaze_id nobody;
@@ -399,75 +377,6 @@ END_TEST
 
 /* Unseen writes ------------------------------------------------------------------------------ */
 
-/* Writes bytes to a register of a member's row, as anybody who lies may. */
-static void lie_write(unsigned who, const struct blaze_id *row, const char *name, const void *data,
-                      size_t len)
-{
-	struct node *node = &nodes[who];
-	uint8_t head[BLAZEI_VALUE_HEAD_MAX];
-	struct blazei_write_op op = {
-		.name = name,
-		.name_len = 1,
-		.head = head,
-		.head_len = (uint32_t)blazei_encode_bytes_head(head, sizeof(head), len),
-		.body = data,
-		.body_len = (uint32_t)len,
-	};
-	struct blazei_write_group group = {
-		.id = row,
-		.ops = &op,
-		.op_count = 1,
-		.life = BLAZEI_LIFE_MAX,
-	};
-	struct blazei_write_group *groups = &group;
-	struct blazei_txn_view txn;
-
-	ck_assert_int_eq(blazei_commit(node->replica, node->now_ns, &groups, 1, &txn), 0);
-	node_keep(node, txn.data, txn.len);
-}
-
-START_TEST(lying_floor_takes_no_lives_and_gives_no_priority)
-{
-	const uint64_t lies[][2] = { { BLAZEI_LIFE_MAX - 2, 0 },
-		                     { BLAZEI_LIFE_MAX / 2 + 1, 0 },
-		                     { 1000, 0 },
-		                     { 1, UINT64_MAX } };
-
-	ck_assert_int_eq(tick(1), 1);
-	settle();
-	for (unsigned i = 0; i < 4; i++) {
-		const struct blaze_id id = id_of(7 + i);
-		const struct blazei_row *row;
-
-		lie_write(0, &nodes[0].origin.node, "c", lies[i], sizeof(lies[i]));
-		settle();
-		nodes[1].now_ns += BLAZEI_NS_PER_S;
-		ck_assert_int_eq(node_insert(&nodes[1], 7 + i, "{\"x\":1}"), 0);
-		row = blazei_table_find(&nodes[1].replica->table, &id,
-		                        blazei_table_hash(&nodes[1].replica->table, &id));
-		ck_assert_uint_le(row->life, 2);
-		ck_assert_uint_lt(row->priority, row->hlc);
-	}
-}
-END_TEST
-
-START_TEST(lying_rows_move_no_frontier)
-{
-	const struct blazei_vector_entry beyond = { nodes[2].origin, 1000 };
-	const struct blazei_vector_entry all = { nodes[2].origin, 1 };
-
-	node_insert(&nodes[2], 7, "{\"x\":1}");
-	ck_assert_int_eq(tick(1), 1);
-	settle();
-	/* More than there is; and in another one's name. */
-	lie_write(0, &nodes[0].origin.node, "f", &beyond, sizeof(beyond));
-	lie_write(0, &nodes[1].origin.node, "f", &all, sizeof(all));
-	settle();
-	for (unsigned i = 0; i < 3; i++)
-		ck_assert_uint_eq(frontier(i, 2), 0);
-}
-END_TEST
-
 START_TEST(unseen_writes_are_listed_as_they_stand)
 {
 	struct node *node = &nodes[0];
@@ -526,14 +435,11 @@ int main(void)
 		&late_joiner_below_the_frontier_is_not_counted_and_moves_nothing_back,
 		&list_comes_by_state_and_by_replay,
 		&renewal_keeps_the_membership,
-		&hostile_rows_are_no_members_and_do_no_harm,
 		&members_that_come_many_at_once_are_all_found,
 		&record_that_only_looks_like_a_member_is_none,
 		&frontier_waits_for_each_live_replica_without_a_store,
 		&frontier_that_is_known_is_told_again_with_what_is_new,
 		&report_names_those_only_of_whom_something_came,
-		&lying_floor_takes_no_lives_and_gives_no_priority,
-		&lying_rows_move_no_frontier,
 		&unseen_writes_are_listed_as_they_stand,
 	};
 	Suite *suite = suite_create("members");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is staged of a snapshot, against what is known here: writers whose chain is not known, or who
- * are in quarantine by now, what the own name wrote elsewhere, and who is not known at all. */
+/* What is staged of a snapshot, against what is known here: writers whose chain is not known, or
+ * who are in quarantine by now, what the own name wrote elsewhere, and who is not known at all. */
 #include "lib/repl/stage.h"
 #include "tests/repl/session_pair.h"
 
