@@ -27,13 +27,14 @@ struct staging {
 
 /* Looking up --------------------------------------------------------------------------------- */
 
-/* By its text, as numbers are looked up under the lock only. All of the copy is of one life. */
+/* By its text, as numbers are looked up under the lock only. All of the copy, of a record that was
+ * there, is of one life. */
 const struct blazei_entry *blazei_staged_seen(const struct blazei_replica *replica,
                                               const struct blazei_staged *staged, const void *name,
                                               size_t name_len)
 {
-	const uint32_t count = staged->base ? staged->base->entry_count : 0;
-	const struct blazei_entry *entry = count > 0 ? blazei_row_first(staged->base) : NULL;
+	const uint32_t count = staged->base->entry_count;
+	const struct blazei_entry *entry = blazei_row_first(staged->base);
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct blazei_name *known = replica->names.names[entry->name];

@@ -43,6 +43,7 @@ repl_tests = \
 	tests/repl/test_wide \
 	tests/repl/test_writeset \
 	tests/repl/test_writeset_laws \
+	tests/repl/test_writeset_memory \
 	tests/repl/test_writeset_seen
 check_PROGRAMS += $(repl_tests)
 TESTS += $(repl_tests)
@@ -63,6 +64,7 @@ EXTRA_DIST += \
 tests_repl_test_delivery_SOURCES = tests/op/edge.h tests/repl/test_delivery.c
 # With starve.h.
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+tests_repl_test_finder_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_history_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
@@ -77,3 +79,4 @@ tests_repl_test_slab_SOURCES = tests/op/held.h tests/op/help.c tests/op/help.h \
 tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=free
 tests_repl_test_state_SOURCES = tests/op/edge.h tests/repl/test_state.c
 tests_repl_test_table_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h tests/repl/test_table.c
+tests_repl_test_writeset_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)

@@ -3,6 +3,7 @@
  * else, and of many that find nothing only a few walk the row. */
 #include "lib/repl/finder.h"
 #include "tests/repl/harness.h"
+#include "tests/repl/starve.h"
 
 #define COUNT_MAX 40000u /* more than the longest filter has bits for */
 #define SEED      4711u
@@ -124,6 +125,38 @@ START_TEST(many_that_are_not_there_take_few_walks)
 }
 END_TEST
 
+/* Without memory for a filter each search walks; the next one has it. */
+START_TEST(what_is_there_is_found_without_memory)
+{
+	set_up_row(500);
+	starve(0);
+	blazei_finder_begin(&finder, &filter, SEED, row, 500);
+	ck_assert(starve_end());
+	ck_assert_uint_eq(filter.mask, 0);
+	for (uint32_t i = 0; i < 500; i++) {
+		expect_found(2 * i, 1);
+		ck_assert_ptr_eq(blazei_finder_find(&finder, 2 * i + 1, 1), NULL);
+	}
+	blazei_finder_begin(&finder, &filter, SEED, row, 500);
+	ck_assert_uint_ne(filter.mask, 0);
+	expect_found(0, 1);
+}
+END_TEST
+
+/* A bit for each 32nd of a field, in powers of two; and when it is worth one. */
+START_TEST(filter_is_as_long_as_it_has_to_be)
+{
+	set_up_row(64);
+	blazei_finder_begin(&finder, &filter, SEED, row, BLAZEI_FINDER_FEW);
+	ck_assert_uint_eq(filter.mask, 0);
+	blazei_finder_begin(&finder, &filter, SEED, row, 64);
+	ck_assert_uint_eq(filter.mask + 1, 4096);
+	/* One field more than so many bits are for. */
+	blazei_finder_begin(&finder, &filter, SEED, row, 65);
+	ck_assert_uint_eq(filter.mask + 1, 8192);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("finder");
@@ -134,6 +167,8 @@ int main(void)
 	tcase_add_loop_test(tcase, what_is_there_is_found_in_any_order, 0, COUNTS);
 	tcase_add_loop_test(tcase, what_is_added_is_found, 0, COUNTS - 2);
 	tcase_add_loop_test(tcase, many_that_are_not_there_take_few_walks, 0, COUNTS);
+	tcase_add_test(tcase, what_is_there_is_found_without_memory);
+	tcase_add_test(tcase, filter_is_as_long_as_it_has_to_be);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -5,7 +5,7 @@
 #include "tests/repl/ghost.h"
 #include "tests/repl/trio.h"
 
-/* Commits one op to a row, as anybody who lies may; of a life of members unless another is named. */
+/* Commits one op, or none, to a row, as anybody who lies may. */
 static void lie_commit(unsigned who, const struct blaze_id *row, const struct blazei_write_op *op,
                        uint32_t life, uint16_t flags)
 {
