@@ -12,6 +12,7 @@ dist_man_MANS += \
 	man/blaze_id_new.3 \
 	man/blaze_record.3 \
 	man/blaze_ring_attach.3 \
+	man/blaze_store.3 \
 	man/blaze_topology.3 \
 	man/blaze_txn.3 \
 	man/blazeshm.7

@@ -8,6 +8,7 @@
 #include <blaze/db.h>
 #include <blaze/record.h>
 #include <blaze/ring.h>
+#include <blaze/store.h>
 #include <blaze/topology.h>
 #include <blaze/txn.h>
 #include <blaze/watch.h>

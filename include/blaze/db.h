@@ -52,7 +52,7 @@ struct blaze_db_options {
 	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
 	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
 	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */
-	const char *store;   /* NULL, or "mem:" without a path */
+	const char *store;   /* NULL, or what path would be, which is NULL then */
 };
 #define BLAZE_DB_OPTIONS_INIT                                                                      \
 	{                                                                                          \
@@ -93,13 +93,15 @@ struct blaze_position {
 /* Opens the database NAME (as ring names, at most 61 characters). Without a path, or with
  * "mem:", it is in memory: empty, with a fresh node id, and replicating through ring db.NAME
  * once it is registered in a topology. With a path, a directory or "file:" and one, it has
- * what was acknowledged there; the directory is made if only its last part is missing. It
- * needs BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and
- * those of several threads share a sync. Errors: -EINVAL also where the database there has another policy;
- * -E2BIG, -ENOMEM; -EOPNOTSUPP; -EBUSY somebody has the directory open; -EBADMSG what lies
- * there is damaged (the log hook gets the place); -EPROTO it is of a later version; -EROFS,
- * -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the file system. Blocks for file system
- * calls. The caller closes *ret_db. */
+ * what was acknowledged there; the directory is made if only its last part is missing. So it is
+ * with "SCHEME:LOCATION", of a backend that is known: blaze_store(3). A path needs
+ * BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and
+ * those of several threads share a sync. Errors: -EINVAL also where the database there has
+ * another policy;
+ * -E2BIG, -ENOMEM; -EOPNOTSUPP also an unknown scheme; -EBUSY somebody has the directory open;
+ * -EBADMSG what lies there is damaged (the log hook gets the place), or a backend is broken;
+ * -EPROTO it is of a later version; -EROFS, -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the
+ * file system. Blocks for file system calls. The caller closes *ret_db. */
 BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
                                const struct blaze_db_options *options, struct blaze_db **ret_db);
 

@@ -12,6 +12,7 @@
 #include "lib/repl/history.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/scheme.h"
 #include "lib/store/view.h"
 
 #define SPIN_DEFAULT_NS (20 * 1000)
@@ -50,36 +51,37 @@ void blazei_db_poll_unlock(struct blaze_db *db)
 	pthread_mutex_unlock(&db->poll_lock);
 }
 
-/* The directory of a database that a path leads to; NULL: it lives in memory. */
-static const char *location_of(const char *path)
+/* Where a database is kept: a path or a URI; NULL: it lives in memory. */
+static const char *store_uri(const char *path, const struct blaze_db_options *options)
 {
-	if (path == NULL || strcmp(path, "mem:") == 0)
-		return NULL;
-	return strncmp(path, "file:", 5) == 0 ? path + 5 : path;
-}
+	const char *uri = options->store != NULL ? options->store : path;
 
-/* Whether a path begins with a scheme that is not known. */
-static bool scheme_unknown(const char *path)
-{
-	size_t len = strcspn(path, ":/");
-
-	return path[len] == ':' && strncmp(path, "file:", 5) != 0;
+	return uri == NULL || strcmp(uri, "mem:") == 0 ? NULL : uri;
 }
 
 static int path_check(const char *path, const struct blaze_db_options *options)
 {
-	const char *location = location_of(path);
+	const char *uri = store_uri(path, options), *location;
+	const struct blaze_store_ops *ops;
+	int error;
 
-	if (options->store != NULL && (strcmp(options->store, "mem:") != 0 || location != NULL))
-		return -EOPNOTSUPP;
 	if (options->durability > BLAZE_DURABILITY_SYNC)
 		return -EINVAL;
-	if (location == NULL)
+	if (path != NULL && options->store != NULL)
+		return -EINVAL;
+	if (uri == NULL)
 		return options->durability > BLAZE_DURABILITY_NONE ? -EOPNOTSUPP : 0;
-	if (scheme_unknown(path) || (options->durability != BLAZE_DURABILITY_SYNC &&
-	                             (options->flags & BLAZE_DB_READ_ONLY) == 0))
+	error = blazei_store_find(uri, &ops, &location);
+	if (error != 0)
+		return error;
+	if (options->durability != BLAZE_DURABILITY_SYNC &&
+	    (options->flags & BLAZE_DB_READ_ONLY) == 0)
 		return -EOPNOTSUPP;
-	return location[0] != '\0' ? 0 : -EINVAL;
+	/* Only of a directory it is known how to look at it, or for it. */
+	if ((options->flags & (BLAZE_DB_READ_ONLY | BLAZE_DB_NO_CREATE)) != 0 &&
+	    ops != &blazei_file_ops)
+		return -EOPNOTSUPP;
+	return ops != &blazei_file_ops || location[0] != '\0' ? 0 : -EINVAL;
 }
 
 /* Known, but without a meaning as yet. */
@@ -100,7 +102,7 @@ static int options_check(const char *name, const char *path, const struct blaze_
 	if (error != 0)
 		return error;
 	if ((options->flags & ~FLAGS_KNOWN) != 0 ||
-	    ((options->flags & FLAGS_STORE) != 0 && location_of(path) == NULL))
+	    ((options->flags & FLAGS_STORE) != 0 && store_uri(path, options) == NULL))
 		return -EINVAL;
 	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
 	    options->sync_interval_ns != 0)
@@ -137,30 +139,37 @@ static int replay(void *arg, const void *txn, size_t len)
 	return applied == 1 ? 0 : -EBADMSG;
 }
 
-/* Opens the store in a directory, which names the node and the policy. */
-static int store_open(struct blaze_db *db, const char *location)
+/* Opens the store, which names the node and the policy. */
+static int store_open(struct blaze_db *db, const char *uri)
 {
 	bool look = (db->flags & BLAZE_DB_READ_ONLY) != 0;
-	int error = 0;
+	const struct blaze_store_ops *ops;
+	const char *location;
+	int error = blazei_store_find(uri, &ops, &location);
 
-	if ((db->flags & BLAZE_DB_NO_CREATE) != 0)
+	if (error == 0 && (db->flags & BLAZE_DB_NO_CREATE) != 0)
 		error = blazei_view_there(location);
 	if (error == 0)
-		error = blazei_store_open(look ? &blazei_view_ops : &blazei_file_ops, location,
-		                          db->policy, &db->store);
+		error = blazei_store_open(look ? &blazei_view_ops : ops, location, db->policy,
+		                          &db->store);
 	if (error != 0)
 		return error;
+	/* A transaction of any length has to find room in one segment. */
+	if (db->store->geometry.segment_bytes < BLAZE_STORE_SEGMENT_BYTES_MIN) {
+		blazei_log(BLAZE_LOG_ERROR, "store %s: its segments are too small", uri);
+		return -EBADMSG;
+	}
 	db->self.node = db->store->root->node;
 	db->policy = db->store->root->policy;
 	return 0;
 }
 
-static int replica_open(struct blaze_db *db, const char *location, uint64_t retain_bytes)
+static int replica_open(struct blaze_db *db, const char *uri, uint64_t retain_bytes)
 {
 	struct blazei_replica_options options = {
 		.history_bytes = retain_bytes != 0 ? retain_bytes : BLAZEI_HISTORY_BYTES_DEFAULT,
 	};
-	int error = location != NULL ? store_open(db, location) : blaze_id_new(&db->self.node);
+	int error = uri != NULL ? store_open(db, uri) : blaze_id_new(&db->self.node);
 
 	if (error == 0)
 		error = blazei_random(&db->self.incarnation, sizeof(db->self.incarnation));
@@ -226,7 +235,7 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 	if (error == 0)
 		error = blazei_event_init(&db->event);
 	if (error == 0)
-		error = replica_open(db, location_of(path), options->retain_bytes);
+		error = replica_open(db, store_uri(path, options), options->retain_bytes);
 	if (error == 0)
 		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
 	if (error != 0) {

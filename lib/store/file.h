@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-#include "lib/store/backend.h"
+#include <blaze/store.h>
 
 /* How a store lies in its directory: file.c. */
 #define BLAZEI_FILE_BLOCK_BYTES   4096u

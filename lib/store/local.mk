@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
-	lib/store/backend.h \
+	lib/store/checked.c \
+	lib/store/checked.h \
 	lib/store/file.c \
 	lib/store/file.h \
 	lib/store/frame.c \
 	lib/store/frame.h \
 	lib/store/log.c \
 	lib/store/log.h \
+	lib/store/mem.c \
+	lib/store/mem.h \
 	lib/store/recover.c \
 	lib/store/root.c \
 	lib/store/root.h \
+	lib/store/scheme.c \
+	lib/store/scheme.h \
 	lib/store/view.c \
 	lib/store/view.h

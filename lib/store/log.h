@@ -33,7 +33,7 @@
 
 #include <pthread.h>
 
-#include "lib/store/backend.h"
+#include <blaze/store.h>
 
 #include "lib/op/buffer.h"
 #include "lib/store/frame.h"
@@ -65,8 +65,8 @@ struct blazei_store {
 };
 
 /* Opens, and makes the store where there is none, with this policy; BLAZE_POLICY_DEFAULT: whichever
- * it has. Nothing is read but the root: recover comes next. -EINVAL: it has another policy; -EBUSY, -EBADMSG, -EPROTO, -ENOMEM and errors
- * of the system. */
+ * it has. Nothing is read but the root: recover comes next. -EINVAL: it has another policy; -EBUSY,
+ * -EBADMSG, -EPROTO, -ENOMEM and errors of the system. */
 int blazei_store_open(const struct blaze_store_ops *ops, const char *location, uint32_t policy,
                       struct blazei_store **ret_store);
 /* Writes what is pending, ends the open segment, and frees. The first error. */

@@ -6,6 +6,7 @@
 #include <blaze/db.h>
 
 #include "lib/op/txn.h"
+#include "lib/store/checked.h"
 #include "lib/store/log.h"
 
 #define WINDOW_BYTES (UINT64_C(1) << 20)
@@ -273,7 +274,7 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location, u
 
 	if (store == NULL)
 		return -ENOMEM;
-	store->ops = ops;
+	store->ops = &blazei_checked_ops;
 	store->location = strdup(location);
 	store->root = calloc(1, BLAZEI_ROOT_BYTES_MAX);
 	store->pending.max = store->flight.max = store->frames.max = BUFFER_MAX;
@@ -282,7 +283,7 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location, u
 	pthread_cond_init(&store->changed, NULL);
 	error = store->location != NULL && store->root != NULL ? 0 : -ENOMEM;
 	if (error == 0)
-		error = ops->open(location, &store->backend);
+		error = blazei_checked_open(ops, location, &store->backend);
 	if (error != 0) {
 		pthread_cond_destroy(&store->changed);
 		pthread_mutex_destroy(&store->lock);
@@ -291,7 +292,7 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location, u
 		free(store);
 		return error;
 	}
-	error = ops->geometry(store->backend, &store->geometry);
+	error = store->ops->geometry(store->backend, &store->geometry);
 	if (error == 0)
 		error = root_load(store, policy);
 	if (error != 0) {

@@ -3,7 +3,7 @@
 #ifndef BLAZEI_VIEW_H
 #define BLAZEI_VIEW_H
 
-#include "lib/store/backend.h"
+#include <blaze/store.h>
 
 extern const struct blaze_store_ops blazei_view_ops;
 

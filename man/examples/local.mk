@@ -2,7 +2,7 @@
 # The examples of the manual: what a page shows is the text of one of these (tests/tools), and each
 # is a test that must end with 0. They are linked with the library as programs are.
 manual_examples = man/examples/conflicts man/examples/db man/examples/first man/examples/id \
-	man/examples/record man/examples/ring man/examples/topology man/examples/txn \
+	man/examples/record man/examples/ring man/examples/store man/examples/topology man/examples/txn \
 	man/examples/watch man/examples/position
 check_PROGRAMS += $(manual_examples)
 TESTS += $(manual_examples)
@@ -26,3 +26,5 @@ man_examples_watch_SOURCES = man/examples/watch.c
 man_examples_watch_LDADD = libblazeshm.la
 man_examples_position_SOURCES = man/examples/position.c
 man_examples_position_LDADD = libblazeshm.la
+man_examples_store_SOURCES = man/examples/store.c
+man_examples_store_LDADD = libblazeshm.la

@@ -78,6 +78,8 @@ START_TEST(facade_open_invalid_arguments_are_refused)
 	ck_assert_int_eq(blaze_db_open("x", NULL, &options, &db), -EINVAL);
 	ck_assert_ptr_null(db);
 	options.struct_size = sizeof(options);
+	ck_assert_int_eq(blaze_db_open("x", "mem:", &options, &db), -EINVAL); /* and a store */
+	options.store = NULL;
 	ck_assert_int_eq(blaze_db_open("x", "mem:", &options, &db), 0);
 	ck_assert_int_eq(blaze_db_close(db), 0);
 }

@@ -179,7 +179,7 @@ START_TEST(what_is_not_there_yet_is_told)
 	ck_assert_int_eq(blaze_db_open("x", "other:x", &options, &db), -EOPNOTSUPP);
 	ck_assert_int_eq(blaze_db_open("x", "file:", &options, &db), -EINVAL);
 	options.store = "mem:";
-	ck_assert_int_eq(blaze_db_open("x", path, &options, &db), -EOPNOTSUPP);
+	ck_assert_int_eq(blaze_db_open("x", path, &options, &db), -EINVAL);
 	ck_assert_int_ne(access(path, F_OK), 0);
 	db = db_opened();
 	ck_assert_int_eq(blaze_topology_new(&topology), 0);

@@ -28,13 +28,20 @@ static bool fails(struct fault_medium *medium)
 static int fault_open(const char *location, void **ret_store)
 {
 	(void)location;
+	if (fault_medium->open)
+		return -EBUSY;
+	fault_medium->open = true;
+	fault_medium->completion_count = 0;
+	fault_medium->grows = FAULT_SEGMENTS;
 	*ret_store = fault_medium;
 	return 0;
 }
 
 static void fault_close(void *store)
 {
-	(void)store;
+	struct fault_medium *medium = store;
+
+	medium->open = false;
 }
 
 static int fault_geometry(void *store, struct blaze_store_geometry *ret_geometry)
@@ -42,7 +49,7 @@ static int fault_geometry(void *store, struct blaze_store_geometry *ret_geometry
 	(void)store;
 	ret_geometry->block_bytes = FAULT_BLOCK;
 	ret_geometry->segment_bytes = FAULT_SEGMENT_BYTES;
-	ret_geometry->root_bytes = 64 << 10;
+	ret_geometry->root_bytes = FAULT_ROOT_BYTES;
 	return 0;
 }
 
@@ -61,6 +68,7 @@ static int fault_create(void *store, uint64_t number)
 	if (fails(store))
 		return -ENOSPC;
 	segment->there = true;
+	((struct fault_medium *)store)->grows = number;
 	segment->data = calloc(1, FAULT_SEGMENT_BYTES);
 	assert(segment->data != NULL);
 	moment(store);
@@ -142,6 +150,8 @@ static int fault_root_swap(void *store, uint64_t version, const void *data, size
 
 	if (version != medium->root_version)
 		return -ESTALE;
+	if (len == 0 || len > FAULT_ROOT_BYTES)
+		return -EINVAL;
 	if (fails(medium))
 		return -EIO;
 	moment(medium);
@@ -155,39 +165,52 @@ static int fault_root_swap(void *store, uint64_t version, const void *data, size
 	return 0;
 }
 
+static int append(struct fault_segment *segment, const struct blaze_store_request *request)
+{
+	if (request->offset != segment->len || request->len % FAULT_BLOCK != 0)
+		return -EINVAL;
+	if (request->len > FAULT_SEGMENT_BYTES - segment->len)
+		return -EMSGSIZE;
+	memcpy(segment->data + segment->len, request->data, request->len);
+	segment->len += request->len;
+	return 0;
+}
+
 /* One that fails has done its work all the same, for all that anyone knows. */
 static int run(struct fault_medium *medium, const struct blaze_store_request *request)
 {
-	struct fault_segment *segment = segment_of(medium, request->segment);
+	struct fault_segment *segment;
 	bool failing = fails(medium);
+	int error = 0;
 
+	if (request->segment != medium->grows || request->segment >= FAULT_SEGMENTS)
+		return -EINVAL;
+	segment = segment_of(medium, request->segment);
 	if (segment->failed)
 		return -ECANCELED;
-	segment->failed = failing;
-	if (request->operation == BLAZE_STORE_APPEND) {
-		if (request->offset != segment->len ||
-		    request->len > FAULT_SEGMENT_BYTES - segment->len)
-			return -EINVAL;
-		memcpy(segment->data + segment->len, request->data, request->len);
-		segment->len += request->len;
-	} else if (!failing) {
+	if (request->operation == BLAZE_STORE_APPEND)
+		error = append(segment, request);
+	else if (request->operation != BLAZE_STORE_SYNC)
+		error = -EINVAL;
+	else if (!failing)
 		segment->synced = segment->len;
-	}
+	segment->failed = failing || error != 0;
 	moment(medium);
-	return failing ? -EIO : 0;
+	return failing ? -EIO : error;
 }
 
 static int fault_submit(void *store, const struct blaze_store_request *requests, unsigned count)
 {
 	struct fault_medium *medium = store;
 
-	for (unsigned i = 0; i < count; i++) {
-		assert(medium->completion_count < 8);
+	unsigned i;
+
+	for (i = 0; i < count && medium->completion_count < FAULT_DUE_MAX; i++) {
 		medium->completions[medium->completion_count].tag = requests[i].tag;
 		medium->completions[medium->completion_count].result = run(medium, &requests[i]);
 		medium->completion_count++;
 	}
-	return (int)count;
+	return i > 0 ? (int)i : -EAGAIN;
 }
 
 static int fault_poll(void *store, struct blaze_store_completion *ret_completions, unsigned max)

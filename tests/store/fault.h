@@ -11,13 +11,15 @@
 #ifndef TESTS_STORE_FAULT_H
 #define TESTS_STORE_FAULT_H
 
-#include "lib/store/backend.h"
+#include <blaze/store.h>
 
 #include "lib/base/base.h"
 
 #define FAULT_SEGMENTS      64u
 #define FAULT_BLOCK         4096u
 #define FAULT_SEGMENT_BYTES (UINT64_C(1) << 20)
+#define FAULT_ROOT_BYTES    (64u << 10)
+#define FAULT_DUE_MAX       8u
 
 struct fault_segment {
 	bool there;
@@ -33,7 +35,9 @@ struct fault_medium {
 	size_t root_len;
 	uint64_t root_version;
 	unsigned completion_count;
-	struct blaze_store_completion completions[8];
+	struct blaze_store_completion completions[FAULT_DUE_MAX];
+	bool open;
+	uint64_t grows; /* the segment that was created last, since it was opened */
 	/* Called before and after each change; NULL: not at all. */
 	void (*moment)(void *arg);
 	void *arg;
