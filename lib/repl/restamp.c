@@ -161,8 +161,11 @@ static int rows_gather(struct restamp *restamp, struct blaze_id *from, bool *ret
 		/* The rest of a wide one goes with the next transaction (I1). */
 		if (!row_add(restamp, row))
 			return 0;
+		/* Behind the greatest id there is none. */
 		for (unsigned k = sizeof(from->bytes); k-- > 0 && ++from->bytes[k] == 0;)
 			*ret_end = k == 0;
+		if (*ret_end)
+			return 0;
 	}
 	return 0;
 }

@@ -25,6 +25,7 @@ repl_tests = \
 	tests/repl/test_peek \
 	tests/repl/test_quarantine \
 	tests/repl/test_replica \
+	tests/repl/test_restamp \
 	tests/repl/test_restart \
 	tests/repl/test_return_memory \
 	tests/repl/test_session \

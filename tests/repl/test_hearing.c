@@ -62,6 +62,20 @@ START_TEST(hearing_refuses_who_is_below_the_frontier)
 }
 END_TEST
 
+/* That it has nothing is heard of anybody. */
+START_TEST(hearing_takes_that_there_is_nothing)
+{
+	struct pair pair;
+
+	node_writes(&b, 0, 5);
+	frontier_collect(&b);
+	pair_open(&pair, &b, &a);
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.messages, 3);
+	pair_close(&pair);
+}
+END_TEST
+
 START_TEST(return_holds_the_snapshot_and_issues_the_rest_anew)
 {
 	const struct blazei_origin before = a.origin;
@@ -466,6 +480,7 @@ int main(void)
 {
 	static const TTest *const *const tests[] = {
 		&hearing_refuses_who_is_below_the_frontier,
+		&hearing_takes_that_there_is_nothing,
 		&return_holds_the_snapshot_and_issues_the_rest_anew,
 		&server_that_returns_lets_its_record_live_alike_everywhere,
 		&return_takes_others_writes_again,

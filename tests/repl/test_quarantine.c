@@ -186,6 +186,49 @@ START_TEST(what_depends_on_a_quarantined_origin_stalls_within_bounds)
 }
 END_TEST
 
+/* It waits for one who writes on, and all that it needs of the one in quarantine is here: nothing
+ * stalls. Its record's id is what a dependence on more of that one would be. */
+START_TEST(what_waits_for_others_is_not_stalled)
+{
+	const struct blazei_txn_dep lie = { .seq = 3, .origin = 1 };
+	struct blazei_txn_view txn;
+	struct blaze_id id;
+	struct node d;
+
+	node_open(&d, 4);
+	part();
+	node_give(&a, &b, 1);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	node_give(&a, &c, 1);
+	node_give(&a, &c, 2);
+	node_insert(&d, 20, "{\"x\":1}");
+	node_give_all(&d, &c);
+	memcpy(id.bytes, &lie, sizeof(lie));
+	ck_assert_int_eq(node_put(&c, &id, "x", 1, &txn), 0);
+	ck_assert_uint_eq(((const struct blazei_txn_header *)txn.data)->dep_count, 2);
+	ck_assert_int_eq(node_take(&b, txn.data, txn.len), 0);
+	ck_assert_uint_eq(node_stats(&b).parked, 1);
+	ck_assert_uint_eq(node_stats(&b).stalled, 0);
+	ck_assert_int_eq(node_give(&d, &b, 1), 2);
+	node_close(&d);
+}
+END_TEST
+
+/* Nothing more is asked for of one in quarantine. */
+START_TEST(vector_covers_all_of_a_quarantined_origin)
+{
+	part();
+	node_give(&a, &b, 1);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin), 1);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &c.origin), 0);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin), UINT64_MAX);
+	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), 2);
+}
+END_TEST
+
 START_TEST(long_transactions_of_a_stalled_origin_do_not_fill_memory)
 {
 	struct blaze_id id = id_of(9);
@@ -316,6 +359,8 @@ int main(void)
 		&first_that_does_not_start_its_chain_is_no_fork,
 		&state_brings_nothing_more_of_a_quarantined_origin,
 		&what_depends_on_a_quarantined_origin_stalls_within_bounds,
+		&what_waits_for_others_is_not_stalled,
+		&vector_covers_all_of_a_quarantined_origin,
 		&long_transactions_of_a_stalled_origin_do_not_fill_memory,
 		&batch_of_a_stalled_origin_stays_within_bounds,
 		&bytes_of_a_stalled_origin_up_to_the_bound,

@@ -202,12 +202,11 @@ START_TEST(name_left_without_memory_loses_nothing)
 		}
 		ck_assert_int_eq(node_give(&twin, &a, ALONE + 10), 0);
 		node_close(&twin);
-		a.count = 0;
 		starve(at++);
 		armed = false;
 		leave(&list, 91);
 		ck_assert_uint_eq(blazei_replica_count(a.replica), ALONE);
-		ck_assert_int_eq(node_give(&a, &b, 1), 1);
+		ck_assert_int_eq(node_give(&a, &b, ALONE + 1), 1);
 		nodes_expect_equal(&a, &b);
 		tear_down();
 	} while (starve_end());

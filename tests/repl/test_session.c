@@ -334,6 +334,48 @@ START_TEST(session_restarts_where_the_place_is_gone)
 }
 END_TEST
 
+static enum pair_fate write_over_a_resumed_pass(struct pair *pair, unsigned at, bool from_answerer,
+                                                void *data, size_t *len)
+{
+	const struct blazei_session_header *header = data;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
+	    pair->kinds[BLAZEI_KIND_SNAPSHOT] == 1)
+		node_writes(pair->answerer, 0, 40);
+	return PAIR_DELIVER;
+}
+
+/* What a resumed pass goes on from is overrun while it is on its way: all begins anew. */
+START_TEST(session_restarts_where_a_resumed_pass_is_overrun)
+{
+	unsigned cut = 8;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open_history(&a, 1, 8192);
+	node_open_history(&b, 2, 8192);
+	for (unsigned i = 0; i < 60; i++)
+		node_write_long(&b, i, 50000);
+	pair_open(&pair, &a, &b);
+	pair.hook = cut_at;
+	pair.arg = &cut;
+	pair_run(&pair);
+	ck_assert_uint_ge(pair.asked.chunks, 3);
+	pair.hook = write_over_a_resumed_pass;
+	pair_catch_up(&pair);
+	ck_assert(pair.asked.resumed);
+	ck_assert(pair.answered.resumed);
+	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 2);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(session_by_history_empties_the_stage_of_an_earlier_one)
 {
 	unsigned cut = 8;
@@ -535,6 +577,7 @@ int main(void)
 	tcase_add_loop_test(tcase, session_cuts_long_bodies_into_parts, 0, 2);
 	tcase_add_loop_test(tcase, session_cut_at_any_message_is_resumed, 0, 2);
 	tcase_add_loop_test(tcase, session_restarts_where_the_place_is_gone, 0, 2);
+	tcase_add_test(tcase, session_restarts_where_a_resumed_pass_is_overrun);
 	tcase_add_test(tcase, session_by_history_empties_the_stage_of_an_earlier_one);
 	tcase_add_loop_test(tcase, session_restarts_where_the_place_is_none, 0, 3);
 	tcase_add_test(tcase, session_stage_passing_its_bound_is_enobufs);

@@ -391,6 +391,87 @@ START_TEST(refused_for_a_fork_that_shows_when_it_is_installed)
 }
 END_TEST
 
+/* The asker begins with something else. */
+static enum pair_fate hello_becomes_live(struct pair *pair, unsigned at, bool from_answerer,
+                                         void *data, size_t *len)
+{
+	struct blazei_session_live *live = data;
+
+	(void)pair;
+	(void)at;
+	if (!from_answerer) {
+		live->header.kind = BLAZEI_KIND_LIVE;
+		live->header.bytes = sizeof(*live);
+		live->entry_count = 0;
+		live->reserved = 0;
+		*len = sizeof(*live);
+		message_seal(&live->header);
+	}
+	return PAIR_DELIVER;
+}
+
+/* Says LIVE twice, in two messages. */
+static enum pair_fate live_twice(struct pair *pair, unsigned at, bool from_answerer, void *data,
+                                 size_t *len)
+{
+	struct blazei_session_header *header = data;
+
+	(void)at;
+	if (from_answerer && header->kind == BLAZEI_KIND_LIVE) {
+		ck_assert_int_eq(blazei_session_take(pair->ask, NOW, data, *len), 0);
+		header->number++;
+		message_seal(header);
+	}
+	return PAIR_DELIVER;
+}
+
+/* To the answerer, who asked for nothing (0); to the asker, for whom all is there (1). */
+START_TEST(fails_for_a_message_that_may_not_come)
+{
+	static const pair_hook hooks[] = { hello_becomes_live, live_twice };
+	const struct blazei_session_status *status;
+	struct pair pair;
+	struct node a;
+	struct node b;
+
+	node_open(&a, 1);
+	node_open(&b, 2);
+	node_writes(&b, 0, 3);
+	pair_open(&pair, &a, &b);
+	pair.whole = true;
+	pair.hook = hooks[_i];
+	pair_run(&pair);
+	status = _i ? &pair.asked : &pair.answered;
+	ck_assert_int_eq(status->state, BLAZEI_SESSION_FAILED);
+	ck_assert_int_eq(status->error, -EBADMSG);
+	ck_assert_uint_eq(blazei_replica_count(a.replica), 0);
+	pair.hook = NULL;
+	pair_catch_up(&pair);
+	nodes_expect_equal(&a, &b);
+	pair_close(&pair);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+/* Each says something else, and what is no reason nothing. */
+START_TEST(reasons_have_texts)
+{
+#define ONE(number, name, error, text) +1
+	const unsigned end = 1 BLAZEI_SESSION_REASONS(ONE);
+#undef ONE
+
+	ck_assert_str_eq(blazei_session_reason_text(BLAZEI_SESSION_NO_REASON), "");
+	ck_assert_str_eq(blazei_session_reason_text((enum blazei_session_reason)end), "");
+	for (unsigned i = 1; i < end; i++) {
+		ck_assert_str_ne(blazei_session_reason_text(i), "");
+		for (unsigned k = 1; k < i; k++)
+			ck_assert_str_ne(blazei_session_reason_text(i),
+			                 blazei_session_reason_text(k));
+	}
+}
+END_TEST
+
 START_TEST(refused_where_the_asker_is_in_quarantine)
 {
 	struct pair pair;
@@ -433,6 +514,8 @@ int main(void)
 	tcase_add_test(tcase, ends_where_the_answerer_takes_another_name);
 	tcase_add_test(tcase, not_refused_for_a_fork_that_shows_meanwhile);
 	tcase_add_loop_test(tcase, refused_for_a_fork_that_shows_when_it_is_installed, 0, 2);
+	tcase_add_loop_test(tcase, fails_for_a_message_that_may_not_come, 0, 2);
+	tcase_add_test(tcase, reasons_have_texts);
 	tcase_add_test(tcase, refused_where_the_asker_is_in_quarantine);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

@@ -120,8 +120,8 @@ START_TEST(chunk_takes_what_fits_to_the_byte)
 }
 END_TEST
 
-/* Of what is left after the others, there is room for nothing of the last one, for its id alone, and
- * for its existence too, but for no field. */
+/* In what is left after the others, there is room for nothing of the last one, for its id alone,
+ * and for its existence too, but for no field. */
 START_TEST(record_that_does_not_fit_begins_the_next_chunk)
 {
 	static const size_t left[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A transaction of which each allocation fails in turn: what failed may be called again, also with a
- * read, and the transaction holds what was staged. malloc and its kin are wrapped by the linker. */
+/* A transaction of which each allocation fails in turn: what failed may be called again, reads too,
+ * and the transaction holds what was staged. malloc and its kin are wrapped by the linker. */
 #include "tests/repl/starve.h"
 #include "tests/repl/writeset_help.h"
 
