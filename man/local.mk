@@ -2,6 +2,7 @@
 # The manual. A page of section 3 describes a family of calls; it is installed once under its own
 # name, and as a link under every other name that its NAME section lists.
 dist_man_MANS += \
+	man/blaze-db.1 \
 	man/blaze-perf.1 \
 	man/blaze-ring.1 \
 	man/blaze-format.5 \

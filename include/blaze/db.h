@@ -95,9 +95,8 @@ struct blaze_position {
  * once it is registered in a topology. With a path, a directory or "file:" and one, it has
  * what was acknowledged there; the directory is made if only its last part is missing. So it is
  * with "SCHEME:LOCATION", of a backend that is known: blaze_store(3). A path needs
- * BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and
- * those of several threads share a sync. Errors: -EINVAL also where the database there has
- * another policy;
+ * BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and those of
+ * several threads share a sync. Errors: -EINVAL also where the database there has another policy;
  * -E2BIG, -ENOMEM; -EOPNOTSUPP also an unknown scheme; -EBUSY somebody has the directory open;
  * -EBADMSG what lies there is damaged (the log hook gets the place), or a backend is broken;
  * -EPROTO it is of a later version; -EROFS, -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the
@@ -160,6 +159,13 @@ BLAZE_EXPORT int blaze_db_position(struct blaze_db *db, struct blaze_position *r
  * had returned -EROFS may be seen until then, and after it. -EOPNOTSUPP in memory; -ECHILD,
  * -EDEADLK. */
 BLAZE_EXPORT int blaze_db_sync(struct blaze_db *db);
+
+/* Copies the database to another directory, which is made, or is empty: all that was acknowledged
+ * before the call, and perhaps some of what comes meanwhile, in its order; each transaction whole.
+ * Nobody is kept from writing. The copy is a database that blaze_db_open takes. -EEXIST there is a
+ * store already; -EBADMSG the log is damaged (the copy is none); -EOPNOTSUPP not in a directory;
+ * -EINVAL; -ENOMEM, -ECHILD, -EDEADLK; -ENOSPC, -EACCES and the like from the file system. */
+BLAZE_EXPORT int blaze_db_backup(struct blaze_db *db, const char *path);
 
 struct blaze_scan_options {
 	uint32_t struct_size;

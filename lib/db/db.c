@@ -159,6 +159,7 @@ static int store_open(struct blaze_db *db, const char *uri)
 		blazei_log(BLAZE_LOG_ERROR, "store %s: its segments are too small", uri);
 		return -EBADMSG;
 	}
+	db->in_directory = ops == &blazei_file_ops;
 	db->self.node = db->store->root->node;
 	db->policy = db->store->root->policy;
 	return 0;

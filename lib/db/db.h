@@ -51,6 +51,7 @@ struct blaze_db {
 	uint32_t fork_generation;
 	uint32_t flags;
 	struct blazei_store *store;     /* NULL: the database lives in memory */
+	bool in_directory;              /* the store is of "file:" */
 	struct blazei_replica *replica; /* what it points to: lock, or lib/repl/peek.h */
 	uint64_t spin_ns;
 	uint64_t lane_bytes;

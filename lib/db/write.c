@@ -14,6 +14,7 @@
 
 #include "lib/repl/members.h"
 #include "lib/repl/writeset.h"
+#include "lib/store/backup.h"
 #include "lib/store/log.h"
 
 /* Publishes what stands in out, transaction seq; write_lock is held. */
@@ -99,6 +100,24 @@ int blaze_db_sync(struct blaze_db *db)
 	if (error != 0)
 		return error;
 	return db->store != NULL ? blazei_store_sync(db->store) : -EOPNOTSUPP;
+}
+
+int blaze_db_backup(struct blaze_db *db, const char *path)
+{
+	uint64_t lsn;
+	int error = path != NULL ? blaze_db_sync(db) : -EINVAL;
+
+	/* What is durable can be copied where a write to the disk has failed too. */
+	if (error != 0 && error != -EROFS)
+		return error;
+	if (!db->in_directory)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&db->store->lock);
+	lsn = db->store->durable;
+	pthread_mutex_unlock(&db->store->lock);
+	if (strncmp(path, "file:", 5) == 0)
+		path += 5;
+	return blazei_store_backup(db->store->location, path, lsn);
 }
 
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)

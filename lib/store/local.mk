@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libblazeshm_la_SOURCES += \
+	lib/store/backup.c \
+	lib/store/backup.h \
 	lib/store/checked.c \
 	lib/store/checked.h \
 	lib/store/file.c \

@@ -145,7 +145,8 @@ static int tail_cut(struct scan *scan, uint64_t offset)
 	if (error != 0 || !something)
 		return error;
 	scan->store->cuts++;
-	blazei_log(BLAZE_LOG_WARNING, "store %s: segment %016llx: cut a torn end at %llu",
+	blazei_log(BLAZE_LOG_WARNING,
+	           "store %s: segment %016llx is torn at %llu: the log ends there",
 	           scan->store->location, (unsigned long long)scan->segment->number,
 	           (unsigned long long)scan->end);
 	return 0;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looking at a database in a directory without opening it for writing: what is read is what an
- * opening would give, nothing changes, and each single changed byte is told or makes no difference. */
+ * opening would give, nothing changes, and each single changed byte is told or makes no
+ * difference. */
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -291,6 +294,163 @@ START_TEST(each_length_is_told_or_a_prefix)
 }
 END_TEST
 
+/* Backups ------------------------------------------------------------------------------------ */
+
+struct writer {
+	struct blaze_db *db;
+	_Atomic uint64_t acknowledged;
+	atomic_bool stop;
+};
+
+static void *write_on(void *arg)
+{
+	struct writer *writer = arg;
+
+	for (uint64_t n = 1; !atomic_load(&writer->stop); n++) {
+		struct blaze_id id = { { 0 } };
+		struct blaze_txn *txn;
+
+		/* Two records at once, so that a torn transaction shows. */
+		memcpy(id.bytes + 8, &n, sizeof(n));
+		ck_assert_int_eq(blaze_txn_begin(writer->db, &txn), 0);
+		ck_assert_int_eq(blaze_txn_put(txn, &id, &n, sizeof(n)), 0);
+		id.bytes[0] = 1;
+		ck_assert_int_eq(blaze_txn_put(txn, &id, &n, sizeof(n)), 0);
+		ck_assert_int_eq(blaze_txn_commit(txn), 0);
+		atomic_store(&writer->acknowledged, n);
+	}
+	return NULL;
+}
+
+/* Opens the copy and removes it: how many pairs it has, which are the first ones. */
+static uint64_t copy_count(void)
+{
+	char before[64];
+	struct blaze_db *db = NULL;
+	uint64_t pairs = 0;
+	int64_t count;
+
+	memcpy(before, path, sizeof(before));
+	snprintf(path, sizeof(path), "%s/copy", dir);
+	ck_assert_int_eq(open_as(BLAZE_DB_NO_CREATE, &db), 0);
+	count = blaze_db_count(db);
+	for (uint64_t n = 1; n <= (uint64_t)count / 2; n++) {
+		struct blaze_id id = { { 0 } };
+		uint64_t value = 0;
+
+		memcpy(id.bytes + 8, &n, sizeof(n));
+		for (unsigned i = 0; i < 2; i++) {
+			id.bytes[0] = (uint8_t)i;
+			ck_assert_int_eq(blaze_db_fetch(db, &id, &value, sizeof(value)),
+			                 sizeof(value));
+			ck_assert_uint_eq(value, n);
+		}
+		pairs++;
+	}
+	ck_assert_int_eq(count, (int64_t)pairs * 2);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	dir_clear();
+	memcpy(path, before, sizeof(before));
+	return pairs;
+}
+
+START_TEST(backup_beside_writer_has_what_was_acknowledged)
+{
+	struct writer writer = { .db = NULL };
+	pthread_t thread;
+	char copy[80];
+
+	snprintf(copy, sizeof(copy), "%s/copy", dir);
+	ck_assert_int_eq(open_as(0, &writer.db), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_on, &writer), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t before = atomic_load(&writer.acknowledged);
+
+		ck_assert_int_eq(blaze_db_backup(writer.db, copy), 0);
+		ck_assert_uint_ge(copy_count(), before);
+	}
+	atomic_store(&writer.stop, true);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(blaze_db_close(writer.db), 0);
+}
+END_TEST
+
+START_TEST(backup_takes_long_transactions_and_no_part_of_one)
+{
+	static uint8_t value[600 << 10];
+	struct blaze_db *db = NULL, *view = NULL;
+	struct blaze_txn *txn;
+	struct stat status;
+	char copy[80], name[128];
+
+	memset(value, 'v', sizeof(value));
+	ck_assert_int_eq(open_as(0, &db), 0);
+	put(db, 1);
+	for (uint8_t round = 0; round < 2; round++) {
+		ck_assert_int_eq(blaze_txn_begin(db, &txn), 0);
+		for (uint8_t n = 0; n < 5; n++) {
+			struct blaze_id id = { { round, n, 1 } };
+
+			ck_assert_int_eq(blaze_txn_put(txn, &id, value, sizeof(value)), 0);
+		}
+		ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	}
+	snprintf(copy, sizeof(copy), "file:%s/copy", dir);
+	ck_assert_int_eq(blaze_db_backup(db, copy), 0);
+	ck_assert_int_eq(blaze_db_backup(db, copy), -EEXIST);
+	ck_assert_int_eq(blaze_db_count(db), 11);
+	/* As the writer's program leaves it where it is killed: the second one is not whole. */
+	snprintf(name, sizeof(name), "%s/" SEGMENT, path);
+	ck_assert_int_eq(stat(name, &status), 0);
+	ck_assert_int_eq(truncate(name, 4 << 20), 0);
+	ck_assert_int_gt(status.st_size, 5 << 20);
+	ck_assert_int_eq(open_as(BLAZE_DB_READ_ONLY, &view), 0);
+	ck_assert_int_eq(blaze_db_count(view), 6);
+	/* What was acknowledged is not there any more, which is told; the looker knows of less. */
+	snprintf(copy, sizeof(copy), "%s/copy", dir);
+	snprintf(name, sizeof(name), "rm -r %s", copy);
+	ck_assert_int_eq(system(name), 0);
+	ck_assert_int_eq(blaze_db_backup(db, copy), -EBADMSG);
+	ck_assert_int_eq(system(name), 0);
+	ck_assert_int_eq(blaze_db_backup(view, copy), 0);
+	ck_assert_int_eq(blaze_db_close(view), 0);
+	snprintf(name, sizeof(name), "%s", path);
+	strcpy(path, copy);
+	ck_assert_int_eq(open_as(0, &view), 0);
+	ck_assert_int_eq(blaze_db_count(view), 6);
+	ck_assert_int_eq(blaze_db_close(view), 0);
+	dir_clear();
+	strcpy(path, name);
+	(void)blaze_db_close(db);
+}
+END_TEST
+
+START_TEST(backup_that_cannot_be_is_told)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct blaze_db *db = NULL;
+	char copy[80];
+
+	ck_assert_int_eq(blaze_db_open("x", NULL, NULL, &db), 0);
+	ck_assert_int_eq(blaze_db_backup(db, "anywhere"), -EOPNOTSUPP);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	options.durability = BLAZE_DURABILITY_SYNC;
+	ck_assert_int_eq(blaze_db_open("x", "mem:view", &options, &db), 0);
+	ck_assert_int_eq(blaze_db_backup(db, "anywhere"), -EOPNOTSUPP);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	ck_assert_int_eq(open_as(0, &db), 0);
+	put(db, 1);
+	ck_assert_int_eq(blaze_db_backup(NULL, "anywhere"), -EINVAL);
+	ck_assert_int_eq(blaze_db_backup(db, NULL), -EINVAL);
+	ck_assert_int_eq(blaze_db_backup(db, ""), -EINVAL);
+	ck_assert_int_eq(blaze_db_backup(db, path), -EBUSY);
+	snprintf(copy, sizeof(copy), "%s/no/copy", dir);
+	ck_assert_int_eq(blaze_db_backup(db, copy), -ENOENT);
+	put(db, 2);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("view");
@@ -306,6 +466,9 @@ int main(void)
 	tcase_add_test(tcase, default_policy_takes_what_is_there);
 	tcase_add_loop_test(tcase, each_changed_byte_is_told_or_no_difference, 0, 2);
 	tcase_add_loop_test(tcase, each_length_is_told_or_a_prefix, 0, 2);
+	tcase_add_test(tcase, backup_beside_writer_has_what_was_acknowledged);
+	tcase_add_test(tcase, backup_takes_long_transactions_and_no_part_of_one);
+	tcase_add_test(tcase, backup_that_cannot_be_is_told);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The programs as their users see them, and the manual's examples.
-tools_tests = tests/tools/test_arguments.sh tests/tools/test_blaze_ring.sh \
+tools_tests = tests/tools/test_arguments.sh tests/tools/test_blaze_db.sh \
+	tests/tools/test_blaze_ring.sh \
 	tests/tools/test_manual.sh
 dist_check_SCRIPTS += $(tools_tests)
 TESTS += $(tools_tests)
+tests/tools/test_blaze_db.log: lib/tool/blaze-db$(EXEEXT)
 tests/tools/test_blaze_ring.log: shm/blaze-ring$(EXEEXT)
 tests/tools/test_arguments.log: shm/blaze-ring$(EXEEXT) perf/blaze-perf$(EXEEXT)
 

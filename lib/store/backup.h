@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copying a store while it is written to. See backup.c. */
+#ifndef BLAZEI_BACKUP_H
+#define BLAZEI_BACKUP_H
+
+#include <stdint.h>
+
+/* Copies the store in a directory to another, which is made, or is empty: all that was durable when
+ * this began, and what came in order after it. 0; -EEXIST: there is something; -EBADMSG what is to
+ * be copied is damaged, or ends before the transaction lsn; -ENOENT there is no store, or nothing
+ * above the other directory; errors of the system. After an error no store is there, but perhaps
+ * the directory with segments. */
+int blazei_store_backup(const char *from, const char *to, uint64_t lsn);
+
+#endif

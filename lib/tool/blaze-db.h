@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the program blaze-db share: its command line, its ways to fail, reading lines
+ * and showing progress. */
+#ifndef BLAZE_DB_TOOL_H
+#define BLAZE_DB_TOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include <blaze/blaze.h>
+
+enum tool_exit {
+	TOOL_DONE = 0,
+	TOOL_FAILED = 1,
+	TOOL_USAGE = 2,
+	TOOL_ABSENT = 3, /* no such database, or no such record */
+	TOOL_TORN = 4,   /* check: the log ends in something torn */
+};
+
+#define TOOL_FIELDS_MAX   64u
+#define TOOL_OPERANDS_MAX 3u
+#define TOOL_JSON_MAX     ((size_t)16 << 20) /* of one record, or line */
+
+struct tool {
+	const char *command;
+	const char *dir;
+	const char *operands[TOOL_OPERANDS_MAX]; /* behind the directory */
+	unsigned operand_count;
+	const char *fields[TOOL_FIELDS_MAX];
+	unsigned field_count;
+	struct blaze_id from;
+	struct blaze_id to;
+	bool from_given;
+	bool to_given;
+	uint64_t limit; /* 0: none */
+	uint32_t policy;
+	bool json;
+	bool frames;
+	bool new_ids;
+};
+
+/* blaze-db.c: says on standard error what failed and why; the exit status. */
+int tool_fail(const struct tool *tool, int error);
+/* The same where the words are the program's own. */
+int tool_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Whether to stop: interrupted, or nobody takes what is printed. */
+bool tool_stopping(void);
+/* Prints and frees one JSON value on a line; NULL: there was no memory for it. */
+int tool_print_json(json_t *value);
+
+/* open.c: opens the database to write to it, or to see what is there; says what is wrong. */
+int tool_open(const struct tool *tool, bool writing, struct blaze_db **ret_db);
+/* Whether a program has the database open: says which, as far as it can be found out. */
+bool tool_held(const char *dir, char *ret_who, size_t who_bytes);
+
+/* lines.c: lines of a file, without their ends. */
+struct tool_lines {
+	int fd;
+	char *data;
+	size_t start; /* of what was not given yet */
+	size_t len;
+	size_t cap;
+	uint64_t number; /* of the line given last, from 1 */
+	uint64_t bytes;  /* read so far */
+	bool ended;
+};
+/* 1: there is one, valid until the next call; 0: the end; -E2BIG longer than TOOL_JSON_MAX;
+ * -EINTR: stopping; -ENOMEM and errors of the system. */
+int tool_line(struct tool_lines *lines, char **ret_line, size_t *ret_len);
+void tool_lines_free(struct tool_lines *lines);
+/* All of standard input, in memory that the caller frees. 0 or an error as above. */
+int tool_read_all(char **ret_data, size_t *ret_len);
+
+/* progress.c: a bar on standard error, where that is a terminal. */
+struct tool_progress {
+	const char *verb;
+	uint64_t total; /* 0: not known */
+	uint64_t began_ns;
+	uint64_t shown_ns;
+	bool shown;
+};
+void tool_progress_begin(struct tool_progress *progress, const char *verb, uint64_t total);
+/* done of total, which may be bytes, stand for so many records. */
+void tool_progress_show(struct tool_progress *progress, uint64_t done, uint64_t records);
+void tool_progress_end(struct tool_progress *progress);
+
+/* records.c: a copy of the chosen fields of a record; those that it lacks are left out. 0 or an
+ * error. */
+int tool_choose_fields(const struct tool *tool, const struct blaze_record *record,
+                       struct blaze_record **ret_chosen);
+/* Prints {"id":..,"record":{..}}. 0 or an error. */
+int tool_print_record(const struct blaze_id *id, const struct blaze_record *record);
+
+/* The commands. Each returns the exit status. */
+int tool_create(const struct tool *tool);
+int tool_get(const struct tool *tool);
+int tool_put(const struct tool *tool);
+int tool_delete(const struct tool *tool);
+int tool_scan(const struct tool *tool);
+int tool_import(const struct tool *tool);
+int tool_export(const struct tool *tool);
+int tool_stat(const struct tool *tool);
+int tool_check(const struct tool *tool);
+int tool_dump(const struct tool *tool);
+int tool_backup(const struct tool *tool);
+
+#endif

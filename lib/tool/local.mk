@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# The program blaze-db. It looks into stores without opening them (lib/store/survey.c) and so needs
+# inner calls that the library does not export: it is linked with the objects themselves.
+bin_PROGRAMS += lib/tool/blaze-db
+lib_tool_blaze_db_SOURCES = \
+	lib/tool/blaze-db.c \
+	lib/tool/blaze-db.h \
+	lib/tool/bulk.c \
+	lib/tool/inspect.c \
+	lib/tool/lines.c \
+	lib/tool/open.c \
+	lib/tool/progress.c \
+	lib/tool/records.c \
+	lib/store/survey.c \
+	lib/store/survey.h
+lib_tool_blaze_db_LDADD = tests/libblaze-test.la
