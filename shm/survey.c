@@ -175,6 +175,9 @@ static int survey_named(int parent_fd, const char *parent_path, uint32_t mode, c
 	if (rc == 0) {
 		rc = survey_open(&dir, &ring, members, BLAZEI_SURVEY_MEMBERS_MAX);
 		blazei_dir_close(&dir);
+		/* An empty directory, which the next attach to that name takes away, is no ring. */
+		if (rc == -ENOENT && ring.bytes == 0)
+			return rc;
 	}
 	if (rc < 0)
 		ring.error = rc;

@@ -49,10 +49,13 @@ bool blazei_answer_start(struct blaze_db *db, struct blazei_member *member, uint
 	error = blazei_carry_open(db, &answer->carry, &answer->ring, BLAZEI_SESSION_ANSWERER);
 	if (error != 0) {
 		/* The peer loses patience and asks again, or somebody else. */
-		blazei_log(BLAZE_LOG_INFO,
-		           "database %s: cannot answer a node that lacks something: %s", db->name,
-		           blaze_strerror(error));
+		if (blazei_pull_news(&db->told.answering, blaze_strerror(error)))
+			blazei_log(BLAZE_LOG_INFO,
+			           "database %s: cannot answer a node that lacks something: %s",
+			           db->name, blaze_strerror(error));
 		answer_end(answer);
+	} else {
+		db->told.answering = NULL;
 	}
 	return error == 0;
 }

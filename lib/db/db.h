@@ -92,6 +92,11 @@ struct blaze_db {
 	struct blazei_stage *stage; /* what pulls hold of a snapshot */
 	uint64_t stage_until_ns;    /* and how long, while none goes on */
 	struct blazei_answer answers[BLAZEI_ANSWERS_MAX];
+	struct {
+		const char *asking; /* static texts */
+		const char *attempt;
+		const char *answering;
+	} told; /* why catching up fails, as the log hook heard it last; NULL: it does not */
 	struct blazei_event event;
 	uint64_t drains;        /* polls that found nothing left */
 	uint64_t advanced;      /* transactions that came in, by lane or by catch-up */
@@ -145,6 +150,10 @@ int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
                            const struct blazei_vector_view *durable);
 /* txn.c: frees what the last transaction left. */
 void blazei_txn_spare_free(struct blaze_db *db);
+
+/* pull.c: whether a reason is news: what the log hook is told once, until it is another. poll_lock
+ * is held. */
+bool blazei_pull_news(const char **told, const char *why);
 
 /* The polling side's lock, ahead of the service thread. */
 void blazei_db_poll_lock(struct blaze_db *db);

@@ -2,8 +2,9 @@
 /* The side that lacks something; see pull.h.
  *
  * FAILURE  The first thing wrong ends the attempt; the next one goes to another peer where there is
- *        one, and waits longer each time. It goes on with what is staged, if it is the same
- *        peer. */
+ *        one, and waits longer each time. It goes on with what is staged, if it is the same peer.
+ *        Why attempts fail is told once, until one succeeds or fails for another reason: a full
+ *        /dev/shm may last. */
 #include "lib/db/db.h"
 
 #include <unistd.h>
@@ -85,6 +86,14 @@ static void attempt_failed(struct blaze_db *db, uint64_t now_ns)
 	member->lag.not_before = now_ns + (RETRY_NS << doubled);
 }
 
+bool blazei_pull_news(const char **told, const char *why)
+{
+	bool news = *told == NULL || strcmp(*told, why) != 0;
+
+	*told = why;
+	return news;
+}
+
 void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64_t now_ns)
 {
 	struct blazei_pull *pull = &db->pull;
@@ -103,8 +112,10 @@ void blazei_pull_start(struct blaze_db *db, struct blazei_member *member, uint64
 		error = blazei_carry_open(db, &pull->carry, &ring, BLAZEI_SESSION_ASKER);
 	BLAZEI_TESTPOINT("pull_made");
 	if (error != 0) {
-		blazei_log(BLAZE_LOG_WARNING, "database %s: cannot ask for what it lacks: %s",
-		           db->name, blaze_strerror(error));
+		if (blazei_pull_news(&db->told.asking, blaze_strerror(error)))
+			blazei_log(BLAZE_LOG_WARNING,
+			           "database %s: cannot ask for what it lacks: %s", db->name,
+			           blaze_strerror(error));
 		attempt_failed(db, now_ns);
 		blazei_pull_stop(db);
 		return;
@@ -212,6 +223,8 @@ static void succeed(struct blaze_db *db, uint64_t now_ns)
 		/* Its board promised what it doesn't have: not again at once. */
 		attempt_failed(db, now_ns);
 	}
+	db->told.asking = NULL;
+	db->told.attempt = NULL;
 	fetched_count(db);
 	blazei_pull_stop(db);
 	blazei_db_tell_sync(db, BLAZE_SYNC_LIVE);
@@ -233,7 +246,9 @@ static void fail(struct blaze_db *db, uint64_t now_ns, int error)
 		if (status.state == BLAZEI_SESSION_REFUSED)
 			why = blazei_session_reason_text(status.reason);
 	}
-	blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s", db->name, why);
+	if (blazei_pull_news(&db->told.attempt, why))
+		blazei_log(BLAZE_LOG_INFO, "database %s: an attempt to catch up ended: %s",
+		           db->name, why);
 	attempt_failed(db, now_ns);
 	blazei_pull_stop(db);
 }

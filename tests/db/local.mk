@@ -6,6 +6,7 @@ db_tests = \
 	tests/db/test_crash \
 	tests/db/test_event \
 	tests/db/test_facade \
+	tests/db/test_full \
 	tests/db/test_hostile \
 	tests/db/test_peek \
 	tests/db/test_rename \
@@ -22,6 +23,8 @@ tests_db_soak_db_SOURCES = tests/db/soak_db.c
 tests_db_test_board_SOURCES = tests/db/test_board.c
 tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
 tests_db_test_facade_SOURCES = tests/db/test_facade.c tests/db/node.h
+tests_db_test_full_SOURCES = tests/db/test_full.c tests/db/node.h
+tests_db_test_full_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_carry_open
 tests_db_test_hostile_SOURCES = tests/db/test_hostile.c tests/db/node.h
 tests_db_test_rename_SOURCES = tests/db/test_rename.c tests/db/node.h
 tests_db_test_step_SOURCES = tests/db/test_step.c tests/db/node.h
