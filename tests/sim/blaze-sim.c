@@ -204,13 +204,13 @@ static int report(const struct command *command, const struct worker *total, dou
 	return total->failed > 0 || zeros > 0;
 }
 
-static int usage(const char *name)
+static int usage(const char *name, FILE *to)
 {
-	fprintf(stderr,
+	fprintf(to,
 	        "usage: %s [--seeds A-B] [--nodes 2..8] [-j workers] [--json] [--whole] "
-	        "[--first] [--history SEED]\n",
+	        "[--first] [--history SEED] [--help]\n",
 	        name);
-	return 2;
+	return to == stdout ? 0 : 2;
 }
 
 static int seeds_run(const struct command *command)
@@ -243,6 +243,7 @@ int main(int argc, char **argv)
 		{ "whole", no_argument, NULL, 'w' },
 		{ "first", no_argument, NULL, 'f' },
 		{ "history", required_argument, NULL, 'h' },
+		{ "help", no_argument, NULL, 'H' },
 		{ 0 },
 	};
 	struct command command = { .first = 1, .last = 300 };
@@ -277,12 +278,14 @@ int main(int argc, char **argv)
 		case 'h':
 			history = strtoull(optarg, NULL, 10);
 			break;
+		case 'H':
+			return usage(argv[0], stdout);
 		default:
-			return usage(argv[0]);
+			return usage(argv[0], stderr);
 		}
 	if (command.last < command.first || command.workers < 1 || command.workers > WORKERS_MAX ||
 	    (command.nodes != 0 && (command.nodes < 2 || command.nodes > 8)))
-		return usage(argv[0]);
+		return usage(argv[0], stderr);
 	if (history > 0) {
 		sim_shrink(history, command.nodes, false);
 		return 0;

@@ -7,7 +7,8 @@ dist_check_SCRIPTS += $(tools_tests)
 TESTS += $(tools_tests)
 tests/tools/test_blaze_db.log: lib/tool/blaze-db$(EXEEXT)
 tests/tools/test_blaze_ring.log: shm/blaze-ring$(EXEEXT)
-tests/tools/test_arguments.log: shm/blaze-ring$(EXEEXT) perf/blaze-perf$(EXEEXT)
+tests/tools/test_arguments.log: shm/blaze-ring$(EXEEXT) perf/blaze-perf$(EXEEXT) \
+	lib/tool/blaze-db$(EXEEXT) tests/blaze-sim$(EXEEXT)
 
 check_PROGRAMS += tests/tools/test_perf
 TESTS += tests/tools/test_perf

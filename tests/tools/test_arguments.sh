@@ -66,4 +66,13 @@ refuses shm/blaze-ring '--hex and -n belong to tail' ls --hex
 refuses shm/blaze-ring '--file and --data belong to publish' tail name --data x
 refuses shm/blaze-ring '--file and --data exclude' publish name --file a --data b
 refuses shm/blaze-ring '--json and --hex exclude' tail name --json --hex
+
+# Whoever asks for help gets it, on standard output.
+for program in perf/blaze-perf shm/blaze-ring lib/tool/blaze-db tests/blaze-sim; do
+	"$BLAZE_BUILDDIR/$program" --help >"$work/out" 2>"$work/err" </dev/null
+	status=$?
+	[ "$status" -eq 0 ] || { echo "$program --help: status $status" && failed=1; }
+	grep -q '^usage: ' "$work/out" || { echo "$program --help: says no usage" && failed=1; }
+	[ ! -s "$work/err" ] || { echo "$program --help: complains" && failed=1; }
+done
 exit "$failed"

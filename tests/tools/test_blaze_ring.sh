@@ -131,6 +131,14 @@ check 'json: positions' '0 0' "$(jq -rs 'map(.position) | join(" ")' <"$work/jso
 check 'json: ids' 2 "$(jq -r .publisher <"$work/json" | grep -cE '^[0-9a-f-]{36}$')"
 check 'hex' '6100ff' "$(sed -n '1s/.* //p' <"$work/hex")"
 
+# A directory that is left behind empty is no ring.
+mine=/dev/shm/blaze-$(id -u)
+(umask 077 && mkdir -p "$mine/$name.empty")
+status 0 --json ls
+check 'an empty directory is not listed' 0 "$(jq -r '.rings[].name' <"$work/out" | grep -c "^$name.empty\$")"
+status 3 stat "$name.empty"
+rmdir "$mine/$name.empty"
+
 # Larger than a default lane takes.
 "$ring_tool" --json -n 1 tail "$name" >"$work/json" &
 json=$!
