@@ -14,6 +14,8 @@ libblazeshm_la_SOURCES += \
 	lib/op/stamp.h \
 	lib/op/txn.c \
 	lib/op/txn.h \
+	lib/op/unit.c \
+	lib/op/unit.h \
 	lib/op/utf8.c \
 	lib/op/value.c \
 	lib/op/value.h \

@@ -18,6 +18,7 @@
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
  *        room.c     room for what is merged as one
+ *        logged.c   what goes to a log, and comes back from it
  *        session*.c catch-up: session.c, session_ask.c, session_answer.c, session_wire.c
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
@@ -40,6 +41,7 @@
 #include "lib/repl/effects.h"
 #include "lib/repl/finder.h"
 #include "lib/repl/history.h"
+#include "lib/repl/logged.h"
 #include "lib/repl/members.h"
 #include "lib/repl/replica.h"
 #include "lib/repl/table.h"
@@ -74,6 +76,7 @@ struct blazei_writer {
 	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
 	uint64_t dep_max; /* own writes depend on no more of it; 0: on all (reissue.c) */
+	uint64_t durable; /* up to here the store holds it for good; see blazei_replica_durable */
 	uint64_t heard;   /* of the own transactions, those up to here it is known to have seen */
 	struct blazei_parked *first; /* ascending by seq */
 	struct blazei_parked *last;
@@ -206,6 +209,8 @@ struct blazei_replica {
 	bool origins_full;     /* there was one too many: told */
 	bool replaying;        /* own transactions are merged too */
 	bool displaced;        /* the own origin was written to elsewhere: told */
+	bool logging;          /* what is merged goes to the log */
+	bool log_behind;       /* the log lacks something: all goes there before anything else */
 	uint64_t began_hlc;    /* what this incarnation writes is above */
 	uint64_t began_seq;    /* and what it wrote before this run is not */
 	struct blazei_left left;
@@ -217,6 +222,7 @@ struct blazei_replica {
 	struct blazei_members members;
 	const struct blazei_writeset *committing; /* the own transaction that is being merged */
 	struct blazei_sink sink;
+	struct blazei_log_sink log;
 	struct blazei_changes changes;
 	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
 };
@@ -296,6 +302,13 @@ size_t blazei_group_bytes(const struct blazei_write_group *group);
 int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,
                   struct blazei_write_group *const *groups, uint32_t count,
                   struct blazei_txn_view *ret_txn);
+
+/* logged.c ----------------------------------------------------------------------------------- */
+
+/* Hands a transaction that was merged to the log. Only while logging. */
+void blazei_logged_txn(struct blazei_replica *replica, const struct blazei_txn_header *header);
+/* Something was done, or is about to be, that is not logged step by step. */
+void blazei_logged_lag(struct blazei_replica *replica);
 
 /* merge.c ------------------------------------------------------------------------------------ */
 

@@ -225,6 +225,8 @@ int blazei_commit(struct blazei_replica *replica, uint64_t now_ns,
 	if (blazei_merge_txn(replica, header, 0) < 0)
 		return -ENOMEM;
 	blazei_history_append(&replica->history, vector, header);
+	if (blazei_unlikely(replica->logging))
+		blazei_logged_txn(replica, header);
 	vector->writers[0].seq = header->seq;
 	vector->writers[0].chain = header->chain;
 	vector->writers[0].hlc = header->hlc;

@@ -16,6 +16,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/history.h \
 	lib/repl/identity.c \
 	lib/repl/identity.h \
+	lib/repl/logged.c \
+	lib/repl/logged.h \
 	lib/repl/members.c \
 	lib/repl/members.h \
 	lib/repl/merge.c \

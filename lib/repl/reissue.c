@@ -217,6 +217,8 @@ int blazei_replica_leave_name(struct blazei_replica *replica, uint64_t now_ns,
 
 	if (rc < 0)
 		return rc;
+	/* What is written again now shows in all that there is then. */
+	blazei_logged_lag(replica);
 	index = blazei_vector_find(&replica->vector, &left);
 	/* What was written in this run may be at nobody's, ever: nothing depends on it. */
 	if (replica->vector.writers[index].seq > began_seq) {

@@ -157,6 +157,8 @@ int blazei_apply(struct blazei_replica *replica, const struct blazei_txn_header 
 	known->chain = header->chain;
 	known->hlc = header->hlc;
 	known->chain_known = true;
+	if (blazei_unlikely(replica->logging))
+		blazei_logged_txn(replica, header);
 	if (blazei_unlikely(known->halted))
 		blazei_resume(replica, writer);
 	if (blazei_unlikely(writer == 0))

@@ -112,6 +112,15 @@ void blazei_replica_vector_detail(const struct blazei_replica *replica, unsigned
                                   struct blazei_vector_detail *ret_detail);
 uint64_t blazei_replica_hlc(const struct blazei_replica *replica);
 
+/* Up to which seq of an entry the store of this replica holds it for good: what its owner says. */
+uint64_t blazei_replica_durable(const struct blazei_replica *replica, unsigned index);
+/* Of an origin, likewise; 0 for one never heard of. */
+uint64_t blazei_replica_durable_seq(const struct blazei_replica *replica,
+                                    const struct blazei_origin *origin);
+/* The origin's entry is durable up to seq. Its index; -ENOENT: it is not known, or was before. */
+int blazei_replica_durable_raise(struct blazei_replica *replica,
+                                 const struct blazei_vector_entry *entry);
+
 /* Whether something came under the own origin that was not written here (event ORIGIN_DISPLACED).
  * What is written on is refused by whoever holds the other: renew before the next write. */
 bool blazei_replica_displaced(const struct blazei_replica *replica);

@@ -455,11 +455,16 @@ static void refill(const struct blazei_stage *stage, struct blazei_replica *repl
 	if (self->seq < own || replica->began_seq < self->seq)
 		replica->began_seq = self->seq;
 	/* What of it all the next write depends on was told, or was not, under the old name. */
-	for (unsigned i = 0; i < replica->vector.count; i++)
-		if (replica->vector.writers[i].seq > 0)
+	for (unsigned i = 0; i < replica->vector.count; i++) {
+		struct blazei_writer *writer = &replica->vector.writers[i];
+
+		if (writer->durable > writer->seq)
+			writer->durable = writer->seq;
+		if (writer->seq > 0)
 			blazei_vector_advanced(&replica->vector, i);
 		else
 			blazei_vector_retract(&replica->vector, i);
+	}
 }
 
 /* The snapshot is merged: it becomes all that there is. 0, -ENOMEM, -E2BIG. */
@@ -481,19 +486,43 @@ static int become(struct blazei_stage *stage, struct blazei_replica *replica, ui
 	return rc;
 }
 
+/* Merges, and has the log told of what became of it: the snapshot, or that it is behind. */
+static int merge_logged(struct blazei_stage *stage, struct blazei_replica *replica, uint64_t *seqs,
+                        const struct blazei_stage_cut *cut, int *ret_applied)
+{
+	struct blazei_logged_unit unit;
+	bool became = false;
+	int rc = blazei_logged_prepare(&unit, replica, stage, cut);
+
+	if (rc < 0)
+		return rc;
+	replica->logging = false;
+	rc = *ret_applied = merge(stage, replica, seqs);
+	if (rc >= 0 && cut->anew && stage->whole) {
+		rc = become(stage, replica, seqs, cut);
+		became = rc == 0;
+	}
+	if (became)
+		blazei_logged_lag(replica);
+	else if (*ret_applied >= 0)
+		blazei_logged_stage(replica, stage, &unit);
+	if (!became)
+		replica->logging = unit.begin != NULL;
+	blazei_logged_unit_free(&unit);
+	return rc;
+}
+
 int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns, const struct blazei_stage_cut *cut)
 {
 	uint64_t *seqs = calloc(BLAZEI_ORIGINS_MAX, sizeof(*seqs));
-	int applied;
+	int applied = -ENOMEM;
 	int rc;
 
 	if (!seqs)
 		return -ENOMEM;
 	blazei_table_shut(&replica->table);
-	rc = applied = merge(stage, replica, seqs);
-	if (rc >= 0 && cut->anew && stage->whole)
-		rc = become(stage, replica, seqs, cut);
+	rc = merge_logged(stage, replica, seqs, cut, &applied);
 	blazei_table_open(&replica->table);
 	free(seqs);
 	/* What waits for memory here waits in the queue, as it does elsewhere. */

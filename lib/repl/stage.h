@@ -79,6 +79,19 @@ struct blazei_stage_cut {
 int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns, const struct blazei_stage_cut *cut);
 
+/* logged.c: the bounds of a snapshot in the log, made before it is installed, as that may fail. */
+struct blazei_logged_unit {
+	struct blazei_unit_bound *begin; /* NULL: nothing is logged */
+	struct blazei_unit_bound *end;
+};
+
+/* 0 or -ENOMEM; to be freed where it is 0. */
+int blazei_logged_prepare(struct blazei_logged_unit *unit, const struct blazei_replica *replica,
+                          const struct blazei_stage *stage, const struct blazei_stage_cut *cut);
+void blazei_logged_stage(struct blazei_replica *replica, const struct blazei_stage *stage,
+                         const struct blazei_logged_unit *unit);
+void blazei_logged_unit_free(struct blazei_logged_unit *unit);
+
 /* prune.c: removes the registers that no chunk marked and that these entries cover, clears the
  * marks. */
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,

@@ -174,6 +174,31 @@ uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
 	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].seq;
 }
 
+uint64_t blazei_replica_durable(const struct blazei_replica *replica, unsigned index)
+{
+	assert(index < replica->vector.count);
+	return replica->vector.writers[index].durable;
+}
+
+uint64_t blazei_replica_durable_seq(const struct blazei_replica *replica,
+                                    const struct blazei_origin *origin)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, origin);
+
+	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].durable;
+}
+
+int blazei_replica_durable_raise(struct blazei_replica *replica,
+                                 const struct blazei_vector_entry *entry)
+{
+	uint16_t index = blazei_vector_find(&replica->vector, &entry->origin);
+
+	if (index == BLAZEI_ORIGIN_NONE || entry->seq <= replica->vector.writers[index].durable)
+		return -ENOENT;
+	replica->vector.writers[index].durable = entry->seq;
+	return index;
+}
+
 uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
                                        const struct blazei_origin *origin)
 {

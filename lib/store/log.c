@@ -266,9 +266,11 @@ static void lead(struct blazei_store *store)
 	store->pending = store->flight;
 	store->flight = buffer;
 	store->leading = true;
+	store->in_flight = store->flight.len;
 	pthread_mutex_unlock(&store->lock);
 	error = flight_write(store);
 	pthread_mutex_lock(&store->lock);
+	store->in_flight = 0;
 	store->durable = store->written;
 	if (error != 0)
 		store->failed = error;
@@ -287,16 +289,17 @@ static int wait_locked(struct blazei_store *store, uint64_t lsn)
 	return store->durable >= lsn ? 0 : -EROFS;
 }
 
-int blazei_store_append(struct blazei_store *store, const void *txn, size_t len, uint64_t *ret_lsn)
+int blazei_store_append(struct blazei_store *store, const void *entry, size_t len,
+                        uint64_t *ret_lsn)
 {
 	int error = 0;
 
 	pthread_mutex_lock(&store->lock);
-	assert(store->recovered && len == txn_bytes(txn));
+	assert(store->recovered && len == txn_bytes(entry));
 	if (store->failed != 0)
 		error = -EROFS;
 	if (error == 0) {
-		error = blazei_buffer_append(&store->pending, txn, len);
+		error = blazei_buffer_append(&store->pending, entry, len);
 		/* What comes after it must not be durable without it. */
 		store->failed = error;
 	}
@@ -336,6 +339,46 @@ bool blazei_store_failed(struct blazei_store *store)
 	failed = store->failed != 0;
 	pthread_mutex_unlock(&store->lock);
 	return failed;
+}
+
+uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced_bytes)
+{
+	uint64_t durable;
+
+	pthread_mutex_lock(&store->lock);
+	durable = store->durable;
+	*ret_unsynced_bytes = store->pending.len + store->in_flight;
+	pthread_mutex_unlock(&store->lock);
+	return durable;
+}
+
+uint32_t blazei_store_role(const struct blazei_store *store)
+{
+	return store->root->role;
+}
+
+int blazei_store_role_set(struct blazei_store *store, uint32_t role)
+{
+	int error;
+
+	pthread_mutex_lock(&store->lock);
+	while (store->leading)
+		pthread_cond_wait(&store->changed, &store->lock);
+	error = store->failed != 0 ? -EROFS : 0;
+	if (error == 0 && store->root->role != role) {
+		store->leading = true;
+		pthread_mutex_unlock(&store->lock);
+		store->root->role = role;
+		error = blazei_store_root_swap(store);
+		pthread_mutex_lock(&store->lock);
+		store->leading = false;
+		/* Which root is there now nobody knows. */
+		if (error != 0)
+			store->failed = error;
+		pthread_cond_broadcast(&store->changed);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return error;
 }
 
 int blazei_store_close(struct blazei_store *store)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: transactions, in the order in which they were merged, made durable in groups.
+/* The log: entries, mostly transactions, in the order of merging, made durable in groups.
  *
  * WHY    The log is the database: what a store holds is what replaying it gives. A sync takes as
  *        long for one transaction as for a thousand, so those who wait for one together share it:
@@ -58,8 +58,9 @@ struct blazei_store {
 	pthread_cond_t changed;
 	/* lock: */
 	struct blazei_buffer pending;
-	uint64_t last;    /* LSN of the last one appended */
-	uint64_t durable; /* acknowledged up to here */
+	uint64_t in_flight; /* bytes that a leader is writing */
+	uint64_t last;      /* LSN of the last one appended */
+	uint64_t durable;   /* acknowledged up to here */
 	bool leading;
 	int failed; /* why the log is read-only; 0 */
 };
@@ -72,21 +73,29 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location, u
 /* Writes what is pending, ends the open segment, and frees. The first error. */
 int blazei_store_close(struct blazei_store *store);
 
-/* Gets a checked transaction, 8-byte aligned; an error ends the recovery, which returns it. */
-typedef int (*blazei_store_visitor)(void *arg, const void *txn, size_t len);
+/* Gets a checked entry (lib/op/unit.h), 8-byte aligned; an error ends the recovery, which returns
+ * it. */
+typedef int (*blazei_store_visitor)(void *arg, const void *entry, size_t len);
 
-/* Gives all transactions that the store holds, once, before the first append. The node goes on
+/* Gives all entries that the store holds, once, before the first append. The node goes on
  * under this incarnation, which is durable before the first transaction is. -EBADMSG: corrupt. */
 int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
                          blazei_store_visitor visitor, void *arg);
 
-/* Takes a transaction; its LSN. Does not wait. -EROFS read-only; -ENOMEM: now it is. */
-int blazei_store_append(struct blazei_store *store, const void *txn, size_t len, uint64_t *ret_lsn);
+/* Takes an entry; its LSN. Does not wait. -EROFS read-only; -ENOMEM: now it is. */
+int blazei_store_append(struct blazei_store *store, const void *entry, size_t len,
+                        uint64_t *ret_lsn);
 /* Waits until all up to lsn is durable. -EROFS: it is not known to be, and the log is read-only. */
 int blazei_store_wait(struct blazei_store *store, uint64_t lsn);
 /* The same for all that was appended. */
 int blazei_store_sync(struct blazei_store *store);
 bool blazei_store_failed(struct blazei_store *store);
+/* Up to which LSN all is durable, and how many bytes are not yet. Does not wait. */
+uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced_bytes);
+/* The role that the root has; and a new one, durable on return. -EROFS and errors of the backend:
+ * the log is read-only. */
+uint32_t blazei_store_role(const struct blazei_store *store);
+int blazei_store_role_set(struct blazei_store *store, uint32_t role);
 
 /* Of the leader and of recovery: replaces the root by what stands in memory. */
 int blazei_store_root_swap(struct blazei_store *store);

@@ -5,7 +5,7 @@
 
 #include <blaze/db.h>
 
-#include "lib/op/txn.h"
+#include "lib/op/unit.h"
 #include "lib/store/checked.h"
 #include "lib/store/log.h"
 
@@ -57,7 +57,7 @@ static int64_t window_at(struct scan *scan, uint64_t offset, const uint8_t **ret
 	return (int64_t)need;
 }
 
-/* Gives the transactions in a run of bytes. */
+/* Gives the entries in a run of bytes. */
 static int txns_give(struct scan *scan, uint64_t offset, const uint8_t *data, size_t len,
                      uint64_t count)
 {
@@ -65,10 +65,10 @@ static int txns_give(struct scan *scan, uint64_t offset, const uint8_t *data, si
 		uint32_t bytes;
 		int error;
 
-		if (len < sizeof(struct blazei_txn_header))
+		if (len < sizeof(struct blazei_unit_bound))
 			return corrupt(scan, offset, "no transaction");
 		memcpy(&bytes, data, sizeof(bytes));
-		if (bytes > len || count == 0 || blazei_txn_check(data, bytes) != 0)
+		if (bytes > len || count == 0 || blazei_logged_check(data, bytes) != 0)
 			return corrupt(scan, offset, "an invalid transaction");
 		error = scan->visitor(scan->arg, data, bytes);
 		if (error < 0)

@@ -2,7 +2,7 @@
 /* Making and checking roots; see root.h. */
 #include "lib/store/root.h"
 
-#include <blaze/db.h>
+#include <blaze/topology.h>
 
 #include "lib/op/hash.h"
 #include "lib/store/frame.h"
@@ -68,6 +68,8 @@ int blazei_root_check(const void *data, size_t len)
 	if (hash.low64 != root->hash[0] || hash.high64 != root->hash[1])
 		return -EBADMSG;
 	if (root->policy != BLAZE_POLICY_SERVER_PRIORITY && root->policy != BLAZE_POLICY_LWW)
+		return -EBADMSG;
+	if (root->role > BLAZE_ROLE_CLIENT)
 		return -EBADMSG;
 	return segments_valid(root) ? 0 : -EBADMSG;
 }

@@ -35,7 +35,8 @@ struct blazei_root {
 	uint64_t incarnation; /* under which the node writes, or wrote last */
 	uint64_t next_segment;
 	uint32_t segment_count;
-	uint32_t reserved[13];
+	uint32_t role; /* enum blaze_role: what the node was last */
+	uint32_t reserved[12];
 	uint64_t hash[2]; /* XXH3-128 of it all, with zeros here, low half first */
 	struct blazei_root_segment segments[];
 };
@@ -46,6 +47,7 @@ static_assert(offsetof(struct blazei_root, node) == 24, "disk format");
 static_assert(offsetof(struct blazei_root, incarnation) == 40, "disk format");
 static_assert(offsetof(struct blazei_root, next_segment) == 48, "disk format");
 static_assert(offsetof(struct blazei_root, segment_count) == 56, "disk format");
+static_assert(offsetof(struct blazei_root, role) == 60, "disk format");
 static_assert(offsetof(struct blazei_root, hash) == 112, "disk format");
 static_assert(offsetof(struct blazei_root, segments) == 128, "disk format");
 static_assert(sizeof(struct blazei_root_segment) == 24, "disk format");

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Units into the log, and the log back into a replica; see logged.h. */
+#include "lib/repl/logged.h"
+
+#include <stdlib.h>
+
+#include "lib/repl/stage.h"
+
+#define CHUNK_BYTES (UINT64_C(1) << 20) /* no further row once there */
+
+void blazei_replica_set_log(struct blazei_replica *replica, const struct blazei_log_sink *log)
+{
+	replica->log = *log;
+	replica->logging = log->append != NULL;
+	replica->log_behind = false;
+}
+
+bool blazei_replica_log_behind(const struct blazei_replica *replica)
+{
+	return replica->log_behind;
+}
+
+void blazei_logged_lag(struct blazei_replica *replica)
+{
+	replica->log_behind = replica->log.append != NULL;
+	replica->logging = false;
+}
+
+static void log_append(struct blazei_replica *replica, const void *entry, size_t len)
+{
+	replica->log.append(replica->log.arg, entry, len);
+}
+
+void blazei_logged_txn(struct blazei_replica *replica, const struct blazei_txn_header *header)
+{
+	log_append(replica, header, header->bytes);
+}
+
+/* Bounds --------------------------------------------------------------------------------------*/
+
+static struct blazei_unit_bound *bound_new(uint8_t kind, unsigned items_max)
+{
+	struct blazei_unit_bound *bound = calloc(1, blazei_unit_bytes(items_max));
+
+	if (!bound)
+		return NULL;
+	bound->kind = kind;
+	bound->format = BLAZEI_FORMAT;
+	bound->bytes = blazei_unit_bytes(0);
+	return bound;
+}
+
+static struct blazei_unit_item *bound_add(struct blazei_unit_bound *bound,
+                                          const struct blazei_origin *origin)
+{
+	struct blazei_unit_item *item = &bound->items[bound->item_count++];
+
+	bound->bytes = blazei_unit_bytes(bound->item_count);
+	item->origin = *origin;
+	return item;
+}
+
+static void bound_entries(struct blazei_unit_bound *bound,
+                          const struct blazei_session_entry *entries, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct blazei_unit_item *item = bound_add(bound, &entries[i].origin);
+
+		item->seq = entries[i].seq;
+		item->chain = entries[i].chain;
+		item->flags = BLAZEI_UNIT_VECTOR;
+	}
+}
+
+/* Adds what the replica knows of an origin beside the vector. */
+static void bound_note(struct blazei_unit_bound *bound, unsigned vector_count,
+                       const struct blazei_origin *origin, const struct blazei_writer *writer)
+{
+	struct blazei_unit_item *item = NULL;
+
+	if (!(writer->halted & BLAZEI_HALTED_QUARANTINED))
+		return;
+	for (unsigned i = 0; i < vector_count && !item; i++)
+		if (blazei_origin_equal(&bound->items[i].origin, origin))
+			item = &bound->items[i];
+	if (!item && bound->item_count < BLAZEI_ORIGINS_MAX)
+		item = bound_add(bound, origin);
+	if (item)
+		item->flags |= BLAZEI_UNIT_QUARANTINED;
+}
+
+/* Snapshots ---------------------------------------------------------------------------------- */
+
+int blazei_logged_prepare(struct blazei_logged_unit *unit, const struct blazei_replica *replica,
+                          const struct blazei_stage *stage, const struct blazei_stage_cut *cut)
+{
+	const struct blazei_vector *vector = &replica->vector;
+
+	*unit = (struct blazei_logged_unit){ .begin = NULL };
+	if (!replica->logging)
+		return 0;
+	unit->begin = bound_new(BLAZEI_KIND_BEGIN, stage->v0_count + vector->count);
+	unit->end = bound_new(BLAZEI_KIND_END, cut->count);
+	if (!unit->begin || !unit->end) {
+		blazei_logged_unit_free(unit);
+		return -ENOMEM;
+	}
+	unit->begin->flags = stage->whole ? BLAZEI_UNIT_WHOLE : 0;
+	bound_entries(unit->begin, stage->v0, stage->v0_count);
+	for (unsigned i = 0; i < vector->count; i++)
+		bound_note(unit->begin, stage->v0_count, &vector->origins[i], &vector->writers[i]);
+	bound_entries(unit->end, cut->vs, cut->count);
+	return 0;
+}
+
+void blazei_logged_unit_free(struct blazei_logged_unit *unit)
+{
+	free(unit->begin);
+	free(unit->end);
+	*unit = (struct blazei_logged_unit){ .begin = NULL };
+}
+
+void blazei_logged_stage(struct blazei_replica *replica, const struct blazei_stage *stage,
+                         const struct blazei_logged_unit *unit)
+{
+	if (!unit->begin)
+		return;
+	log_append(replica, unit->begin, unit->begin->bytes);
+	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
+		log_append(replica, blob->words, blob->len);
+	for (const struct blazei_blob *blob = stage->txns.first; blob; blob = blob->next) {
+		const uint8_t *at = (const uint8_t *)blob->words;
+		const uint8_t *end = at + blob->len;
+
+		while (at < end) {
+			const struct blazei_txn_header *header = (const void *)at;
+
+			log_append(replica, header, header->bytes);
+			at += header->bytes;
+		}
+	}
+	log_append(replica, unit->end, unit->end->bytes);
+}
+
+/* All -----------------------------------------------------------------------------------------*/
+
+/* Begin and end of a unit that is all: the vector, and what names were left. 0 or -ENOMEM. */
+static int all_bounds(const struct blazei_replica *replica, struct blazei_logged_unit *unit)
+{
+	const struct blazei_vector *vector = &replica->vector;
+
+	unit->begin = bound_new(BLAZEI_KIND_BEGIN, vector->count);
+	unit->end = bound_new(BLAZEI_KIND_END, vector->count);
+	if (!unit->begin || !unit->end)
+		return -ENOMEM;
+	unit->begin->flags = BLAZEI_UNIT_ALL;
+	for (unsigned i = 0; i < vector->count; i++) {
+		const struct blazei_writer *writer = &vector->writers[i];
+		const bool quarantined = writer->halted & BLAZEI_HALTED_QUARANTINED;
+		struct blazei_unit_item *item;
+
+		if (writer->seq == 0 && !quarantined)
+			continue;
+		item = bound_add(unit->begin, &vector->origins[i]);
+		item->seq = writer->seq;
+		item->chain = writer->chain_known ? writer->chain : 0;
+		item->hlc = writer->hlc;
+		item->dep_max = writer->dep_max;
+		item->flags = writer->seq > 0 ? BLAZEI_UNIT_VECTOR : 0;
+		item->flags |= writer->left ? BLAZEI_UNIT_LEFT : 0;
+		item->flags |= quarantined ? BLAZEI_UNIT_QUARANTINED : 0;
+		if (writer->seq == 0)
+			continue;
+		*bound_add(unit->end, &vector->origins[i]) = (struct blazei_unit_item){
+			.origin = item->origin,
+			.seq = item->seq,
+			.chain = item->chain,
+			.flags = BLAZEI_UNIT_VECTOR,
+		};
+	}
+	return 0;
+}
+
+int blazei_replica_log_all(struct blazei_replica *replica)
+{
+	struct blazei_logged_unit unit = { .begin = NULL };
+	struct blazei_state_cursor cursor = { .next = 0 };
+	uint64_t *known = calloc(replica->vector.count, sizeof(*known));
+	void *chunk = malloc(BLAZEI_STATE_BYTES_MAX);
+	int rc = known && chunk ? 0 : -ENOMEM;
+
+	if (rc == 0 && replica->log_behind)
+		rc = all_bounds(replica, &unit);
+	if (rc == 0 && replica->log_behind) {
+		log_append(replica, unit.begin, unit.begin->bytes);
+		while (!cursor.end) {
+			int64_t bytes =
+			        blazei_state_encode(replica, known, &cursor, chunk, CHUNK_BYTES);
+
+			if (bytes > 0 && ((struct blazei_txn_header *)chunk)->record_count > 0)
+				log_append(replica, chunk, (size_t)bytes);
+		}
+		log_append(replica, unit.end, unit.end->bytes);
+		replica->log_behind = false;
+		replica->logging = true;
+	}
+	blazei_logged_unit_free(&unit);
+	free(known);
+	free(chunk);
+	return rc;
+}
+
+/* Replay --------------------------------------------------------------------------------------*/
+
+int blazei_replay_init(struct blazei_replay *replay, const struct blazei_replica_options *options)
+{
+	*replay = (struct blazei_replay){ .options = *options };
+	return blazei_replica_new(options, &replay->replica);
+}
+
+void blazei_replay_fini(struct blazei_replay *replay)
+{
+	blazei_stage_free(replay->stage);
+	free(replay->begin);
+	replay->stage = NULL;
+	replay->begin = NULL;
+}
+
+static int unit_begin(struct blazei_replay *replay, const struct blazei_unit_bound *begin)
+{
+	struct blazei_stage *stage;
+	unsigned count = 0;
+	int rc;
+
+	if (replay->begin)
+		return -EBADMSG;
+	rc = blazei_stage_new(UINT64_MAX, &replay->stage);
+	if (rc < 0)
+		return rc;
+	stage = replay->stage;
+	stage->whole = begin->flags & BLAZEI_UNIT_WHOLE;
+	stage->v0 = calloc(begin->item_count + 1, sizeof(*stage->v0));
+	replay->begin = malloc(begin->bytes);
+	if (!stage->v0 || !replay->begin) {
+		blazei_replay_fini(replay);
+		return -ENOMEM;
+	}
+	memcpy(replay->begin, begin, begin->bytes);
+	for (uint32_t i = 0; i < begin->item_count; i++)
+		if (begin->items[i].flags & BLAZEI_UNIT_VECTOR)
+			stage->v0[count++] = (struct blazei_session_entry){
+				.origin = begin->items[i].origin,
+				.seq = begin->items[i].seq,
+				.chain = begin->items[i].chain,
+			};
+	stage->v0_count = count;
+	return 0;
+}
+
+/* Keeps a copy of what belongs to the open unit. */
+static int unit_keep(struct blazei_replay *replay, const struct blazei_txn_header *header)
+{
+	struct blazei_stage *stage = replay->stage;
+	struct blazei_blob *blob = malloc(sizeof(*blob) + header->bytes);
+
+	if (!blob)
+		return -ENOMEM;
+	blob->len = header->bytes;
+	memcpy(blob->words, header, header->bytes);
+	stage->bytes += sizeof(*blob) + blob->len;
+	blazei_blobs_push(header->kind == BLAZEI_KIND_STATE ? &stage->chunks : &stage->txns, blob);
+	return 0;
+}
+
+/* What of a unit's begin is no part of the vector. 0, -ENOMEM, -E2BIG. */
+static int notes_take(struct blazei_replica *replica, const struct blazei_unit_bound *begin)
+{
+	for (uint32_t i = 0; i < begin->item_count; i++) {
+		const struct blazei_unit_item *item = &begin->items[i];
+		int index = blazei_vector_intern(&replica->vector, &item->origin);
+		struct blazei_writer *writer;
+
+		if (index <= 0)
+			return index < 0 ? index : -EBADMSG;
+		writer = &replica->vector.writers[index];
+		if (item->hlc > writer->hlc)
+			writer->hlc = item->hlc;
+		blazei_hlc_observe(&replica->clock, item->hlc);
+		if (item->flags & BLAZEI_UNIT_LEFT) {
+			writer->left = true;
+			writer->dep_max = item->dep_max;
+			if (item->dep_max == 0)
+				blazei_vector_retract(&replica->vector, (unsigned)index);
+		}
+		if (item->flags & BLAZEI_UNIT_QUARANTINED)
+			blazei_quarantine(replica, (unsigned)index, item->seq + 1);
+	}
+	return 0;
+}
+
+/* Checks and installs the unit in this replica. */
+static int unit_install(struct blazei_replay *replay, struct blazei_replica *replica,
+                        const struct blazei_session_entry *vs, unsigned count)
+{
+	const struct blazei_stage_cut cut = { .vs = vs, .count = count };
+	const uint64_t applied = replica->applied;
+	const uint64_t updates = replica->applied_updates;
+	struct blazei_session_entry forked;
+	int rc = blazei_stage_check(replay->stage, replica, vs, count, &forked);
+
+	if (rc == 0)
+		rc = blazei_stage_install(replay->stage, replica, UINT64_MAX, &cut);
+	replica->applied = applied;
+	replica->applied_updates = updates;
+	if (rc == -EEXIST)
+		rc = -EBADMSG;
+	return rc < 0 ? rc : 0;
+}
+
+/* Installs a unit that is all there is in a new replica, which takes the other's place. */
+static int unit_replace(struct blazei_replay *replay, const struct blazei_session_entry *vs,
+                        unsigned count)
+{
+	struct blazei_replica *replica;
+	int rc = blazei_replica_new(&replay->options, &replica);
+
+	if (rc < 0)
+		return rc;
+	rc = unit_install(replay, replica, vs, count);
+	if (rc == 0)
+		rc = notes_take(replica, replay->begin);
+	if (rc < 0) {
+		blazei_replica_free(replica);
+		return rc;
+	}
+	blazei_replica_free(replay->replica);
+	replay->replica = replica;
+	return 0;
+}
+
+static int unit_end(struct blazei_replay *replay, const struct blazei_unit_bound *end)
+{
+	struct blazei_session_entry *vs;
+	int rc = 0;
+
+	if (!replay->begin)
+		return -EBADMSG;
+	vs = calloc(end->item_count + 1, sizeof(*vs));
+	if (!vs)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < end->item_count; i++)
+		vs[i] = (struct blazei_session_entry){ end->items[i].origin, end->items[i].seq,
+			                               end->items[i].chain };
+	if (replay->begin->flags & BLAZEI_UNIT_ALL) {
+		rc = unit_replace(replay, vs, end->item_count);
+	} else {
+		/* What was not taken then is not taken now. */
+		rc = notes_take(replay->replica, replay->begin);
+		if (rc == 0)
+			rc = unit_install(replay, replay->replica, vs, end->item_count);
+	}
+	free(vs);
+	blazei_replay_fini(replay);
+	return rc;
+}
+
+int blazei_replay_entry(struct blazei_replay *replay, const void *entry)
+{
+	const struct blazei_unit_bound *bound = entry;
+	const struct blazei_txn_view view = { entry, bound->bytes };
+	int rc;
+
+	switch (bound->kind) {
+	case BLAZEI_KIND_BEGIN:
+		return unit_begin(replay, bound);
+	case BLAZEI_KIND_END:
+		return unit_end(replay, bound);
+	case BLAZEI_KIND_DROP:
+		rc = replay->begin ? 0 : -EBADMSG;
+		blazei_replay_fini(replay);
+		return rc;
+	default:
+		break;
+	}
+	if (replay->begin)
+		return unit_keep(replay, entry);
+	if (bound->kind == BLAZEI_KIND_STATE)
+		return -EBADMSG;
+	rc = blazei_replica_replay(replay->replica, &view, 1);
+	if (rc < 0)
+		return rc;
+	/* Each stands behind all that it depends on: one that isn't merged now never is. */
+	return rc == 1 ? 0 : -EBADMSG;
+}
