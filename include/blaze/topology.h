@@ -39,7 +39,8 @@ BLAZE_EXPORT int blaze_topology_new(struct blaze_topology **ret_topology);
 BLAZE_EXPORT void blaze_topology_free(struct blaze_topology *topology);
 
 /* Makes db a node. NAME is 1 to 64 bytes of UTF-8, need not be unique. -EBUSY: db is a node
- * already; -EOPNOTSUPP: it is in a directory, which stands alone in this version; -EINVAL. */
+ * already; -EROFS: it is open to be read only, or its disk has failed; -EINVAL. The role of a
+ * database with a store is durable on return; errors of the store. */
 BLAZE_EXPORT int blaze_topology_register(struct blaze_topology *topology, struct blaze_db *db,
                                          const char *name, enum blaze_role role,
                                          struct blaze_id *ret_node);
@@ -77,13 +78,13 @@ BLAZE_EXPORT int blaze_topology_wait(struct blaze_topology *topology, const stru
 
 enum blaze_reached {
 	BLAZE_REACHED_APPLIED, /* readers there see it */
-	BLAZE_REACHED_DURABLE, /* not yet: -EOPNOTSUPP, as long as nodes live in memory */
+	BLAZE_REACHED_DURABLE, /* and the node's store has it for good */
 };
 
 /* Waits until the node, of this process or another, has applied the transaction of that position
  * (blaze_db_position) and so all before it. 0; -ETIMEDOUT; -ENOENT no such node, or it has gone;
  * -EHOSTUNREACH: no links lead there from its writer nor from any other node that has it;
- * -EOPNOTSUPP; -EDEADLK in a watch's callback. */
+ * -EOPNOTSUPP: DURABLE of a node without a store; -EDEADLK in a watch's callback. */
 BLAZE_EXPORT int blaze_topology_wait_position(struct blaze_topology *topology,
                                               const struct blaze_id *node,
                                               const struct blaze_position *position,

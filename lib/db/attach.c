@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+#include "lib/store/log.h"
+
 #define REOPEN_NS (100 * BLAZEI_NS_PER_MS)
 
 void blazei_db_show_text(struct blaze_db *db)
@@ -65,8 +67,10 @@ static struct blazei_link *link_swap(struct blaze_db *db, struct blazei_link *li
 	atomic_store_explicit(&db->removed, false, memory_order_relaxed);
 	if (link != NULL) {
 		blazei_replica_vector_entry(db->replica, 0, &self);
+		self.seq = blazei_durable_own(db);
 		blazei_board_vector_store(blazei_db_board(db), 0, &self);
 		blazei_db_show_vector(db);
+		blazei_durable_show(db);
 		blazei_db_show_text(db);
 	}
 	pthread_mutex_unlock(&db->lock);
@@ -93,6 +97,7 @@ static void text_fill(struct blaze_db *db, const char *node_name, enum blaze_rol
 	db->text.incarnation = db->self.incarnation;
 	db->text.role = role;
 	db->text.policy = db->policy;
+	db->text.flags = db->store != NULL ? BLAZEI_BOARD_STORED : 0;
 	memcpy(db->text.db_name, db->name, strlen(db->name));
 	memcpy(db->text.node_name, node_name, strnlen(node_name, sizeof(db->text.node_name)));
 	blazei_replica_set_server(db->replica, role == BLAZE_ROLE_SERVER);
@@ -104,9 +109,17 @@ int blazei_db_join(struct blaze_db *db, const char *node_name, enum blaze_role r
 	struct blazei_link *link;
 	int error = 0;
 
-	/* What is received is not logged yet, so it would be lost. */
+	/* Acquire: as in blaze_db_close. */
+	if (atomic_load_explicit(&db->registered, memory_order_acquire))
+		return -EBUSY;
+	/* What is received has to be logged. */
+	if ((db->flags & BLAZE_DB_READ_ONLY) != 0)
+		return -EROFS;
+	/* Before anything is written in it. The polling side does not wait for the disk. */
 	if (db->store != NULL)
-		return -EOPNOTSUPP;
+		error = blazei_store_role_set(db->store, role);
+	if (error != 0)
+		return error;
 	blazei_db_poll_lock(db);
 	if (db->link != NULL)
 		error = -EBUSY;
@@ -134,7 +147,9 @@ void blazei_db_leave(struct blaze_db *db)
 	transfers_stop(db);
 	link = link_swap(db, NULL);
 	pthread_mutex_lock(&db->lock);
-	blazei_replica_set_server(db->replica, false);
+	/* In a store the role persists. */
+	if (db->store == NULL)
+		blazei_replica_set_server(db->replica, false);
 	pthread_mutex_unlock(&db->lock);
 	if (link != NULL)
 		link->ops->close(link);

@@ -112,7 +112,7 @@ static bool description_valid(const struct blazei_board_description *text)
 		return false;
 	if (text->policy != BLAZE_POLICY_SERVER_PRIORITY && text->policy != BLAZE_POLICY_LWW)
 		return false;
-	if (text->link_count > BLAZEI_BOARD_LINKS_MAX)
+	if (text->link_count > BLAZEI_BOARD_LINKS_MAX || text->flags > BLAZEI_BOARD_STORED)
 		return false;
 	for (uint32_t i = 0; i < text->link_count; i++) {
 		if (text->links[i].mode > BLAZE_LINK_WRITE_ONLY)

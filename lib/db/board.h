@@ -14,6 +14,7 @@
  *           64  description   struct blazei_board_description
  *         8192  vector_count  entries that are valid
  *         8256  vector        node, incarnation, seq: 32 bytes each, 0 is the owner itself
+ *       139328  durable       up to which seq the owner's store has each entry for good: 8 bytes
  *
  * INVARIANTS
  *   I1  Only the owner writes; the description under its lock, entry 0 under its write lock.
@@ -32,11 +33,13 @@
 #include "lib/repl/replica.h"
 
 #define BLAZEI_BOARD_MAGIC      UINT64_C(0x4452414f425a4c42)
-#define BLAZEI_BOARD_FORMAT     UINT64_C(1)
-#define BLAZEI_BOARD_BYTES      (160u * 1024u)
+#define BLAZEI_BOARD_FORMAT     UINT64_C(2)
+#define BLAZEI_BOARD_BYTES      (176u * 1024u)
 #define BLAZEI_BOARD_LINKS_MAX  256u
 #define BLAZEI_BOARD_VECTOR_MAX 4096u
 #define BLAZEI_BOARD_NAME_MAX   64u
+
+#define BLAZEI_BOARD_STORED 1u /* the owner has a store: its entries tell what is durable there */
 
 struct blazei_board_link {
 	struct blaze_id node; /* the other end */
@@ -57,7 +60,7 @@ struct blazei_board_description {
 	uint32_t role;   /* enum blaze_role */
 	uint32_t policy; /* enum blaze_policy, not DEFAULT */
 	uint32_t link_count;
-	uint32_t reserved;
+	uint32_t flags;                        /* BLAZEI_BOARD_... */
 	char db_name[BLAZEI_BOARD_NAME_MAX];   /* padded with NUL */
 	char node_name[BLAZEI_BOARD_NAME_MAX]; /* likewise; no NUL where it is 64 bytes long */
 	struct blazei_board_request request;
@@ -82,6 +85,7 @@ struct blazei_board {
 	_Atomic uint64_t vector_count;
 	uint64_t pad_2[7];
 	struct blazei_board_entry vector[BLAZEI_BOARD_VECTOR_MAX];
+	_Atomic uint64_t durable[BLAZEI_BOARD_VECTOR_MAX];
 };
 
 static_assert(sizeof(struct blazei_board_link) == 24, "layout");
@@ -120,6 +124,15 @@ static inline void blazei_board_seq_store(struct blazei_board *board, unsigned i
 	atomic_store_explicit(&board->vector[index].seq, seq, memory_order_release);
 }
 
+/* The same of what is durable; of an entry that may not be there yet. */
+static inline void blazei_board_durable_store(struct blazei_board *board, unsigned index,
+                                              uint64_t seq)
+{
+	/* Release: pairs with the acquire in blazei_board_durable_load. */
+	if (index < BLAZEI_BOARD_VECTOR_MAX)
+		atomic_store_explicit(&board->durable[index], seq, memory_order_release);
+}
+
 /* The reader's side; bytes is the size of the peer's memory ------------------------------------ */
 
 /* The version that a description read now would have, 0 for a board that is not there (yet). Cheap:
@@ -135,6 +148,13 @@ int blazei_board_read(const struct blazei_board *board, uint64_t bytes, uint64_t
 unsigned blazei_board_vector_count(const struct blazei_board *board, uint64_t bytes);
 void blazei_board_vector_load(const struct blazei_board *board, unsigned index,
                               struct blazei_vector_entry *ret_entry);
+
+/* Up to which seq the owner's store has an entry for good. */
+static inline uint64_t blazei_board_durable_load(const struct blazei_board *board, unsigned index)
+{
+	/* Acquire: pairs with the release in blazei_board_durable_store. */
+	return atomic_load_explicit(&board->durable[index], memory_order_acquire);
+}
 
 /* Whether text is 1 to 64 bytes of UTF-8 without NUL. */
 bool blazei_node_name_valid(const char *text, size_t len);

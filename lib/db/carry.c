@@ -131,6 +131,7 @@ int blazei_carry_in(struct blaze_db *db, struct blazei_carry *carry, unsigned li
 static int64_t message_next(struct blaze_db *db, struct blazei_carry *carry)
 {
 	uint64_t cap = carry->link->max_bytes & ~UINT64_C(7);
+	struct blazei_vector_entry self;
 	int64_t n;
 
 	if (carry->out_bytes > 0)
@@ -139,6 +140,8 @@ static int64_t message_next(struct blaze_db *db, struct blazei_carry *carry)
 		cap = BLAZEI_SESSION_MESSAGE_MAX;
 	pthread_mutex_lock(&db->lock);
 	n = blazei_session_give(carry->session, blazei_realtime_ns(), carry->out, cap);
+	blazei_replica_vector_entry(db->replica, 0, &self);
+	carry->own = self.seq;
 	pthread_mutex_unlock(&db->lock);
 	return n;
 }
@@ -155,7 +158,10 @@ int blazei_carry_out(struct blaze_db *db, struct blazei_carry *carry, unsigned l
 
 		if (n <= 0)
 			return n < 0 && sent == 0 ? (int)n : (int)sent;
-		error = carry->link->ops->publish(carry->link, carry->out, (size_t)n);
+		/* It may tell of own writes that nobody is to know of yet. */
+		error = -EAGAIN;
+		if (blazei_durable_published(db, carry->own))
+			error = carry->link->ops->publish(carry->link, carry->out, (size_t)n);
 		carry->out_bytes = error == -EAGAIN ? (uint64_t)n : 0;
 		if (error != 0)
 			return error == -EAGAIN && sent > 0 ? (int)sent : error;

@@ -5,7 +5,8 @@
  *        for each of two participants, so messages come whole, once and in order, or not at all.
  *
  * INVARIANTS
- *   I1  Nothing here waits: a lane without room keeps the message for the next step.
+ *   I1  Nothing here waits: a lane without room keeps the message for the next step, and so does
+ *       a store that has not got the own writes yet (durable.h, I2).
  *   I2  The asker, who is the first in the ring and reads it before the answerer is told of it,
  *       speaks only after it heard the answerer, who speaks only after its own first poll: then
  *       each reads the other's lane from its first message on.
@@ -26,6 +27,7 @@ struct blazei_carry {
 	bool heard;         /* the other side */
 	unsigned char *out; /* room for a message */
 	uint64_t out_bytes; /* of one that waits for the lane */
+	uint64_t own;       /* the own seq when it was made */
 };
 
 /* The name of a private ring: it begins with the database's name, cut to 29. */

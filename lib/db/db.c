@@ -126,19 +126,6 @@ static int lock_init(pthread_mutex_t *lock)
 	return -error;
 }
 
-/* What the store holds, a transaction at a time; see blazei_store_visitor. */
-static int replay(void *arg, const void *txn, size_t len)
-{
-	const struct blaze_db *db = arg;
-	const struct blazei_txn_view view = { .data = txn, .len = len };
-	int applied = blazei_replica_replay(db->replica, &view, 1);
-
-	if (applied < 0)
-		return applied;
-	/* Each stands behind all that it depends on: one that isn't merged now never is. */
-	return applied == 1 ? 0 : -EBADMSG;
-}
-
 /* Opens the store, which names the node and the policy. */
 static int store_open(struct blaze_db *db, const char *uri)
 {
@@ -183,10 +170,9 @@ static int replica_open(struct blaze_db *db, const char *uri, uint64_t retain_by
 	options.policy = db->policy;
 	options.self = db->self;
 	if (db->store != NULL)
-		options.hlc_floor = blazei_realtime_ns();
-	error = blazei_replica_new(&options, &db->replica);
-	if (error == 0 && db->store != NULL)
-		error = blazei_store_recover(db->store, db->self.incarnation, replay, db);
+		error = blazei_durable_open(db, &options);
+	else
+		error = blazei_replica_new(&options, &db->replica);
 	if (error == 0)
 		blazei_db_listen(db);
 	return error;
@@ -194,10 +180,8 @@ static int replica_open(struct blaze_db *db, const char *uri, uint64_t retain_by
 
 static void db_free(struct blaze_db *db)
 {
-	/* What was acknowledged is durable. An error here only makes the next open read more. */
-	if (db->store != NULL && blazei_store_close(db->store) != 0)
-		blazei_log(BLAZE_LOG_WARNING, "database %s: its store was not closed cleanly",
-		           db->name);
+	blazei_durable_stop(db);
+	blazei_durable_close(db);
 	blazei_event_fini(db);
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
@@ -239,6 +223,8 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 		error = replica_open(db, store_uri(path, options), options->retain_bytes);
 	if (error == 0)
 		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
+	if (error == 0)
+		error = blazei_durable_start(db);
 	if (error != 0) {
 		db_free(db);
 		return error;

@@ -16,8 +16,8 @@
  *   it, answer.c serves others. None of them waits.
  *
  * INVARIANTS
- *   I1  Own transactions enter the lane in the order of seq, and the board names one only
- *       afterwards.
+ *   I1  Own transactions enter the lane in the order of seq, with a store once they are durable
+ *       (durable.h), and the board names one only afterwards.
  *   I2  Whatever a lane loses or was never given is fetched: every miss shows as a board
  *       vector ahead of the own one, however it came about.
  *   I3  Only what reachable members sent is merged, and nothing of one that is below the frontier,
@@ -35,6 +35,7 @@
 #include "lib/db/answer.h"
 #include "lib/db/census.h"
 #include "lib/db/conflicts.h"
+#include "lib/db/durable.h"
 #include "lib/db/event.h"
 #include "lib/db/pull.h"
 #include "lib/db/watch.h"
@@ -82,6 +83,8 @@ struct blaze_db {
 	struct blazei_ready ready_watches; /* pumped by hand; of notify.c */
 	struct blazei_board_description text;
 
+	struct blazei_durable durable; /* with a store only */
+
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
 	atomic_uint poll_waiters; /* threads that want poll_lock: the service steps aside */
 	struct blazei_link *link; /* NULL while not registered */
@@ -103,7 +106,10 @@ struct blaze_db {
 	uint64_t next_check_ns; /* of lag.c */
 	uint64_t next_probe_ns;
 	uint64_t next_reopen_ns;
-	uint64_t next_renew_ns;  /* of renew.c */
+	uint64_t next_renew_ns; /* of renew.c */
+	uint64_t next_tick_ns;  /* of the list of members */
+	uint64_t next_collect_ns;
+	bool full;               /* nothing is taken in: the store has too much to do (durable.h) */
 	uint64_t sweep_until_ns; /* of private rings, see pull.c */
 	uint64_t next_sweep_ns;
 };
@@ -143,6 +149,9 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
  * something was written, 0; -ENOMEM, -ESTALE as blazei_replica_members_tick. */
 struct blazei_members_tick;
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick);
+/* Publishes a transaction, seq of the own; one without bytes is found by the board. write_lock is
+ * held. */
+void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq);
 /* members.c: a tick of the list of members, for a database whose store holds that for good; at
  * real time now_ns. poll_lock is held. As blazei_db_members_write. */
 struct blazei_vector_view;
@@ -188,7 +197,8 @@ int blazei_db_reattach(struct blaze_db *db);
 /* renew.c: leaves the name where others hold something else under it, and issues anew what is to
  * be. write_lock and lock are held. */
 int blazei_db_leave_name(struct blaze_db *db);
-/* Shows how far it has written under the new name on the board of the old one. Both are held. */
+/* Shows how far it has written under the new name on the board of the old one. write_lock is held,
+ * and without a store lock too. */
 void blazei_db_silent_show(struct blaze_db *db);
 /* The same as leave_name, in a turn, no more often than is good. poll_lock is held. */
 void blazei_db_renew(struct blaze_db *db, uint64_t now_ns);

@@ -12,7 +12,8 @@
  *        which is far shorter.
  *   I2   What a board shows is changed under poll_lock and lock.
  *
- * A node that has gone never comes back under its id as long as databases live in memory. */
+ * A node in memory that has gone never comes back under its id. One with a store may: it is linked
+ * as before where there was no need of room meanwhile, else its program links it again. */
 #include "lib/db/db.h"
 
 #define GONE_NS (3 * BLAZEI_NS_PER_S)

@@ -14,6 +14,8 @@ libblazeshm_la_SOURCES += \
 	lib/db/conflicts.h \
 	lib/db/db.c \
 	lib/db/db.h \
+	lib/db/durable.c \
+	lib/db/durable.h \
 	lib/db/event.c \
 	lib/db/event.h \
 	lib/db/lag.c \

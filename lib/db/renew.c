@@ -39,16 +39,17 @@ static int name_leave(struct blaze_db *db, uint64_t realtime_ns)
 	else
 		db->silent_index++;
 	db->silent = true;
+	blazei_durable_rename(db);
 	return 0;
 }
 
 void blazei_db_silent_show(struct blaze_db *db)
 {
-	struct blazei_vector_entry self;
+	struct blazei_vector_entry self = { .origin = db->self };
 
 	if (!db->silent || db->link == NULL)
 		return;
-	blazei_replica_vector_entry(db->replica, 0, &self);
+	self.seq = blazei_durable_own(db);
 	blazei_board_vector_store(blazei_db_board(db), db->silent_index, &self);
 }
 
@@ -63,6 +64,8 @@ int blazei_db_leave_name(struct blaze_db *db)
 		error = name_leave(db, now_ns);
 	while (error == 0 && txn.len > 0)
 		error = blazei_replica_reissue(db->replica, now_ns, list, &txn);
+	if (error == 0)
+		error = blazei_durable_catch_up(db);
 	blazei_db_silent_show(db);
 	return error;
 }

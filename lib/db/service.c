@@ -93,7 +93,8 @@ static bool db_prepare(struct blaze_db *db, struct wait *waits, unsigned *count,
 	bool ready = true;
 
 	blazei_db_poll_lock(db);
-	if (db->link != NULL) {
+	/* Of a database that takes nothing in, nothing that comes ends the sleep. */
+	if (db->link != NULL && !db->full) {
 		ready = link_prepare(db->link, waits, count, timeout_ns);
 		/* Boards are compared after the link is ready to be woken, so that a change with a
 		 * wake is either seen now or ends the sleep. */
@@ -101,7 +102,7 @@ static bool db_prepare(struct blaze_db *db, struct wait *waits, unsigned *count,
 			ready = (blazei_lag_check(db, blazei_monotonic_ns()) &
 			         BLAZEI_TURN_WORKED) == 0;
 	}
-	if (ready && db->pull.active)
+	if (ready && db->pull.active && !db->full)
 		ready = link_prepare(db->pull.carry.link, waits, count, timeout_ns);
 	blazei_db_poll_unlock(db);
 	return ready;

@@ -10,11 +10,16 @@
 #include "lib/db/db.h"
 
 #include "lib/db/service.h"
+#include "lib/repl/members.h"
 
 #define BATCH_MAX 64u /* what a link hands over at once, at most: link.h */
 #define POLL_MAX  4096u
 
 #define REATTACH_NS (100 * BLAZEI_NS_PER_MS)
+
+/* How often, and of how many records, what nobody needs any more is dropped. */
+#define COLLECT_NS   (10 * BLAZEI_NS_PER_MS)
+#define COLLECT_ROWS 512u
 
 /* The handler's own result, which no link returns: the census may be out of date. */
 #define STOP_STALE (-EUCLEAN)
@@ -100,13 +105,32 @@ static void name_see_to(struct blaze_db *db, uint64_t now_ns)
 		db->next_reopen_ns = now_ns + REATTACH_NS;
 }
 
+/* Drops a few of the records that nobody needs any more, but not from under a snapshot that is on
+ * its way out. */
+static void collect(struct blaze_db *db, uint64_t now_ns)
+{
+	if (now_ns < db->next_collect_ns)
+		return;
+	db->next_collect_ns = now_ns + COLLECT_NS;
+	for (unsigned i = 0; i < BLAZEI_ANSWERS_MAX; i++)
+		if (db->answers[i].active)
+			return;
+	pthread_mutex_lock(&db->lock);
+	if (blazei_replica_has_frontier(db->replica))
+		(void)blazei_replica_collect(db->replica, COLLECT_ROWS);
+	pthread_mutex_unlock(&db->lock);
+}
+
 unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_advanced)
 {
 	unsigned flags = 0;
 
 	pthread_mutex_lock(&db->poll_lock);
 	name_see_to(db, now_ns);
-	if (db->link != NULL) {
+	db->full = blazei_durable_full(db);
+	if (db->full) {
+		flags |= BLAZEI_TURN_NAP;
+	} else if (db->link != NULL) {
 		if (receive(db, now_ns))
 			flags |= BLAZEI_TURN_WORKED;
 		/* Relaxed: a hint; the ring says the same at the next poll. */
@@ -116,6 +140,8 @@ unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_adva
 			flags |= blazei_lag_check(db, now_ns);
 		flags |= blazei_pull_step(db, now_ns);
 		flags |= blazei_answers_step(db, now_ns);
+		blazei_durable_tick(db, now_ns);
+		collect(db, now_ns);
 	}
 	*ret_advanced = db->advanced;
 	pthread_mutex_unlock(&db->poll_lock);
@@ -137,6 +163,7 @@ static uint64_t pump(struct blaze_db *db, uint64_t timeout_ns, unsigned *ret_fla
 		uint32_t kick = atomic_load_explicit(&db->kick, memory_order_acquire);
 		unsigned flags = blazei_db_turn(db, now_ns, &advanced);
 
+		blazei_durable_pump(db);
 		called += blazei_notify_pump(db);
 		*ret_flags = flags;
 		if (advanced + called > before && (flags & BLAZEI_TURN_WORKED) == 0)

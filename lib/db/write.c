@@ -17,12 +17,15 @@
 #include "lib/store/backup.h"
 #include "lib/store/log.h"
 
-/* Publishes what stands in out, transaction seq; write_lock is held. */
-static void publish(struct blaze_db *db, uint64_t seq)
+void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq)
 {
 	struct blazei_link *link = db->link;
-	int error = link->ops->publish(link, db->out.data, db->out.len);
+	int error = -EMSGSIZE;
 
+	if (link == NULL || db->silent)
+		return;
+	if (out->len > 0)
+		error = link->ops->publish(link, out->data, out->len);
 	BLAZEI_TESTPOINT("db_write_published");
 	blazei_board_seq_store(blazei_db_board(db), 0, seq);
 	if (error == 0)
@@ -50,46 +53,69 @@ static uint64_t take_out(struct blaze_db *db)
 	return self.seq;
 }
 
-/* Hands what was committed to the log, in the order of commits; write_lock and lock are held. */
-static int log_append(struct blaze_db *db, const struct blazei_txn_view *txn, uint64_t *ret_lsn)
+/* Has the replica commit; both locks are held. */
+static int commit(struct blaze_db *db, const struct blazei_write *write,
+                  struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn)
 {
-	if (db->store == NULL || txn->len == 0)
-		return 0;
-	return blazei_store_append(db->store, txn->data, txn->len, ret_lsn);
+	if (blazei_unlikely(db->nameless != 0))
+		return db->nameless;
+	if (write != NULL)
+		return blazei_replica_write(db->replica, blazei_realtime_ns(), write, ret_txn);
+	return blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, ret_txn);
+}
+
+/* The same with a store: what is committed is published when it is durable. */
+static int commit_durably(struct blaze_db *db, const struct blazei_write *write,
+                          struct blazei_writeset *writeset)
+{
+	struct blazei_txn_view txn = { .len = 0 };
+	struct blazei_unsent *place;
+	uint64_t lsn = 0;
+	int error;
+
+	if ((db->flags & BLAZE_DB_READ_ONLY) != 0 || blazei_store_failed(db->store))
+		return -EROFS;
+	pthread_mutex_lock(&db->write_lock);
+	pthread_mutex_lock(&db->lock);
+	place = blazei_durable_place(db);
+	error = place != NULL ? commit(db, write, writeset, &txn) : -ENOMEM;
+	if (error == 0 && txn.len > 0)
+		error = blazei_durable_keep(db, place, &lsn);
+	else
+		blazei_durable_unplace(db, place);
+	pthread_mutex_unlock(&db->lock);
+	BLAZEI_TESTPOINT("db_write_committed");
+	pthread_mutex_unlock(&db->write_lock);
+	if (lsn == 0)
+		return error;
+	/* Without the locks, so that others commit meanwhile and share the next sync. */
+	error = blazei_store_wait(db->store, lsn);
+	BLAZEI_TESTPOINT("db_write_durable");
+	blazei_durable_advance(db);
+	return error;
 }
 
 int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
                      struct blazei_writeset *writeset)
 {
 	struct blazei_txn_view txn = { .len = 0 };
-	uint64_t seq = 0, lsn = 0;
+	uint64_t seq = 0;
 	int error = blazei_db_writable(db);
 
-	if (error == 0 && db->store != NULL &&
-	    ((db->flags & BLAZE_DB_READ_ONLY) != 0 || blazei_store_failed(db->store)))
-		error = -EROFS;
 	if (error != 0)
 		return error;
+	if (db->store != NULL)
+		return commit_durably(db, write, writeset);
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
-	if (blazei_unlikely(db->nameless != 0))
-		error = db->nameless;
-	else if (write != NULL)
-		error = blazei_replica_write(db->replica, blazei_realtime_ns(), write, &txn);
-	else
-		error = blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, &txn);
-	if (error == 0)
-		error = log_append(db, &txn, &lsn);
+	error = commit(db, write, writeset, &txn);
 	if (error == 0 && txn.len > 0 && db->link != NULL)
 		seq = take_out(db);
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
 	if (seq != 0)
-		publish(db, seq);
+		blazei_db_publish(db, &db->out, seq);
 	pthread_mutex_unlock(&db->write_lock);
-	/* Without the locks, so that others commit meanwhile and share the next sync. */
-	if (lsn != 0)
-		error = blazei_store_wait(db->store, lsn);
 	return error;
 }
 
@@ -99,7 +125,24 @@ int blaze_db_sync(struct blaze_db *db)
 
 	if (error != 0)
 		return error;
-	return db->store != NULL ? blazei_store_sync(db->store) : -EOPNOTSUPP;
+	if (db->store == NULL)
+		return -EOPNOTSUPP;
+	error = blazei_store_sync(db->store);
+	blazei_durable_advance(db);
+	return error;
+}
+
+/* Writes what is due of the list of members; both locks are held. */
+static int members_commit(struct blaze_db *db, struct blazei_members_tick *tick,
+                          struct blazei_txn_view *ret_txn)
+{
+	struct blazei_vector_view open;
+	int error = db->nameless;
+
+	if (error == 0)
+		error = blazei_opened_bound(&db->txns, db->replica, &open);
+	tick->open = error > 0 ? &open : NULL;
+	return error < 0 ? error : blazei_replica_members_tick(db->replica, tick, ret_txn);
 }
 
 int blaze_db_backup(struct blaze_db *db, const char *path)
@@ -122,24 +165,30 @@ int blaze_db_backup(struct blaze_db *db, const char *path)
 
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)
 {
-	struct blazei_vector_view open;
 	struct blazei_txn_view txn = { .len = 0 };
-	uint64_t seq = 0;
-	int error;
+	struct blazei_unsent *place = NULL;
+	uint64_t seq = 0, lsn;
+	int error = 0;
 
+	if (db->store != NULL && blazei_store_failed(db->store))
+		return -EROFS;
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
-	error = db->nameless;
+	if (db->store != NULL) {
+		place = blazei_durable_place(db);
+		error = place != NULL ? 0 : -ENOMEM;
+	}
 	if (error == 0)
-		error = blazei_opened_bound(&db->txns, db->replica, &open);
-	tick->open = error > 0 ? &open : NULL;
-	if (error >= 0)
-		error = blazei_replica_members_tick(db->replica, tick, &txn);
-	if (error == 0 && txn.len > 0 && db->link != NULL)
+		error = members_commit(db, tick, &txn);
+	if (error == 0 && txn.len > 0 && place != NULL)
+		error = blazei_durable_keep(db, place, &lsn);
+	else
+		blazei_durable_unplace(db, place);
+	if (error == 0 && txn.len > 0 && db->store == NULL && db->link != NULL)
 		seq = take_out(db);
 	pthread_mutex_unlock(&db->lock);
 	if (seq != 0)
-		publish(db, seq);
+		blazei_db_publish(db, &db->out, seq);
 	pthread_mutex_unlock(&db->write_lock);
 	return error == 0 ? txn.len > 0 : error;
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "lib/op/json.h"
-#include "lib/op/txn.h"
+#include "lib/op/unit.h"
 #include "lib/op/value.h"
 #include "lib/store/log.h"
 #include "lib/store/view.h"
@@ -159,7 +159,36 @@ static int txn_give(struct survey *survey, uint64_t lsn, const void *data, uint3
 	return result;
 }
 
-/* Gives the transactions in a run of bytes, as far as they decode. */
+/* Which part of a snapshot a checked entry is; NULL: a transaction. */
+static const char *entry_part(const void *entry)
+{
+	switch (((const struct blazei_unit_bound *)entry)->kind) {
+	case BLAZEI_KIND_STATE:
+		return "state";
+	case BLAZEI_KIND_BEGIN:
+		return "begin";
+	case BLAZEI_KIND_END:
+		return "end";
+	case BLAZEI_KIND_DROP:
+		return "drop";
+	default:
+		return NULL;
+	}
+}
+
+static int entry_give(struct survey *survey, uint64_t lsn, const void *data, uint32_t bytes)
+{
+	const struct blazei_survey_txn part = {
+		.lsn = lsn,
+		.bytes = bytes,
+		.part = entry_part(data),
+	};
+
+	return part.part != NULL ? survey->visitors->txn(survey->visitors->arg, &part)
+	                         : txn_give(survey, lsn, data, bytes);
+}
+
+/* Gives the entries in a run of bytes, as far as they decode. */
 static int txns_give(struct survey *survey, const struct blazei_frame_header *frame,
                      const uint8_t *data, size_t len)
 {
@@ -170,14 +199,14 @@ static int txns_give(struct survey *survey, const struct blazei_frame_header *fr
 	while (result == 0 && len > 0) {
 		uint32_t bytes = 0;
 
-		if (len >= sizeof(struct blazei_txn_header))
+		if (len >= sizeof(struct blazei_unit_bound))
 			memcpy(&bytes, data, sizeof(bytes));
-		if (bytes == 0 || bytes > len || blazei_txn_check(data, bytes) != 0)
+		if (bytes == 0 || bytes > len || blazei_logged_check(data, bytes) != 0)
 			return survey->adrift
 			               ? 0
 			               : survey->visitors->txn(survey->visitors->arg, &undecoded);
 		survey->adrift = false;
-		result = txn_give(survey, lsn++, data, bytes);
+		result = entry_give(survey, lsn++, data, bytes);
 		data += bytes;
 		len -= bytes;
 	}

@@ -47,7 +47,8 @@ struct blazei_survey_txn {
 	uint64_t incarnation;
 	uint64_t seq;
 	uint64_t time_ns;
-	json_t *operations; /* an array; NULL where it does not decode */
+	json_t *operations; /* an array; NULL where it does not decode, or: */
+	const char *part;   /* of a snapshot, no transaction: begin, state, end, drop; else NULL */
 };
 
 struct blazei_survey_visitors {

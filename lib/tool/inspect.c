@@ -289,7 +289,10 @@ static int dump_txn(void *arg, const struct blazei_survey_txn *txn)
 
 	(void)arg;
 	blaze_id_format(&txn->node, node);
-	if (txn->operations == NULL)
+	if (txn->part != NULL)
+		json = json_pack("{s:I, s:I, s:s}", "lsn", (json_int_t)txn->lsn, "bytes",
+		                 (json_int_t)txn->bytes, "part", txn->part);
+	else if (txn->operations == NULL)
 		json = json_pack("{s:I, s:I, s:b}", "lsn", (json_int_t)txn->lsn, "bytes",
 		                 (json_int_t)txn->bytes, "valid", 0);
 	else

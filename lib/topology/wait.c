@@ -42,6 +42,7 @@ struct view {
 	struct blaze_id node;
 	/* The transaction that is waited for; NULL: all that was committed before. */
 	const struct blazei_vector_entry *position;
+	bool durable; /* until the node's store has it for good */
 };
 
 static int target_add(struct target *target, const struct blazei_vector_entry *entry)
@@ -134,6 +135,7 @@ static int foreign_note(struct view *view, struct target *target)
 /* Forgets what the node has by now; 0: nothing is left. */
 static void local_compare(struct view *view, struct target *target)
 {
+	const struct blazei_replica *replica = view->db->replica;
 	unsigned kept = 0;
 
 	pthread_mutex_lock(&view->db->lock);
@@ -141,14 +143,16 @@ static void local_compare(struct view *view, struct target *target)
 		const struct blazei_vector_entry *entry = &target->entries[i];
 
 		/* Of a quarantined origin nothing more is taken, and nothing is waited for. */
-		if (blazei_replica_vector_covered(view->db->replica, &entry->origin) < entry->seq)
+		if (view->durable
+		            ? blazei_replica_durable_seq(replica, &entry->origin) < entry->seq
+		            : blazei_replica_vector_covered(replica, &entry->origin) < entry->seq)
 			target->entries[kept++] = *entry;
 	}
 	pthread_mutex_unlock(&view->db->lock);
 	target->count = kept;
 }
 
-static void board_compare(const struct blazei_member *member, struct target *target)
+static void board_compare(const struct blazei_member *member, struct target *target, bool durable)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
 
@@ -157,6 +161,8 @@ static void board_compare(const struct blazei_member *member, struct target *tar
 		unsigned kept = 0;
 
 		blazei_board_vector_load(member->board, i, &entry);
+		if (durable)
+			entry.seq = blazei_board_durable_load(member->board, i);
 		for (unsigned j = 0; j < target->count; j++) {
 			const struct blazei_vector_entry *wanted = &target->entries[j];
 
@@ -179,7 +185,9 @@ static int foreign_compare(struct view *view, struct target *target, bool probe)
 	member = blazei_census_by_node(view->census, &view->node);
 	if (member == NULL)
 		return -ENOENT;
-	board_compare(member, target);
+	if (view->durable && (member->text->flags & BLAZEI_BOARD_STORED) == 0)
+		return -EOPNOTSUPP;
+	board_compare(member, target, view->durable);
 	return 0;
 }
 
@@ -291,6 +299,17 @@ static int compare(struct view *view, struct target *target, bool probe)
 	return 0;
 }
 
+/* Whether the node has the position, and only its store does not yet. */
+static bool position_applied(const struct view *view)
+{
+	struct blazei_vector_entry entry = *view->position;
+	struct target target = { .entries = &entry, .count = 1 };
+	struct view applied = *view;
+
+	applied.durable = false;
+	return compare(&applied, &target, false) == 0 && target.count == 0;
+}
+
 /* One look. With probe also whether what is waited for can come at all. */
 static int look(struct view *view, struct target *target, bool probe)
 {
@@ -301,6 +320,8 @@ static int look(struct view *view, struct target *target, bool probe)
 	if (view->position == NULL)
 		return view->db != NULL ? local_renamed(view, target)
 		                        : renamed_replace(target, view->census);
+	if (view->durable && position_applied(view))
+		return 0;
 	error = view->db != NULL ? local_sources(view) : foreign_sources(view);
 	if (error != -EHOSTUNREACH)
 		return error;
@@ -400,7 +421,10 @@ static int node_wait(struct blaze_topology *topology, struct view *view, uint64_
 		error = foreign_wait(topology, view, &target, timeout_ns);
 	} else {
 		view->db = local->db;
-		error = local_wait(view, &target, timeout_ns);
+		if (view->durable && local->db->store == NULL)
+			error = -EOPNOTSUPP;
+		else
+			error = local_wait(view, &target, timeout_ns);
 		blazei_node_unpin(topology, local);
 	}
 	free(target.entries);
@@ -433,8 +457,9 @@ int blaze_topology_wait_position(struct blaze_topology *topology, const struct b
 		return error;
 	if (node == NULL || position == NULL)
 		return -EINVAL;
-	if (level != BLAZE_REACHED_APPLIED)
-		return level == BLAZE_REACHED_DURABLE ? -EOPNOTSUPP : -EINVAL;
+	if ((unsigned)level > BLAZE_REACHED_DURABLE)
+		return -EINVAL;
+	view.durable = level == BLAZE_REACHED_DURABLE;
 	entry = (struct blazei_vector_entry){
 		.origin = { .node = position->node, .incarnation = position->incarnation },
 		.seq = position->seq,

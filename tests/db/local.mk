@@ -11,6 +11,8 @@ db_tests = \
 	tests/db/test_peek \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
+	tests/db/test_stored \
+	tests/db/test_stored_kill \
 	tests/db/test_txn \
 	tests/db/test_view \
 	tests/db/test_watch \
@@ -40,3 +42,7 @@ tests_db_test_watch_sync_SOURCES = tests/db/test_watch_sync.c tests/db/node.h
 tests_db_test_watch_sync_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_replica_set_sink
 tests_db_test_store_SOURCES = tests/db/test_store.c
 tests_db_test_view_SOURCES = tests/db/test_view.c
+tests_db_test_stored_SOURCES = tests/db/test_stored.c tests/db/node.h tests/db/stored.h
+tests_db_test_stored_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns
+tests_db_test_stored_kill_SOURCES = \
+	tests/db/test_stored_kill.c tests/db/node.h tests/db/stored.h

@@ -169,9 +169,7 @@ END_TEST
 START_TEST(what_is_not_there_yet_is_told)
 {
 	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
-	struct blaze_topology *topology;
 	struct blaze_db *db = NULL;
-	struct blaze_id id;
 
 	for (options.durability = 0; options.durability < BLAZE_DURABILITY_SYNC;
 	     options.durability++)
@@ -181,12 +179,6 @@ START_TEST(what_is_not_there_yet_is_told)
 	options.store = "mem:";
 	ck_assert_int_eq(blaze_db_open("x", path, &options, &db), -EINVAL);
 	ck_assert_int_ne(access(path, F_OK), 0);
-	db = db_opened();
-	ck_assert_int_eq(blaze_topology_new(&topology), 0);
-	ck_assert_int_eq(blaze_topology_register(topology, db, "n", BLAZE_ROLE_PEER, &id),
-	                 -EOPNOTSUPP);
-	blaze_topology_free(topology);
-	ck_assert_int_eq(blaze_db_close(db), 0);
 	ck_assert_int_eq(blaze_db_open("x", NULL, NULL, &db), 0);
 	ck_assert_int_eq(blaze_db_sync(db), -EOPNOTSUPP);
 	ck_assert_int_eq(blaze_db_close(db), 0);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of databases with a store share: directories, and nodes in them. */
+#ifndef TESTS_DB_STORED_H
+#define TESTS_DB_STORED_H
+
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "tests/db/node.h"
+
+#define STORED_MAX 8u
+
+static char stored_dir[] = "test_stored.XXXXXX";
+
+static inline const char *stored_path(unsigned number)
+{
+	static char path[STORED_MAX][64];
+
+	snprintf(path[number], sizeof(path[number]), "%s/%u", stored_dir, number);
+	return path[number];
+}
+
+static inline void stored_setup(void)
+{
+	strcpy(stored_dir + strlen(stored_dir) - 6, "XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(stored_dir));
+}
+
+static inline void stored_teardown(void)
+{
+	for (unsigned i = 0; i < STORED_MAX; i++) {
+		DIR *stream = opendir(stored_path(i));
+		struct dirent *entry;
+		char name[400];
+
+		while (stream != NULL && (entry = readdir(stream)) != NULL) {
+			snprintf(name, sizeof(name), "%.63s/%.255s", stored_path(i), entry->d_name);
+			(void)unlink(name);
+		}
+		if (stream != NULL)
+			closedir(stream);
+		(void)rmdir(stored_path(i));
+	}
+	ck_assert_int_eq(rmdir(stored_dir), 0);
+}
+
+/* Opens the database in directory `number`; retain_bytes 0: the default. */
+static inline struct blaze_db *stored_open(const char *db_name, unsigned number,
+                                           uint64_t retain_bytes, unsigned flags)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct blaze_db *db = NULL;
+
+	options.durability = BLAZE_DURABILITY_SYNC;
+	options.retain_bytes = retain_bytes;
+	options.flags = flags;
+	ck_assert_int_eq(blaze_db_open(db_name, stored_path(number), &options, &db), 0);
+	return db;
+}
+
+static inline struct node stored_node(const char *db_name, unsigned number, uint64_t retain_bytes)
+{
+	struct node node = { .db = stored_open(db_name, number, retain_bytes, 0) };
+	char name[8];
+
+	snprintf(name, sizeof(name), "s%u", number);
+	ck_assert_int_eq(blaze_topology_new(&node.topology), 0);
+	ck_assert_int_eq(
+	        blaze_topology_register(node.topology, node.db, name, BLAZE_ROLE_PEER, &node.id),
+	        0);
+	return node;
+}
+
+/* The link may be kept still, from before the other was closed. */
+static inline void stored_link(const struct node *a, const struct node *b)
+{
+	int error =
+	        blaze_topology_connect_local(a->topology, &a->id, &b->id, BLAZE_LINK_BIDIRECTIONAL);
+
+	ck_assert(error == 0 || error == -EEXIST);
+}
+
+#endif

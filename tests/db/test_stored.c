@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Databases in directories that take part in topologies: what they were they are again after they
+ * were opened anew, however it came in; and others get to know only what is durable. */
+#include <stdlib.h>
+
+#include "lib/repl/logged.h"
+#include "lib/repl/members.h"
+#include "tests/db/stored.h"
+
+#define DAY_NS (UINT64_C(86400) * BLAZEI_NS_PER_S)
+
+/* The library's clock, which lets months pass. */
+static _Atomic uint64_t passed_ns;
+uint64_t __real_blazei_realtime_ns(void);
+uint64_t __wrap_blazei_realtime_ns(void);
+
+uint64_t __wrap_blazei_realtime_ns(void)
+{
+	return __real_blazei_realtime_ns() + passed_ns;
+}
+
+static void hash_stamps(struct blaze_db *db, uint8_t ret_hash[16])
+{
+	pthread_mutex_lock(&db->lock);
+	ck_assert_int_eq(blazei_replica_hash_stamps(db->replica, ret_hash), 0);
+	pthread_mutex_unlock(&db->lock);
+}
+
+/* Whether each entry of a vector that is not empty is in the other replica too. */
+static void vectors_assert_equal(const struct blaze_db *a, const struct blaze_db *b)
+{
+	for (unsigned i = 0; i < blazei_replica_vector_count(a->replica); i++) {
+		struct blazei_vector_entry entry;
+
+		blazei_replica_vector_entry(a->replica, i, &entry);
+		ck_assert_uint_eq(entry.seq, blazei_replica_vector_seq(b->replica, &entry.origin));
+	}
+}
+
+/* A twin is made from the log while the database is still there: they are the same. Closes it. */
+static void reopened_equals(struct node *node, const char *db_name, unsigned number)
+{
+	uint8_t before[16], after[16];
+	struct blaze_db *view;
+
+	ck_assert_int_eq(blaze_db_sync(node->db), 0);
+	view = stored_open(db_name, number, 0, BLAZE_DB_READ_ONLY | BLAZE_DB_MANUAL);
+	hash_stamps(node->db, before);
+	hash_stamps(view, after);
+	ck_assert_mem_eq(before, after, sizeof(before));
+	ck_assert_int_eq(blaze_db_count(node->db), blaze_db_count(view));
+	vectors_assert_equal(node->db, view);
+	vectors_assert_equal(view, node->db);
+	ck_assert_int_eq(blaze_db_close(view), 0);
+	node_close(node);
+}
+
+START_TEST(received_is_there_after_a_restart)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct node b = stored_node(name, 1, 0);
+	struct node c = node_open(name, "c");
+	struct blaze_id ids[60], before = b.id;
+
+	stored_link(&a, &b);
+	stored_link(&b, &c);
+	for (unsigned i = 0; i < 60; i++)
+		node_insert(i % 3 == 0 ? &a : i % 3 == 1 ? &b : &c, "n", i, &ids[i]);
+	node_wait(&a);
+	node_wait(&b);
+	for (unsigned i = 0; i < 60; i++)
+		node_update(i % 2 == 0 ? &a : &b, &ids[i], "n", 100 + i);
+	node_wait(&a);
+	node_wait(&b);
+	node_wait(&c);
+	nodes_assert_equal(&a, &b);
+	nodes_assert_equal(&b, &c);
+	reopened_equals(&b, name, 1);
+	/* Meanwhile others go on. */
+	node_update(&c, &ids[0], "n", 1000);
+	b = stored_node(name, 1, 0);
+	ck_assert(blazei_id_equal(&b.id, &before));
+	stored_link(&a, &b);
+	stored_link(&b, &c);
+	node_update(&b, &ids[1], "n", 1001);
+	node_wait(&a);
+	node_wait(&b);
+	node_wait(&c);
+	nodes_assert_equal(&a, &b);
+	nodes_assert_equal(&b, &c);
+	for (unsigned i = 0; i < 60; i++)
+		ck_assert_int_eq(node_value(&a, &ids[i], "n"), i < 2 ? 1000 + i : 100 + i);
+	reopened_equals(&a, name, 0);
+	reopened_equals(&b, name, 1);
+	node_close(&c);
+}
+END_TEST
+
+/* A history of 64 kB does not reach back: what is lacking comes as a snapshot. */
+START_TEST(snapshot_is_there_after_a_restart)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 64 << 10);
+	struct node b = stored_node(name, 1, 64 << 10);
+	struct blaze_id ids[3000];
+	struct blaze_txn *txn;
+
+	for (unsigned i = 0; i < 3000; i++) {
+		struct blaze_record *record = record_of("n", i);
+
+		if (i % 100 == 0)
+			ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+		ck_assert_int_eq(blaze_txn_insert(txn, record, &ids[i]), 0);
+		blaze_record_free(record);
+		if (i % 100 == 99)
+			ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	}
+	node_insert(&b, "n", 5, NULL);
+	stored_link(&a, &b);
+	node_wait(&b);
+	node_wait(&a);
+	nodes_assert_equal(&a, &b);
+	ck_assert_int_eq(blaze_db_count(b.db), 3001);
+	for (unsigned i = 0; i < 20; i++)
+		node_update(&b, &ids[i], "n", 7000);
+	node_wait(&a);
+	reopened_equals(&b, name, 1);
+	/* And one that lacks a part. */
+	for (unsigned i = 0; i < 3000; i++) {
+		struct blaze_record *record = record_of("n", i + 1);
+
+		if (i % 100 == 0)
+			ck_assert_int_eq(blaze_txn_begin(a.db, &txn), 0);
+		ck_assert_int_eq(blaze_txn_update(txn, &ids[i], record), 0);
+		blaze_record_free(record);
+		if (i % 100 == 99)
+			ck_assert_int_eq(blaze_txn_commit(txn), 0);
+	}
+	b = stored_node(name, 1, 64 << 10);
+	stored_link(&a, &b);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	reopened_equals(&b, name, 1);
+	reopened_equals(&a, name, 0);
+}
+END_TEST
+
+/* The library's thread does the same once a second. */
+static void tick(const struct node *node)
+{
+	struct blazei_vector_entry entries[32];
+	struct blazei_vector_view durable = { .entries = entries };
+
+	blazei_db_poll_lock(node->db);
+	pthread_mutex_lock(&node->db->lock);
+	durable.count = blazei_replica_vector_count(node->db->replica);
+	ck_assert_uint_le(durable.count, 32);
+	for (unsigned k = 0; k < durable.count; k++) {
+		blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
+		entries[k].seq = blazei_replica_durable(node->db->replica, k);
+	}
+	pthread_mutex_unlock(&node->db->lock);
+	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
+	blazei_db_poll_unlock(node->db);
+}
+
+static enum blazei_membership membership(const struct node *node, const struct blaze_id *of)
+{
+	enum blazei_membership found;
+
+	pthread_mutex_lock(&node->db->lock);
+	found = blazei_replica_membership(node->db->replica, of);
+	pthread_mutex_unlock(&node->db->lock);
+	return found;
+}
+
+/* The library's thread has it join. */
+static void joined_await(const struct node *at, const struct blaze_id *node)
+{
+	for (unsigned i = 0; i < 30000 && membership(at, node) != BLAZEI_MEMBER_JOINED; i++)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	ck_assert_int_eq(membership(at, node), BLAZEI_MEMBER_JOINED);
+}
+
+START_TEST(expelled_database_returns_with_what_it_wrote)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct node b = stored_node(name, 1, 0);
+	struct blaze_id ids[30], b_id = b.id;
+	struct blazei_origin before = origin_of(&b);
+
+	stored_link(&a, &b);
+	for (unsigned i = 0; i < 10; i++)
+		node_insert(&a, "n", i, &ids[i]);
+	node_wait(&b);
+	joined_await(&a, &a.id);
+	joined_await(&a, &b.id);
+	joined_await(&b, &b.id);
+	node_wait(&b);
+	node_close(&b);
+	/* It writes by itself, without a topology. */
+	b.db = stored_open(name, 1, 0, 0);
+	for (unsigned i = 10; i < 20; i++)
+		node_insert(&b, "n", i, &ids[i]);
+	node_update(&b, &ids[0], "m", 99);
+	before = origin_of(&b);
+	/* And 40 days pass elsewhere, in which much is deleted and collected. */
+	for (unsigned i = 20; i < 30; i++)
+		node_insert(&a, "n", i, &ids[i]);
+	ck_assert_int_eq(blaze_db_delete(a.db, &ids[1]), 0);
+	for (unsigned day = 1; day <= 45; day++) {
+		passed_ns += DAY_NS;
+		tick(&a);
+		passed_ns += 31 * BLAZEI_NS_PER_S;
+		tick(&a);
+		/* Reports take what is durable. */
+		ck_assert_int_eq(blaze_db_sync(a.db), 0);
+	}
+	ck_assert_int_eq(membership(&a, &b_id), BLAZEI_MEMBER_EXPELLED);
+	ck_assert_int_eq(blaze_topology_new(&b.topology), 0);
+	ck_assert_int_eq(blaze_topology_register(b.topology, b.db, "s1", BLAZE_ROLE_PEER, &b.id),
+	                 0);
+	ck_assert(blazei_id_equal(&b.id, &b_id));
+	stored_link(&a, &b);
+	for (unsigned i = 0; i < 30000 && node_value(&a, &ids[19], "n") != 19; i++)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	node_wait(&a);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	for (unsigned i = 0; i < 30; i++)
+		ck_assert_int_eq(node_value(&a, &ids[i], "n"), i == 1 ? -1 : (int64_t)i);
+	ck_assert_int_eq(node_value(&a, &ids[0], "m"), 99);
+	/* Under a new name: nobody hears of the old one. */
+	ck_assert_uint_ne(origin_of(&b).incarnation, before.incarnation);
+	joined_await(&a, &b_id);
+	node_update(&b, &ids[2], "n", 222);
+	node_wait(&a);
+	ck_assert_int_eq(node_value(&a, &ids[2], "n"), 222);
+	node_wait(&b);
+	reopened_equals(&b, name, 1);
+	b = stored_node(name, 1, 0);
+	stored_link(&a, &b);
+	node_update(&b, &ids[3], "n", 333);
+	node_wait(&a);
+	node_wait(&b);
+	ck_assert_int_eq(node_value(&a, &ids[3], "n"), 333);
+	nodes_assert_equal(&a, &b);
+	reopened_equals(&b, name, 1);
+	reopened_equals(&a, name, 0);
+}
+END_TEST
+
+/* Hands the database a transaction that somebody else wrote under its name. */
+static void forge(const struct node *node)
+{
+	struct blazei_replica_options options = {
+		.self = origin_of(node),
+		.policy = BLAZE_POLICY_SERVER_PRIORITY,
+	};
+	const struct blaze_id id = { { 9 } };
+	const struct blazei_write put = { .kind = BLAZEI_WRITE_PUT, .id = &id };
+	struct blazei_replica *twin;
+	struct blazei_txn_view txn = { .len = 0 };
+	struct blazei_vector_entry own;
+
+	pthread_mutex_lock(&node->db->lock);
+	blazei_replica_vector_entry(node->db->replica, 0, &own);
+	pthread_mutex_unlock(&node->db->lock);
+	ck_assert_int_eq(blazei_replica_new(&options, &twin), 0);
+	for (uint64_t i = 0; i <= own.seq; i++)
+		ck_assert_int_eq(blazei_replica_write(twin, blazei_realtime_ns(), &put, &txn), 0);
+	pthread_mutex_lock(&node->db->lock);
+	ck_assert_int_eq(blazei_replica_receive(node->db->replica, blazei_realtime_ns(), &txn, 1),
+	                 0);
+	pthread_mutex_unlock(&node->db->lock);
+	blazei_db_kick(node->db);
+	blazei_replica_free(twin);
+}
+
+START_TEST(displaced_database_is_what_it_was_after_a_restart)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct node b = stored_node(name, 1, 0);
+	struct blazei_origin before = origin_of(&a);
+	struct blaze_id ids[20];
+
+	stored_link(&a, &b);
+	for (unsigned i = 0; i < 20; i++)
+		node_insert(&a, "n", i, &ids[i]);
+	node_wait(&b);
+	forge(&a);
+	for (unsigned i = 0; i < 30000 && origin_of(&a).incarnation == before.incarnation; i++)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	ck_assert_uint_ne(origin_of(&a).incarnation, before.incarnation);
+	for (unsigned i = 0; i < 20; i++)
+		node_update(&a, &ids[i], "n", 100 + i);
+	node_wait(&b);
+	node_wait(&a);
+	nodes_assert_equal(&a, &b);
+	reopened_equals(&a, name, 0);
+	/* What it writes now must not depend on what nobody takes under the name that was left. */
+	a = stored_node(name, 0, 0);
+	stored_link(&a, &b);
+	node_update(&a, &ids[0], "n", 500);
+	node_wait(&b);
+	ck_assert_int_eq(node_value(&b, &ids[0], "n"), 500);
+	node_wait(&a);
+	nodes_assert_equal(&a, &b);
+	reopened_equals(&a, name, 0);
+	reopened_equals(&b, name, 1);
+}
+END_TEST
+
+START_TEST(role_persists)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct node b;
+	struct blaze_id id, node;
+	struct blaze_record *record;
+
+	node_insert(&a, "n", 1, &id);
+	node_close(&a);
+	b = stored_node(name, 1, 0);
+	a.db = stored_open(name, 0, 0, 0);
+	ck_assert_int_eq(blaze_topology_new(&a.topology), 0);
+	ck_assert_int_eq(blaze_topology_register(a.topology, a.db, "s0", BLAZE_ROLE_SERVER, &node),
+	                 0);
+	a.id = node;
+	stored_link(&a, &b);
+	node_wait(&b);
+	node_close(&a);
+	/* Opened alone it writes as what it was; and a later write of b has not seen that. */
+	a.db = stored_open(name, 0, 0, 0);
+	record = record_of("n", 2);
+	ck_assert_int_eq(blaze_db_update(a.db, &id, record), 0);
+	blaze_record_free(record);
+	ck_assert_int_eq(blaze_db_close(a.db), 0);
+	blazei_sleep_ns(2 * BLAZEI_NS_PER_MS);
+	node_update(&b, &id, "n", 3);
+	a.db = stored_open(name, 0, 0, 0);
+	ck_assert_int_eq(blaze_topology_new(&a.topology), 0);
+	ck_assert_int_eq(blaze_topology_register(a.topology, a.db, "s0", BLAZE_ROLE_PEER, &a.id),
+	                 0);
+	stored_link(&a, &b);
+	node_wait(&b);
+	node_wait(&a);
+	ck_assert_int_eq(node_value(&b, &id, "n"), 2);
+	nodes_assert_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+START_TEST(who_only_looks_takes_no_part)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct blaze_id id;
+
+	node_close(&a);
+	a.db = stored_open(name, 0, 0, BLAZE_DB_READ_ONLY);
+	ck_assert_int_eq(blaze_topology_new(&a.topology), 0);
+	ck_assert_int_eq(blaze_topology_register(a.topology, a.db, "x", BLAZE_ROLE_PEER, &id),
+	                 -EROFS);
+	node_close(&a);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("stored");
+	TCase *tcase = tcase_create("stored");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
+	tcase_add_test(tcase, received_is_there_after_a_restart);
+	tcase_add_test(tcase, snapshot_is_there_after_a_restart);
+	tcase_add_test(tcase, expelled_database_returns_with_what_it_wrote);
+	tcase_add_test(tcase, displaced_database_is_what_it_was_after_a_restart);
+	tcase_add_test(tcase, role_persists);
+	tcase_add_test(tcase, who_only_looks_takes_no_part);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
