@@ -24,7 +24,8 @@ struct bench {
 	struct blazei_replica *writer;
 	struct blazei_replica *reader;
 	struct blaze_id *ids;   /* of all records */
-	struct blaze_id *order; /* a random one of them for each operation */
+	struct blaze_id *order; /* a random one of them for each write */
+	struct blaze_id *looks; /* and for each read */
 	uint32_t records;
 	uint32_t operations;
 	_Alignas(64) uint8_t lane[LANE_BYTES];   /* what was written and not yet delivered */
@@ -274,20 +275,24 @@ static void put_all(struct bench *bench)
 	}
 }
 
+/* As a database reads, and in an order of its own: the puts have laid the records down in theirs,
+ * so that a reader who follows them reads memory from its start to its end. */
 static void read_all(struct bench *bench)
 {
 	uint8_t value[64];
 	uint64_t start = clock_ns();
+	uint32_t found = 0;
 
 	for (uint32_t i = 0; i < bench->operations; i++)
-		if (blazei_replica_fetch(bench->reader, &bench->order[i], value, sizeof(value)) !=
-		    sizeof(value))
-			fail("fetch", -ENOENT);
+		found += blazei_replica_peek_fetch(bench->reader, &bench->looks[i], value,
+		                                   sizeof(value)) == sizeof(value);
 	report("fetch", clock_ns() - start, bench->operations);
+	if (found != bench->operations)
+		fail("fetch", -ENOENT);
 	start = clock_ns();
 	for (uint32_t i = 0; i < bench->operations; i++) {
 		struct blaze_record *record;
-		int rc = blazei_replica_get(bench->reader, &bench->order[i], &record);
+		int rc = blazei_replica_peek_get(bench->reader, &bench->looks[i], &record);
 
 		if (rc < 0)
 			fail("get", rc);
@@ -323,7 +328,8 @@ static void ids_make(struct bench *bench)
 {
 	bench->ids = malloc(bench->records * sizeof(*bench->ids));
 	bench->order = malloc(bench->operations * sizeof(*bench->order));
-	if (!bench->ids || !bench->order || bench->records == 0)
+	bench->looks = malloc(bench->operations * sizeof(*bench->looks));
+	if (!bench->ids || !bench->order || !bench->looks || bench->records == 0)
 		fail("set-up", -ENOMEM);
 	for (uint32_t i = 0; i < bench->records; i++)
 		for (unsigned j = 0; j < 2; j++) {
@@ -333,6 +339,9 @@ static void ids_make(struct bench *bench)
 		}
 	for (uint32_t i = 0; i < bench->operations; i++)
 		bench->order[i] = bench->ids[random_next() % bench->records];
+	/* Only what was put has bytes to be fetched. */
+	for (uint32_t i = 0; i < bench->operations; i++)
+		bench->looks[i] = bench->order[random_next() % bench->operations];
 }
 
 static void run_once(struct bench *bench, uint64_t history_bytes)
@@ -364,5 +373,6 @@ int main(int argc, char **argv)
 	print_all(runs);
 	free(bench.ids);
 	free(bench.order);
+	free(bench.looks);
 	return EXIT_SUCCESS;
 }
