@@ -303,17 +303,34 @@ static int run_idle(const struct perf_options *options)
 	return 0;
 }
 
-static const struct {
+#define OPTION(code)   (UINT32_C(1) << ((code)-OPT_WRITERS))
+#define OPTIONS_COMMON (OPTION(OPT_SECONDS) | OPTION(OPT_HELP))
+#define OPTIONS_LOAD                                                                               \
+	(OPTIONS_COMMON | OPTION(OPT_JSON) | OPTION(OPT_LANE) | OPTION(OPT_DUPLEX) |               \
+	 OPTION(OPT_LATENCY) | OPTION(OPT_SABOTAGE))
+
+/* What each benchmark has no use for it refuses: who gives it expects something of it. */
+static const struct command {
 	const char *name;
 	int (*run)(const struct perf_options *options);
+	uint32_t options;
 } commands[] = {
-	{ "ring", run_ring },    { "db", run_db },     { "idle", run_idle },
-	{ "bench", perf_bench }, { "line", run_line }, { "futex", run_futex },
+	{ "ring", run_ring,
+	  OPTIONS_LOAD | OPTION(OPT_WRITERS) | OPTION(OPT_READERS) | OPTION(OPT_SIZE) |
+	          OPTION(OPT_BATCH) | OPTION(OPT_RATE) | OPTION(OPT_IDLE) | OPTION(OPT_STALL) |
+	          OPTION(OPT_RESERVE) },
+	{ "db", run_db, OPTIONS_LOAD | OPTION(OPT_RECORDS) | OPTION(OPT_TXN) | OPTION(OPT_READ) },
+	{ "idle", run_idle, OPTIONS_COMMON | OPTION(OPT_JSON) },
+	{ "bench", perf_bench, OPTIONS_COMMON | OPTION(OPT_RUNS) },
+	{ "line", run_line, OPTIONS_COMMON | OPTION(OPT_JSON) },
+	{ "futex", run_futex, OPTIONS_COMMON | OPTION(OPT_JSON) },
 };
 
 /* Reads the options behind the benchmark's name. 0 or -EINVAL, having said why. */
-static int read_options(int argc, char **argv, struct perf_options *options)
+static int read_options(int argc, char **argv, const struct command *command,
+                        struct perf_options *options)
 {
+	bool latency = false;
 	int code, index;
 
 	/* The messages of getopt begin with this. */
@@ -322,9 +339,17 @@ static int read_options(int argc, char **argv, struct perf_options *options)
 		if (code == '?')
 			return -EINVAL;
 		option_name = long_options[index].name;
+		if (!(command->options & OPTION(code))) {
+			fprintf(stderr, "blaze-perf: %s has no --%s\n", command->name, option_name);
+			return -EINVAL;
+		}
 		if (parse_option(code, options) != 0)
 			return -EINVAL;
+		/* Whether it was asked for: it is the default. */
+		latency = latency || (code == OPT_LATENCY && options->latency != PERF_LATENCY_NONE);
 	}
+	if (options->read != PERF_READ_NONE && latency)
+		return usage_error("--read excludes --latency");
 	if (optind == argc)
 		return check_options(options);
 	fprintf(stderr, "blaze-perf: too many arguments: %s\n", argv[optind]);
@@ -358,7 +383,7 @@ int main(int argc, char **argv)
 		return usage_error("which benchmark?"), 2;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, name) == 0)
-			return read_options(argc - 1, argv + 1, &options) == 0
+			return read_options(argc - 1, argv + 1, &commands[i], &options) == 0
 			               ? commands[i].run(&options)
 			               : 2;
 	}

@@ -50,6 +50,14 @@ refuses perf/blaze-perf 'not a power of two' ring --lane 100000
 refuses perf/blaze-perf 'a batch must fit' ring --lane 65536 --size 16384
 refuses perf/blaze-perf 'at most 64 participants' ring --writers 32 --readers 32 --idle 1
 refuses perf/blaze-perf 'db has no --latency load' db --latency load
+refuses perf/blaze-perf 'db has no --writers' db --writers 2
+refuses perf/blaze-perf 'db has no --size' db --size 128 --seconds 0.01
+refuses perf/blaze-perf 'ring has no --txn' ring --txn 16
+refuses perf/blaze-perf 'idle has no --lane' idle --lane 65536
+refuses perf/blaze-perf 'line has no --runs' line --runs 2
+refuses perf/blaze-perf 'bench has no --json' bench --json
+refuses perf/blaze-perf '--read excludes --latency' db --read get --latency spin
+refuses perf/blaze-perf '--read excludes --duplex' db --read get --duplex
 refuses perf/blaze-perf 'exclude each other' ring --sabotage drop --reserve
 
 refuses shm/blaze-ring 'no command'
