@@ -18,6 +18,7 @@
 #include <blaze/ring.h>
 
 #include "lib/base/base.h"
+#include "lib/base/shm.h"
 #include "shm/layout.h"
 
 #define BLAZEI_CHUNK_BYTES 16384u
@@ -36,14 +37,6 @@ struct blazei_dir {
 	uid_t owner;   /* 0600: the one who must own every file */
 	gid_t group;   /* 0660: the group that must */
 };
-
-/* Opens the parent directory of the caller's rings (private or group, by mode); creates it where
- * create is set. Returns a descriptor; -ENOENT; -EACCES where another user made it or its mode is
- * wrong; -ENOSPC. ret_path gets its path (at least 64 bytes). */
-int blazei_parent_open(uint32_t mode, bool create, char *ret_path, size_t size);
-
-/* Closes it, and removes the directory if it holds nothing any more. */
-void blazei_parent_close(int parent_fd, const char *parent_path);
 
 /* Opens ring NAME's directory below parent_fd. 0; -ENOENT; -EACCES. */
 int blazei_dir_open(int parent_fd, const char *parent_path, const char *name, uint32_t mode,

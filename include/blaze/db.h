@@ -43,12 +43,12 @@ enum blaze_policy {
 struct blaze_db_options {
 	uint32_t struct_size;
 	uint32_t flags;
-	uint32_t durability;   /* enum blaze_durability: NONE in memory, SYNC with a path */
-	uint32_t policy;       /* enum blaze_policy; nodes of different policy refuse each other;
+	uint32_t durability;  /* enum blaze_durability: NONE in memory, default ASYNC with a path */
+	uint32_t policy;      /* enum blaze_policy; nodes of different policy refuse each other;
 	                        * DEFAULT opens what is there, whichever it has */
-	uint64_t cache_bytes;  /* not yet: other than 0 is -EOPNOTSUPP */
+	uint64_t cache_bytes; /* not yet: other than 0 is -EOPNOTSUPP */
 	uint64_t retain_bytes; /* of transactions kept for nodes that missed them, default 4 MiB */
-	uint64_t sync_interval_ns; /* as cache_bytes */
+	uint64_t sync_interval_ns; /* ASYNC: what a power loss may take; default 50 ms */
 	uint64_t spin_ns;    /* the service thread spins this long before it sleeps; default 20 us;
 	                      * 1: sleep at once; BLAZE_FOREVER: never sleep */
 	uint64_t lane_bytes; /* of this database's lane in the ring, default 4 MiB */
@@ -76,10 +76,17 @@ struct blaze_db_stats {
 	uint32_t quarantined;  /* origins with two histories: nothing more of them is merged */
 	uint32_t stalled;      /* origins whose clock is ahead or that wait for a halted one */
 	uint64_t conflicts_dropped; /* that the conflict log no longer has: blaze_db_conflicts(3) */
+	/* with a path: */
+	uint64_t logged;         /* transactions in the log, ever */
+	uint64_t durable;        /* of these, on the disk */
+	uint64_t unsynced_ns;    /* age of the oldest that is not */
+	uint64_t unsynced_bytes; /* of those that are not */
+	uint64_t cuts; /* times that the end of the log was lost, or may have been, ever */
 };
 #define BLAZE_DB_STATS_INIT                                                                        \
 	{                                                                                          \
-		sizeof(struct blaze_db_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0         \
+		sizeof(struct blaze_db_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
+		        0, 0, 0                                                                    \
 	}
 
 /* A transaction: that one and all before it of the same run of a node. */
@@ -94,13 +101,17 @@ struct blaze_position {
  * "mem:", it is in memory: empty, with a fresh node id, and replicating through ring db.NAME
  * once it is registered in a topology. With a path, a directory or "file:" and one, it has
  * what was acknowledged there; the directory is made if only its last part is missing. So it is
- * with "SCHEME:LOCATION", of a backend that is known: blaze_store(3). A path needs
- * BLAZE_DURABILITY_SYNC, unless READ_ONLY: each write returns when it is on the disk, and those of
- * several threads share a sync. Errors: -EINVAL also where the database there has another policy;
- * -E2BIG, -ENOMEM; -EOPNOTSUPP also an unknown scheme; -EBUSY somebody has the directory open;
- * -EBADMSG what lies there is damaged (the log hook gets the place), or a backend is broken;
- * -EPROTO it is of a later version; -EROFS, -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the
- * file system. Blocks for file system calls. The caller closes *ret_db. */
+ * with "SCHEME:LOCATION", of a backend that is known: blaze_store(3). With
+ * BLAZE_DURABILITY_ASYNC, the default, a write returns at once and outlives the process; what
+ * came within the last sync_interval_ns, or since the sync under way began, a power loss may
+ * take. With SYNC it returns when it is on the disk, and those of several threads share a
+ * sync. With NONE what was written since the last blaze_db_sync dies with the process, as far as
+ * memory held it. ASYNC takes 16 MiB of /dev/shm (-ENOSPC). READ_ONLY heeds none of the three.
+ * Errors: -EINVAL also where the database there has another policy; -E2BIG, -ENOMEM; -EOPNOTSUPP
+ * also an unknown scheme; -EBUSY somebody has the directory open; -EBADMSG what lies there is
+ * damaged (the log hook gets the place), or a backend is broken; -EPROTO it is of a later version;
+ * -EROFS, -EACCES, -ENOENT, -ENOSPC, -EIO and the like from the file system. Blocks for file
+ * system calls. The caller closes *ret_db. */
 BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
                                const struct blaze_db_options *options, struct blaze_db **ret_db);
 
@@ -111,7 +122,8 @@ BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
 
 /* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark
  * in it; -E2BIG. Every write also: -ENOMEM; -ECHILD after fork; -EDEADLK inside a visitor;
- * -EROFS as blaze_db_sync. */
+ * -EROFS as blaze_db_sync; -EAGAIN with a path: for a second the disk has taken nothing, and there
+ * is no room to wait for it. */
 BLAZE_EXPORT int blaze_db_insert(struct blaze_db *db, const struct blaze_record *record,
                                  struct blaze_id *ret_id);
 
@@ -153,11 +165,11 @@ BLAZE_EXPORT int blaze_db_fetch(struct blaze_db *db, const struct blaze_id *id, 
  * blaze_topology_wait_position tells when another node has it. -EINVAL, -ECHILD. */
 BLAZE_EXPORT int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position);
 
-/* Waits until all that was committed before is durable: with BLAZE_DURABILITY_SYNC that is what
- * writes of other threads are waiting for. -EROFS: a write to the disk has failed, and the database
- * can only be read until it is opened anew; what had been acknowledged is durable, and a write that
- * had returned -EROFS may be seen until then, and after it. -EOPNOTSUPP in memory; -ECHILD,
- * -EDEADLK. */
+/* Waits until all that was committed before is durable. -EROFS: a write to the disk has failed, and
+ * the database can only be read until it is opened anew; what had been acknowledged with SYNC is on
+ * the disk, with ASYNC there or kept for the next opening before a reboot; a write that had
+ * returned -EROFS may be seen until then, and after it. -EOPNOTSUPP in memory; -ECHILD, -EDEADLK.
+ */
 BLAZE_EXPORT int blaze_db_sync(struct blaze_db *db);
 
 /* Copies the database to another directory, which is made, or is empty: all that was acknowledged

@@ -40,6 +40,8 @@ enum blaze_sync {
 	BLAZE_SYNC_ORIGINS_FULL,       /* one origin too many: nothing of it is taken; said once */
 	BLAZE_SYNC_ORIGIN_RENEWED,     /* from: this database, under its new name */
 	BLAZE_SYNC_PEER_BELOW,         /* from: lacks what all were to have; not heard for now */
+	BLAZE_SYNC_READ_ONLY, /* the disk failed: nothing can be written until a new opening */
+	BLAZE_SYNC_LOG_CUT,   /* the end of the log was lost, or may have been: said at first */
 };
 
 /* flags of an event */

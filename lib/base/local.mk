@@ -6,4 +6,6 @@ libblazeshm_la_SOURCES += \
 	lib/base/id.c \
 	lib/base/id.h \
 	lib/base/log.c \
+	lib/base/shm.c \
+	lib/base/shm.h \
 	lib/base/testpoint.c

@@ -12,6 +12,7 @@
 #include "lib/repl/history.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/mem.h"
 #include "lib/store/scheme.h"
 #include "lib/store/view.h"
 
@@ -70,13 +71,12 @@ static int path_check(const char *path, const struct blaze_db_options *options)
 	if (path != NULL && options->store != NULL)
 		return -EINVAL;
 	if (uri == NULL)
-		return options->durability > BLAZE_DURABILITY_NONE ? -EOPNOTSUPP : 0;
+		return options->durability > BLAZE_DURABILITY_NONE || options->sync_interval_ns != 0
+		               ? -EOPNOTSUPP
+		               : 0;
 	error = blazei_store_find(uri, &ops, &location);
 	if (error != 0)
 		return error;
-	if (options->durability != BLAZE_DURABILITY_SYNC &&
-	    (options->flags & BLAZE_DB_READ_ONLY) == 0)
-		return -EOPNOTSUPP;
 	/* Only of a directory it is known how to look at it, or for it. */
 	if ((options->flags & (BLAZE_DB_READ_ONLY | BLAZE_DB_NO_CREATE)) != 0 &&
 	    ops != &blazei_file_ops)
@@ -104,8 +104,7 @@ static int options_check(const char *name, const char *path, const struct blaze_
 	if ((options->flags & ~FLAGS_KNOWN) != 0 ||
 	    ((options->flags & FLAGS_STORE) != 0 && store_uri(path, options) == NULL))
 		return -EINVAL;
-	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0 ||
-	    options->sync_interval_ns != 0)
+	if ((options->flags & FLAGS_LATER) != 0 || options->cache_bytes != 0)
 		return -EOPNOTSUPP;
 	if (lane != 0 &&
 	    ((lane & (lane - 1)) != 0 || lane < LANE_BYTES_MIN || lane > LANE_BYTES_MAX))
@@ -126,19 +125,42 @@ static int lock_init(pthread_mutex_t *lock)
 	return -error;
 }
 
-/* Opens the store, which names the node and the policy. */
-static int store_open(struct blaze_db *db, const char *uri)
+static void on_store_failed(void *arg)
 {
-	bool look = (db->flags & BLAZE_DB_READ_ONLY) != 0;
+	blazei_db_tell_sync(arg, BLAZE_SYNC_READ_ONLY);
+}
+
+/* What is asked for, or the default; where the disk is memory there is nothing to wait for. */
+static uint32_t durability_of(const struct blaze_db_options *options,
+                              const struct blaze_store_ops *ops)
+{
+	if (options->durability != BLAZE_DURABILITY_DEFAULT &&
+	    options->durability != BLAZE_DURABILITY_ASYNC)
+		return options->durability;
+	return ops == &blazei_mem_ops ? BLAZE_DURABILITY_SYNC : BLAZE_DURABILITY_ASYNC;
+}
+
+/* Opens the store, which names the node and the policy. */
+static int store_open(struct blaze_db *db, const char *uri, const struct blaze_db_options *options)
+{
+	struct blazei_store_options known = {
+		.policy = db->policy,
+		.sync_interval_ns = options->sync_interval_ns,
+		.look = (db->flags & BLAZE_DB_READ_ONLY) != 0,
+		.on_failed = on_store_failed,
+		.arg = db,
+	};
 	const struct blaze_store_ops *ops;
 	const char *location;
 	int error = blazei_store_find(uri, &ops, &location);
 
 	if (error == 0 && (db->flags & BLAZE_DB_NO_CREATE) != 0)
 		error = blazei_view_there(location);
-	if (error == 0)
-		error = blazei_store_open(look ? &blazei_view_ops : ops, location, db->policy,
+	if (error == 0) {
+		known.durability = durability_of(options, ops);
+		error = blazei_store_open(known.look ? &blazei_view_ops : ops, location, &known,
 		                          &db->store);
+	}
 	if (error != 0)
 		return error;
 	/* A transaction of any length has to find room in one segment. */
@@ -152,15 +174,18 @@ static int store_open(struct blaze_db *db, const char *uri)
 	return 0;
 }
 
-static int replica_open(struct blaze_db *db, const char *uri, uint64_t retain_bytes)
+static int replica_open(struct blaze_db *db, const char *uri,
+                        const struct blaze_db_options *db_options)
 {
 	struct blazei_replica_options options = {
-		.history_bytes = retain_bytes != 0 ? retain_bytes : BLAZEI_HISTORY_BYTES_DEFAULT,
+		.history_bytes = db_options->retain_bytes != 0 ? db_options->retain_bytes
+		                                               : BLAZEI_HISTORY_BYTES_DEFAULT,
 	};
-	int error = uri != NULL ? store_open(db, uri) : blaze_id_new(&db->self.node);
+	int error = blazei_random(&db->self.incarnation, sizeof(db->self.incarnation));
 
 	if (error == 0)
-		error = blazei_random(&db->self.incarnation, sizeof(db->self.incarnation));
+		error = uri != NULL ? store_open(db, uri, db_options)
+		                    : blaze_id_new(&db->self.node);
 	if (error == 0)
 		error = blazei_random(&options.hash_seed, sizeof(options.hash_seed));
 	if (error != 0)
@@ -220,7 +245,7 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 	if (error == 0)
 		error = blazei_event_init(&db->event);
 	if (error == 0)
-		error = replica_open(db, store_uri(path, options), options->retain_bytes);
+		error = replica_open(db, store_uri(path, options), options);
 	if (error == 0)
 		error = blazei_stage_new(blazei_pull_stage_bytes(), &db->stage);
 	if (error == 0)
@@ -304,6 +329,18 @@ int blaze_db_close(struct blaze_db *db)
 	return 0;
 }
 
+static void store_stats(struct blazei_store *store, struct blaze_db_stats *stats)
+{
+	struct blazei_store_stats known;
+
+	blazei_store_stats(store, &known);
+	stats->logged = known.last;
+	stats->durable = known.durable;
+	stats->unsynced_ns = known.unsynced_ns;
+	stats->unsynced_bytes = known.unsynced_bytes;
+	stats->cuts = known.cuts;
+}
+
 int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats)
 {
 	struct blaze_db_stats stats = BLAZE_DB_STATS_INIT;
@@ -318,6 +355,8 @@ int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats)
 	blazei_replica_stats(db->replica, &stats);
 	stats.conflicts_dropped = db->conflicts.last - db->conflicts.count;
 	pthread_mutex_unlock(&db->lock);
+	if (db->store != NULL)
+		store_stats(db->store, &stats);
 	/* Relaxed: counters of their own. */
 	stats.catch_ups = atomic_load_explicit(&db->catch_ups, memory_order_relaxed);
 	stats.laps = atomic_load_explicit(&db->laps, memory_order_relaxed);

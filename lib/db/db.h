@@ -136,6 +136,8 @@ void blazei_db_tell_sync(struct blaze_db *db, enum blaze_sync sync);
 /* The same of a peer; lock is held. */
 void blazei_db_tell_peer(struct blaze_db *db, enum blaze_sync sync,
                          const struct blazei_origin *peer);
+/* Tells a watch that has just begun what had happened before, in opening; lock is held. */
+void blazei_db_tell_past(const struct blaze_db *db, struct blaze_watch *watch);
 
 /* service.c: wakes a pump that sleeps. */
 void blazei_db_kick(struct blaze_db *db);

@@ -191,16 +191,15 @@ uint64_t blazei_durable_own(const struct blaze_db *db)
 
 bool blazei_durable_published(const struct blaze_db *db, uint64_t seq)
 {
-	/* Acquire: pairs with the release in publish_due; what is published is on the board. */
+	/* Acquire: pairs with the release in publish; what is published is on the board. */
 	return db->store == NULL ||
 	       atomic_load_explicit(&db->durable.published, memory_order_acquire) >= seq;
 }
 
-/* Publishes what is durable, in order; write_lock is held. */
-static void publish_due(struct blaze_db *db)
+void blazei_durable_publish(struct blaze_db *db)
 {
 	struct blazei_durable *durable = &db->durable;
-	uint64_t unsynced, lsn = blazei_store_durable(db->store, &unsynced);
+	uint64_t lsn = blazei_store_kept(db->store);
 	struct blazei_unsent *place;
 
 	while ((place = durable->unsent) != NULL && place->lsn <= lsn) {
@@ -219,7 +218,7 @@ void blazei_durable_advance(struct blaze_db *db)
 	pthread_mutex_lock(&db->lock);
 	settle(db);
 	pthread_mutex_unlock(&db->lock);
-	publish_due(db);
+	blazei_durable_publish(db);
 	pthread_mutex_unlock(&db->write_lock);
 }
 
@@ -300,7 +299,7 @@ static void *durable_main(void *arg)
 		durable->dirty = false;
 		pthread_mutex_unlock(&db->lock);
 		BLAZEI_TESTPOINT("durable_due");
-		error = blazei_store_wait(db->store, lsn);
+		error = blazei_store_await(db->store, lsn);
 		blazei_durable_advance(db);
 		pthread_mutex_lock(&db->lock);
 	}
@@ -311,18 +310,21 @@ static void *durable_main(void *arg)
 void blazei_durable_pump(struct blaze_db *db)
 {
 	bool dirty;
-	uint64_t lsn;
+	uint64_t lsn, unsynced;
 
 	if (db->store == NULL)
 		return;
 	pthread_mutex_lock(&db->lock);
 	dirty = db->durable.dirty;
-	db->durable.dirty = false;
 	lsn = db->durable.appended;
+	/* Where the flusher makes it durable, this only has a look. */
+	db->durable.dirty =
+	        db->store->flusher_there && blazei_store_durable(db->store, &unsynced) < lsn;
 	pthread_mutex_unlock(&db->lock);
 	if (!dirty)
 		return;
-	(void)blazei_store_wait(db->store, lsn);
+	if (!db->store->flusher_there)
+		(void)blazei_store_wait(db->store, lsn);
 	blazei_durable_advance(db);
 }
 
@@ -331,7 +333,9 @@ int blazei_durable_start(struct blaze_db *db)
 	sigset_t all, before;
 	int error;
 
-	if (db->store == NULL || (db->flags & (BLAZE_DB_MANUAL | BLAZE_DB_READ_ONLY)) != 0)
+	/* With durability none nothing is durable before somebody asks for it. */
+	if (db->store == NULL || (db->flags & (BLAZE_DB_MANUAL | BLAZE_DB_READ_ONLY)) != 0 ||
+	    db->store->durability == BLAZE_DURABILITY_NONE)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -446,7 +450,7 @@ void blazei_durable_close(struct blaze_db *db)
 
 	if (db->store == NULL)
 		return;
-	/* What was acknowledged is durable. An error here only makes the next open read more. */
+	/* What was acknowledged is durable or in the tail: the next opening finds it. */
 	if (blazei_store_close(db->store) != 0)
 		blazei_log(BLAZE_LOG_WARNING, "database %s: its store was not closed cleanly",
 		           db->name);

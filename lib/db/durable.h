@@ -11,7 +11,8 @@
  * INVARIANTS
  *   I1   The log has what was merged in the order of merging, so each prefix of it holds all that
  *        its transactions depend on (lib/repl/logged.h).
- *   I2   Own transactions are published in the order of seq, when they are durable. No message of a
+ *   I2   Own transactions are published in the order of seq, when the log keeps them as the
+ *        durability asks for: with sync when they are durable, else at once. No message of a
  *        session leaves before all own ones that it may tell of are published (carry.c).
  *   I3   `durable` of a vector entry is at most what a crash now would leave.
  *   I4   The service thread never waits for the disk. While more than BLAZEI_UNSYNCED_MAX bytes
@@ -90,6 +91,8 @@ void blazei_durable_unplace(struct blaze_db *db, struct blazei_unsent *place);
 int blazei_durable_keep(struct blaze_db *db, struct blazei_unsent *place, uint64_t *ret_lsn);
 /* Shows and publishes what is durable by now. None of the locks is held. */
 void blazei_durable_advance(struct blaze_db *db);
+/* Publishes what is kept by now; write_lock is held. */
+void blazei_durable_publish(struct blaze_db *db);
 /* The name was left: what waits under it is not published. Both locks are held. */
 void blazei_durable_rename(struct blaze_db *db);
 /* Where the log lacks something, logs all. Both locks are held. 0 or -ENOMEM. */

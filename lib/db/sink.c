@@ -11,6 +11,7 @@
 
 #include "lib/db/db.h"
 #include "lib/op/record.h"
+#include "lib/store/log.h"
 
 static struct blazei_happening *happening_new(uint32_t kind)
 {
@@ -185,20 +186,41 @@ static void on_committed(void *arg)
 
 /* News of the replica ------------------------------------------------------------------------ */
 
-static void sync_announce(struct blaze_db *db, enum blaze_sync sync,
-                          const struct blazei_origin *origin, uint64_t seq)
+static struct blazei_happening *sync_happening(enum blaze_sync sync,
+                                               const struct blazei_origin *origin, uint64_t seq)
 {
 	struct blazei_happening *happening = happening_new(BLAZE_WATCH_SYNC);
 
-	if (happening != NULL) {
-		happening->sync = sync;
-		if (origin != NULL) {
-			happening->from.node = origin->node;
-			happening->from.incarnation = origin->incarnation;
-		}
-		happening->from.seq = seq;
+	if (happening == NULL)
+		return NULL;
+	happening->sync = sync;
+	happening->from.seq = seq;
+	if (origin != NULL) {
+		happening->from.node = origin->node;
+		happening->from.incarnation = origin->incarnation;
 	}
-	announce(db, BLAZE_WATCH_SYNC, NULL, happening);
+	return happening;
+}
+
+static void sync_announce(struct blaze_db *db, enum blaze_sync sync,
+                          const struct blazei_origin *origin, uint64_t seq)
+{
+	announce(db, BLAZE_WATCH_SYNC, NULL, sync_happening(sync, origin, seq));
+}
+
+void blazei_db_tell_past(const struct blaze_db *db, struct blaze_watch *watch)
+{
+	struct blazei_watch_list list = { .first = NULL };
+	struct blazei_happening *happening;
+	bool lost;
+
+	if (db->store == NULL || !db->store->cut || (watch->kinds & BLAZE_WATCH_SYNC) == 0)
+		return;
+	happening = sync_happening(BLAZE_SYNC_LOG_CUT, NULL, 0);
+	lost = happening == NULL || !blazei_watch_list_add(&list, happening);
+	blazei_notify_commit(watch, &list, lost);
+	if (happening != NULL)
+		blazei_happening_put(happening);
 }
 
 static void on_event(void *arg, const struct blazei_effect_event *event)

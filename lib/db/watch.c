@@ -221,6 +221,7 @@ int blaze_db_watch(struct blaze_db *db, const struct blaze_watch_options *option
 	blazei_db_listen(db);
 	/* Before anybody can stop it: its first event may come as soon as the lock is free. */
 	*ret_watch = watch;
+	blazei_db_tell_past(db, watch);
 	pthread_mutex_unlock(&db->lock);
 	return 0;
 }

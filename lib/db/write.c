@@ -64,17 +64,19 @@ static int commit(struct blaze_db *db, const struct blazei_write *write,
 	return blazei_replica_commit(db->replica, blazei_realtime_ns(), writeset, ret_txn);
 }
 
-/* The same with a store: what is committed is published when it is durable. */
+/* The same with a store: what is committed is published when it is kept. */
 static int commit_durably(struct blaze_db *db, const struct blazei_write *write,
                           struct blazei_writeset *writeset)
 {
 	struct blazei_txn_view txn = { .len = 0 };
 	struct blazei_unsent *place;
 	uint64_t lsn = 0;
+	bool kept;
 	int error;
 
-	if ((db->flags & BLAZE_DB_READ_ONLY) != 0 || blazei_store_failed(db->store))
-		return -EROFS;
+	error = (db->flags & BLAZE_DB_READ_ONLY) != 0 ? -EROFS : blazei_store_await_room(db->store);
+	if (error != 0)
+		return error;
 	pthread_mutex_lock(&db->write_lock);
 	pthread_mutex_lock(&db->lock);
 	place = blazei_durable_place(db);
@@ -85,11 +87,16 @@ static int commit_durably(struct blaze_db *db, const struct blazei_write *write,
 		blazei_durable_unplace(db, place);
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
+	kept = lsn != 0 && blazei_store_kept(db->store) >= lsn;
+	if (kept)
+		blazei_durable_publish(db);
 	pthread_mutex_unlock(&db->write_lock);
-	if (lsn == 0)
+	if (blazei_unlikely(error == -ENOMEM))
+		blazei_store_tell(db->store);
+	if (lsn == 0 || kept)
 		return error;
 	/* Without the locks, so that others commit meanwhile and share the next sync. */
-	error = blazei_store_wait(db->store, lsn);
+	error = blazei_store_acknowledge(db->store, lsn);
 	BLAZEI_TESTPOINT("db_write_durable");
 	blazei_durable_advance(db);
 	return error;

@@ -134,6 +134,9 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	n = blazei_file_ops.root_get(backup->to, backup->data, COPY_BYTES, &version);
 	if (n != 0)
 		return n < 0 ? (int)n : -EEXIST;
+	/* What the original has in memory is none of the copy's. */
+	root->opened = 0;
+	root->tail_nonce = 0;
 	blazei_root_seal(root);
 	return blazei_file_ops.root_swap(backup->to, version, root, blazei_root_bytes(root));
 }
@@ -141,10 +144,11 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 int blazei_store_backup(const char *from, const char *to, uint64_t lsn)
 {
 	struct backup backup = { .data = aligned_alloc(BLAZEI_FRAME_UNIT, COPY_BYTES) };
+	const struct blazei_store_options look = { .look = true };
 	int error = backup.data != NULL ? 0 : -ENOMEM;
 
 	if (error == 0)
-		error = blazei_store_open(&blazei_view_ops, from, 0, &backup.from);
+		error = blazei_store_open(&blazei_view_ops, from, &look, &backup.from);
 	if (error == 0)
 		error = blazei_file_ops.open(to, &backup.to);
 	if (error == 0)

@@ -6,16 +6,22 @@ libblazeshm_la_SOURCES += \
 	lib/store/checked.h \
 	lib/store/file.c \
 	lib/store/file.h \
+	lib/store/flush.c \
 	lib/store/frame.c \
 	lib/store/frame.h \
 	lib/store/log.c \
 	lib/store/log.h \
 	lib/store/mem.c \
 	lib/store/mem.h \
+	lib/store/open.c \
+	lib/store/place.c \
+	lib/store/place.h \
 	lib/store/recover.c \
 	lib/store/root.c \
 	lib/store/root.h \
 	lib/store/scheme.c \
 	lib/store/scheme.h \
+	lib/store/tail.c \
+	lib/store/tail.h \
 	lib/store/view.c \
 	lib/store/view.h

@@ -2,7 +2,7 @@
 /* Writing the log; see log.h. */
 #include "lib/store/log.h"
 
-#include <stdlib.h>
+#include <blaze/db.h>
 
 #include "lib/op/txn.h"
 
@@ -236,11 +236,75 @@ static int chunk_write(struct blazei_store *store, const struct chunk *chunk)
 	return 0;
 }
 
+/* All up to `written` is durable; the tail is free up to a position. */
+static void chunk_landed(struct blazei_store *store, uint64_t tail_head)
+{
+	pthread_mutex_lock(&store->lock);
+	store->durable = store->written;
+	store->tail.head = tail_head;
+	blazei_store_gate_set(store);
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Copies the next chunk out of the tail. */
+static int chunk_fetch(struct blazei_store *store, struct blazei_tail_cursor *cursor,
+                       struct chunk *ret_chunk)
+{
+	struct blazei_buffer *buffer = &store->chunk;
+	const uint64_t first_lsn = cursor->lsn;
+	int64_t n = 0;
+	int error;
+
+	buffer->len = 0;
+	error = blazei_buffer_reserve(buffer, CHUNK_BYTES);
+	while (error == 0 && cursor->at < cursor->end && buffer->len < CHUNK_BYTES) {
+		n = blazei_tail_get(&store->tail, cursor, buffer->data + buffer->len,
+		                    buffer->cap - buffer->len);
+		if (n == -ENOBUFS && buffer->len > 0)
+			break;
+		if (n == -ENOBUFS)
+			error = blazei_buffer_reserve(buffer, cursor->end - cursor->at);
+		else if (n < 0)
+			error = (int)n;
+		else
+			buffer->len += (size_t)n;
+	}
+	*ret_chunk = (struct chunk){
+		.data = buffer->data,
+		.len = buffer->len,
+		.first_lsn = first_lsn,
+		.count = cursor->lsn - first_lsn,
+	};
+	return error;
+}
+
+/* The part of the flight that is in the tail. */
+static int flight_write_tail(struct blazei_store *store, uint64_t end)
+{
+	struct blazei_tail_cursor cursor = { store->tail.head, end, store->written + 1 };
+	int error = 0;
+
+	while (error == 0 && cursor.at < cursor.end) {
+		struct chunk chunk;
+
+		error = chunk_fetch(store, &cursor, &chunk);
+		if (error == -EBADMSG)
+			blazei_log(BLAZE_LOG_ERROR, "store %s: somebody else wrote to its tail",
+			           store->location);
+		if (error == 0)
+			error = chunk_write(store, &chunk);
+		if (error == 0)
+			chunk_landed(store, cursor.at);
+	}
+	return error;
+}
+
 /* Writes the flight, a chunk at a time. */
-static int flight_write(struct blazei_store *store)
+static int flight_write(struct blazei_store *store, uint64_t tail_end)
 {
 	size_t at = 0;
-	int error = 0;
+	int error = flight_write_tail(store, tail_end);
 
 	while (error == 0 && at < store->flight.len) {
 		struct chunk chunk = { .data = store->flight.data + at,
@@ -252,30 +316,61 @@ static int flight_write(struct blazei_store *store)
 		} while (at + chunk.len < store->flight.len && chunk.len < CHUNK_BYTES);
 		at += chunk.len;
 		error = chunk_write(store, &chunk);
+		if (error == 0)
+			chunk_landed(store, tail_end);
 	}
-	store->flight.len = 0;
 	return error;
 }
 
-/* Takes what is pending and makes it durable; lock is held, but not while writing. */
-static void lead(struct blazei_store *store)
+void blazei_store_tell(struct blazei_store *store)
+{
+	bool untold;
+
+	pthread_mutex_lock(&store->lock);
+	untold = store->untold;
+	store->untold = false;
+	pthread_mutex_unlock(&store->lock);
+	if (untold && store->on_failed != NULL)
+		store->on_failed(store->arg);
+}
+
+static void fail(struct blazei_store *store, int error)
+{
+	store->failed = error;
+	store->untold = true;
+	blazei_store_gate_set(store);
+}
+
+/* Takes what is there and makes it durable; lock is held, but not while writing. */
+void blazei_store_lead(struct blazei_store *store)
 {
 	struct blazei_buffer buffer = store->pending;
+	uint64_t tail_end = store->tail.end;
 	int error;
 
 	store->pending = store->flight;
 	store->flight = buffer;
+	store->flight_pending = buffer.len;
+	store->flight_end = tail_end;
+	store->flight_since_ns = store->since_ns;
+	store->since_ns = 0;
 	store->leading = true;
-	store->in_flight = store->flight.len;
 	pthread_mutex_unlock(&store->lock);
-	error = flight_write(store);
+	error = flight_write(store, tail_end);
 	pthread_mutex_lock(&store->lock);
-	store->in_flight = 0;
-	store->durable = store->written;
-	if (error != 0)
-		store->failed = error;
+	store->flight.len = 0;
+	store->flight_pending = 0;
 	store->leading = false;
+	if (error != 0)
+		fail(store, error);
+	else
+		blazei_store_gate_set(store);
 	pthread_cond_broadcast(&store->changed);
+	if (error != 0) {
+		pthread_mutex_unlock(&store->lock);
+		blazei_store_tell(store);
+		pthread_mutex_lock(&store->lock);
+	}
 }
 
 static int wait_locked(struct blazei_store *store, uint64_t lsn)
@@ -284,9 +379,29 @@ static int wait_locked(struct blazei_store *store, uint64_t lsn)
 		if (store->leading)
 			pthread_cond_wait(&store->changed, &store->lock);
 		else
-			lead(store);
+			blazei_store_lead(store);
 	}
 	return store->durable >= lsn ? 0 : -EROFS;
+}
+
+/* Keeps a transaction where it belongs; lock is held. */
+static int keep(struct blazei_store *store, const void *txn, size_t len)
+{
+	/* Relaxed: changed under the lock. */
+	uint64_t untailed = atomic_load_explicit(&store->untailed, memory_order_relaxed);
+	int error;
+
+	if (store->tail.header != NULL && untailed <= store->durable &&
+	    blazei_tail_fits(&store->tail, len)) {
+		blazei_tail_put(&store->tail, ++store->last, txn, len);
+		return 0;
+	}
+	error = blazei_buffer_append(&store->pending, txn, len);
+	if (error != 0)
+		return error;
+	/* Relaxed: who appended reads it in the same thread. */
+	atomic_store_explicit(&store->untailed, ++store->last, memory_order_relaxed);
+	return 0;
 }
 
 int blazei_store_append(struct blazei_store *store, const void *entry, size_t len,
@@ -296,17 +411,35 @@ int blazei_store_append(struct blazei_store *store, const void *entry, size_t le
 
 	pthread_mutex_lock(&store->lock);
 	assert(store->recovered && len == txn_bytes(entry));
-	if (store->failed != 0)
+	if (store->failed != 0) {
 		error = -EROFS;
-	if (error == 0) {
-		error = blazei_buffer_append(&store->pending, entry, len);
+	} else {
+		error = keep(store, entry, len);
 		/* What comes after it must not be durable without it. */
-		store->failed = error;
+		if (error != 0)
+			fail(store, error);
 	}
-	if (error == 0)
-		*ret_lsn = ++store->last;
+	if (error == 0) {
+		*ret_lsn = store->last;
+		if (store->since_ns == 0)
+			store->since_ns = blazei_monotonic_ns();
+		blazei_store_gate_set(store);
+		blazei_store_flusher_call(store);
+	}
 	pthread_mutex_unlock(&store->lock);
 	return error;
+}
+
+int blazei_store_acknowledge(struct blazei_store *store, uint64_t lsn)
+{
+	if (store->durability == BLAZE_DURABILITY_NONE)
+		return 0;
+	/* Relaxed: this thread's own append is in it. One of another thread, later than that, may
+	 * be too: then this one waits for no more than it would have without a tail. */
+	if (store->durability == BLAZE_DURABILITY_ASYNC &&
+	    lsn > atomic_load_explicit(&store->untailed, memory_order_relaxed))
+		return 0;
+	return blazei_store_wait(store, lsn);
 }
 
 int blazei_store_wait(struct blazei_store *store, uint64_t lsn)
@@ -315,6 +448,20 @@ int blazei_store_wait(struct blazei_store *store, uint64_t lsn)
 
 	pthread_mutex_lock(&store->lock);
 	error = wait_locked(store, lsn);
+	pthread_mutex_unlock(&store->lock);
+	return error;
+}
+
+int blazei_store_await(struct blazei_store *store, uint64_t lsn)
+{
+	int error;
+
+	if (!store->flusher_there)
+		return blazei_store_wait(store, lsn);
+	pthread_mutex_lock(&store->lock);
+	while (store->durable < lsn && store->failed == 0)
+		pthread_cond_wait(&store->changed, &store->lock);
+	error = store->durable >= lsn ? 0 : -EROFS;
 	pthread_mutex_unlock(&store->lock);
 	return error;
 }
@@ -333,12 +480,8 @@ int blazei_store_sync(struct blazei_store *store)
 
 bool blazei_store_failed(struct blazei_store *store)
 {
-	bool failed;
-
-	pthread_mutex_lock(&store->lock);
-	failed = store->failed != 0;
-	pthread_mutex_unlock(&store->lock);
-	return failed;
+	/* Relaxed: it never goes back. */
+	return (atomic_load_explicit(&store->gate, memory_order_relaxed) & BLAZEI_GATE_FAILED) != 0;
 }
 
 uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced_bytes)
@@ -347,7 +490,7 @@ uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced
 
 	pthread_mutex_lock(&store->lock);
 	durable = store->durable;
-	*ret_unsynced_bytes = store->pending.len + store->in_flight;
+	*ret_unsynced_bytes = blazei_store_unsynced(store);
 	pthread_mutex_unlock(&store->lock);
 	return durable;
 }
@@ -374,34 +517,37 @@ int blazei_store_role_set(struct blazei_store *store, uint32_t role)
 		store->leading = false;
 		/* Which root is there now nobody knows. */
 		if (error != 0)
-			store->failed = error;
+			fail(store, error);
 		pthread_cond_broadcast(&store->changed);
 	}
 	pthread_mutex_unlock(&store->lock);
 	return error;
 }
 
-int blazei_store_close(struct blazei_store *store)
+uint64_t blazei_store_kept(struct blazei_store *store)
+{
+	/* Relaxed: changed under the lock, which makes it whole with the others. */
+	uint64_t kept;
+
+	pthread_mutex_lock(&store->lock);
+	kept = store->durable;
+	if (store->durability == BLAZE_DURABILITY_NONE ||
+	    (store->durability == BLAZE_DURABILITY_ASYNC &&
+	     atomic_load_explicit(&store->untailed, memory_order_relaxed) <= store->durable))
+		kept = store->last;
+	pthread_mutex_unlock(&store->lock);
+	return kept;
+}
+
+/* Ends the log: no segment is open any more. */
+int blazei_store_end(struct blazei_store *store)
 {
 	int error = 0;
 
-	if (store->recovered)
-		error = blazei_store_sync(store);
-	if (error == 0 && store->segment_open) {
+	if (store->segment_open)
 		error = store->ops->segment_seal(store->backend, segment_last(store)->number,
 		                                 store->segment_end);
+	if (error == 0)
 		segment_end(store);
-		if (error == 0)
-			error = blazei_store_root_swap(store);
-	}
-	store->ops->close(store->backend);
-	pthread_cond_destroy(&store->changed);
-	pthread_mutex_destroy(&store->lock);
-	blazei_buffer_free(&store->pending);
-	blazei_buffer_free(&store->flight);
-	blazei_buffer_free(&store->frames);
-	free(store->root);
-	free(store->location);
-	free(store);
 	return error;
 }

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening a store and reading its log; see log.h, and blaze-format(5) for what is torn and what is
+/* Reading the log of a store; see log.h, and blaze-format(5) for what is torn and what is
  * corrupt. */
 #include <stdlib.h>
 
 #include <blaze/db.h>
 
 #include "lib/op/unit.h"
-#include "lib/store/checked.h"
 #include "lib/store/log.h"
 
 #define WINDOW_BYTES (UINT64_C(1) << 20)
-#define BUFFER_MAX   (UINT64_C(1) << 32)
 
 /* One segment that is being read. */
 struct scan {
@@ -144,9 +142,9 @@ static int tail_cut(struct scan *scan, uint64_t offset)
 		                                       scan->end);
 	if (error != 0 || !something)
 		return error;
-	scan->store->cuts++;
+	scan->store->torn = true;
 	blazei_log(BLAZE_LOG_WARNING,
-	           "store %s: segment %016llx is torn at %llu: the log ends there",
+	           "store %s: segment %016llx is torn at %llu: what the log has ends there",
 	           scan->store->location, (unsigned long long)scan->segment->number,
 	           (unsigned long long)scan->end);
 	return 0;
@@ -181,125 +179,106 @@ static int segment_scan(struct scan *scan)
 	return scan->part.len == 0 ? 0 : corrupt(scan, offset, "a transaction without an end");
 }
 
+static int segments_scan(struct scan *scan)
+{
+	struct blazei_root *root = scan->store->root;
+	int error = 0;
+
+	for (uint32_t i = 0; i < root->segment_count && error == 0; i++) {
+		scan->segment = &root->segments[i];
+		scan->place.store = root->store;
+		scan->place.segment = root->segments[i].number;
+		scan->place.incarnation = root->segments[i].incarnation;
+		scan->part.len = 0;
+		scan->len = 0;
+		scan->end = 0;
+		error = segment_scan(scan);
+		if (error == 0 && root->segments[i].end == BLAZEI_SEGMENT_OPEN)
+			root->segments[i].end = scan->end;
+	}
+	return error;
+}
+
+/* Takes a transaction of the tail, behind those of the frames. */
+static int tail_take(void *arg, const void *txn, size_t len)
+{
+	const struct scan *scan = arg;
+	struct blazei_store *store = scan->store;
+	int error;
+
+	if (blazei_logged_check(txn, len) != 0) {
+		blazei_log(BLAZE_LOG_ERROR, "store %s: an invalid transaction in the tail",
+		           store->location);
+		return -EBADMSG;
+	}
+	error = scan->visitor(scan->arg, txn, len);
+	if (error >= 0)
+		error = blazei_buffer_append(&store->pending, txn, len);
+	if (error == 0)
+		store->last++;
+	return error < 0 ? error : 0;
+}
+
+static void cut_count(struct blazei_store *store, const char *what)
+{
+	/* Who only looks leaves it to the next opening; and it may be open just now. */
+	store->cut = !store->look;
+	store->root->cuts += store->cut;
+	blazei_log(BLAZE_LOG_WARNING, "store %s: cut behind transaction %llu: %s", store->location,
+	           (unsigned long long)store->last, what);
+}
+
+/* What the last opening left in memory, and what is lost of it. */
+static int memory_scan(struct scan *scan)
+{
+	struct blazei_store *store = scan->store;
+	struct blazei_root *root = store->root;
+	const struct blazei_tail_name name = {
+		.identity = root->tail_identity,
+		.nonce = root->tail_nonce,
+		.turn = root->tail_turn,
+	};
+	uint64_t lost = 0;
+	int error;
+
+	if (root->opened == BLAZE_DURABILITY_NONE)
+		cut_count(store, "it was open with durability none, and was not closed");
+	else if (root->opened != BLAZE_DURABILITY_ASYNC && store->torn)
+		cut_count(store, "what was written last had not become durable");
+	if (root->opened != BLAZE_DURABILITY_ASYNC)
+		return 0;
+	if (!blazei_id_equal(&root->boot, &store->boot)) {
+		cut_count(store, "it was open when the system went down");
+		return 0;
+	}
+	error = blazei_tail_read(store->tail_dir, &name, &root->store, store->last, tail_take, scan,
+	                         &lost);
+	if (error == -ENOENT)
+		cut_count(store, "it was not closed, and its tail is gone");
+	else if (error == 0 && lost > 0)
+		cut_count(store, "its tail is damaged");
+	return error == -ENOENT ? 0 : error;
+}
+
 int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
                          blazei_store_visitor visitor, void *arg)
 {
-	struct blazei_root *root = store->root;
 	struct scan scan = { .store = store, .visitor = visitor, .arg = arg };
-	bool ended = false;
-	int error = 0;
+	int error;
 
 	scan.part.max = BLAZEI_TXN_BYTES_MAX;
 	scan.window = aligned_alloc(BLAZEI_FRAME_UNIT, WINDOW_BYTES);
 	if (scan.window == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < root->segment_count && error == 0; i++) {
-		scan.segment = &root->segments[i];
-		scan.place.store = root->store;
-		scan.place.segment = root->segments[i].number;
-		scan.place.incarnation = root->segments[i].incarnation;
-		scan.part.len = 0;
-		scan.len = 0;
-		scan.end = 0;
-		error = segment_scan(&scan);
-		if (error == 0 && root->segments[i].end == BLAZEI_SEGMENT_OPEN) {
-			root->segments[i].end = scan.end;
-			ended = true;
-		}
-	}
-	blazei_buffer_free(&scan.part);
-	free(scan.window);
-	/* With the first segment that is made; or now, with the end that was found. */
-	root->incarnation = incarnation;
-	if (error == 0 && ended)
-		error = blazei_store_root_swap(store);
+	error = segments_scan(&scan);
 	store->durable = store->last;
 	store->written = store->last;
+	if (error == 0)
+		error = memory_scan(&scan);
+	blazei_buffer_free(&scan.part);
+	free(scan.window);
+	if (error == 0)
+		error = blazei_store_begin(store, incarnation);
 	store->recovered = error == 0;
 	return error;
-}
-
-static int root_make(struct blazei_store *store, uint32_t policy)
-{
-	struct blazei_root *root = store->root;
-	int error = blazei_random(&root->store, sizeof(root->store));
-
-	if (error == 0)
-		error = blaze_id_new(&root->node);
-	if (error != 0)
-		return error;
-	root->policy =
-	        policy != BLAZE_POLICY_DEFAULT ? (uint16_t)policy : BLAZE_POLICY_SERVER_PRIORITY;
-	root->next_segment = 1;
-	return blazei_store_root_swap(store);
-}
-
-static int root_bad(const struct blazei_store *store, const char *what, int error)
-{
-	blazei_log(BLAZE_LOG_ERROR, "store %s: %s", store->location,
-	           error == -EPROTO ? "a root of a later version" : what);
-	return error;
-}
-
-static int root_load(struct blazei_store *store, uint32_t policy)
-{
-	int64_t len = store->ops->root_get(store->backend, store->root, BLAZEI_ROOT_BYTES_MAX,
-	                                   &store->root_version);
-	uint64_t segment;
-	int error;
-
-	if (len == -EBADMSG || len == -EMSGSIZE)
-		return root_bad(store, "an empty root, or none", -EBADMSG);
-	if (len < 0)
-		return (int)len;
-	if (len == 0) {
-		/* Segments without a root: it was lost, and they are not to be passed over. */
-		len = store->ops->segment_list(store->backend, &segment, 1);
-		if (len > 0)
-			return root_bad(store, "segments without a root", -EBADMSG);
-		return len < 0 ? (int)len : root_make(store, policy);
-	}
-	error = blazei_root_check(store->root, (size_t)len);
-	if (error != 0)
-		return root_bad(store, "an invalid root", error);
-	if (policy != BLAZE_POLICY_DEFAULT && store->root->policy != policy)
-		error = -EINVAL;
-	return error;
-}
-
-int blazei_store_open(const struct blaze_store_ops *ops, const char *location, uint32_t policy,
-                      struct blazei_store **ret_store)
-{
-	struct blazei_store *store = calloc(1, sizeof(*store));
-	int error;
-
-	if (store == NULL)
-		return -ENOMEM;
-	store->ops = &blazei_checked_ops;
-	store->location = strdup(location);
-	store->root = calloc(1, BLAZEI_ROOT_BYTES_MAX);
-	store->pending.max = store->flight.max = store->frames.max = BUFFER_MAX;
-	store->geometry.struct_size = sizeof(store->geometry);
-	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->changed, NULL);
-	error = store->location != NULL && store->root != NULL ? 0 : -ENOMEM;
-	if (error == 0)
-		error = blazei_checked_open(ops, location, &store->backend);
-	if (error != 0) {
-		pthread_cond_destroy(&store->changed);
-		pthread_mutex_destroy(&store->lock);
-		free(store->root);
-		free(store->location);
-		free(store);
-		return error;
-	}
-	error = store->ops->geometry(store->backend, &store->geometry);
-	if (error == 0)
-		error = root_load(store, policy);
-	if (error != 0) {
-		(void)blazei_store_close(store);
-		return error;
-	}
-	*ret_store = store;
-	return 0;
 }

@@ -69,7 +69,8 @@ int blazei_root_check(const void *data, size_t len)
 		return -EBADMSG;
 	if (root->policy != BLAZE_POLICY_SERVER_PRIORITY && root->policy != BLAZE_POLICY_LWW)
 		return -EBADMSG;
-	if (root->role > BLAZE_ROLE_CLIENT)
+	if (root->role > BLAZE_ROLE_CLIENT || root->opened > BLAZE_DURABILITY_SYNC ||
+	    root->tail_turn > 1)
 		return -EBADMSG;
 	return segments_valid(root) ? 0 : -EBADMSG;
 }

@@ -35,8 +35,15 @@ struct blazei_root {
 	uint64_t incarnation; /* under which the node writes, or wrote last */
 	uint64_t next_segment;
 	uint32_t segment_count;
-	uint32_t role; /* enum blaze_role: what the node was last */
-	uint32_t reserved[12];
+	uint32_t role;        /* enum blaze_role: what the node was last */
+	struct blaze_id boot; /* in which it was opened last */
+	uint64_t tail_nonce;  /* of the tail that this opening made; 0: none */
+	uint64_t tail_identity;
+	uint64_t reserved; /* 0 */
+	uint8_t opened;    /* enum blaze_durability that is kept while it is open; 0: closed */
+	uint8_t tail_turn;
+	uint16_t reserved_too;
+	uint32_t cuts;    /* times that the end of the log was lost, or may have been */
 	uint64_t hash[2]; /* XXH3-128 of it all, with zeros here, low half first */
 	struct blazei_root_segment segments[];
 };
@@ -48,6 +55,12 @@ static_assert(offsetof(struct blazei_root, incarnation) == 40, "disk format");
 static_assert(offsetof(struct blazei_root, next_segment) == 48, "disk format");
 static_assert(offsetof(struct blazei_root, segment_count) == 56, "disk format");
 static_assert(offsetof(struct blazei_root, role) == 60, "disk format");
+static_assert(offsetof(struct blazei_root, cuts) == 108, "disk format");
+static_assert(offsetof(struct blazei_root, boot) == 64, "disk format");
+static_assert(offsetof(struct blazei_root, tail_nonce) == 80, "disk format");
+static_assert(offsetof(struct blazei_root, tail_identity) == 88, "disk format");
+static_assert(offsetof(struct blazei_root, opened) == 104, "disk format");
+static_assert(offsetof(struct blazei_root, tail_turn) == 105, "disk format");
 static_assert(offsetof(struct blazei_root, hash) == 112, "disk format");
 static_assert(offsetof(struct blazei_root, segments) == 128, "disk format");
 static_assert(sizeof(struct blazei_root_segment) == 24, "disk format");

@@ -18,6 +18,8 @@
 #include "lib/store/log.h"
 #include "lib/store/view.h"
 
+static const struct blazei_store_options look = { .look = true };
+
 struct survey {
 	const struct blazei_survey_visitors *visitors;
 	struct blazei_store *store;
@@ -39,7 +41,7 @@ static int count_one(void *arg, const void *txn, size_t len)
 int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 {
 	struct blazei_store *store;
-	int error = blazei_store_open(&blazei_view_ops, dir, 0, &store);
+	int error = blazei_store_open(&blazei_view_ops, dir, &look, &store);
 	struct blazei_survey_store found = { .segments = 0 };
 	const struct blazei_root *root;
 
@@ -55,7 +57,7 @@ int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 		found.policy = root->policy;
 		found.segments = root->segment_count;
 		found.transactions = store->last;
-		found.torn = store->cuts > 0;
+		found.torn = store->torn;
 		for (uint32_t i = 0; i < root->segment_count; i++)
 			found.bytes += root->segments[i].end;
 		*ret_store = found;
@@ -342,7 +344,7 @@ int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *v
 {
 	struct survey survey = { .visitors = visitors };
 	const struct blazei_root *root;
-	int result = blazei_store_open(&blazei_view_ops, dir, 0, &survey.store);
+	int result = blazei_store_open(&blazei_view_ops, dir, &look, &survey.store);
 
 	if (result != 0)
 		return result;

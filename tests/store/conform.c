@@ -428,6 +428,10 @@ static int txn_count(void *arg, const void *txn, size_t len)
 
 START_TEST(log_is_recovered)
 {
+	const struct blazei_store_options store_options = {
+		.policy = BLAZE_POLICY_LWW,
+		.durability = BLAZE_DURABILITY_SYNC,
+	};
 	const struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
 	struct blazei_replica *replica;
 	struct blazei_store *log = NULL;
@@ -439,7 +443,7 @@ START_TEST(log_is_recovered)
 	for (unsigned round = 0; round < 4; round++) {
 		unsigned found = 0;
 
-		ck_assert_int_eq(blazei_store_open(subject->ops, location, BLAZE_POLICY_LWW, &log),
+		ck_assert_int_eq(blazei_store_open(subject->ops, location, &store_options, &log),
 		                 0);
 		ck_assert_int_eq(blazei_store_recover(log, 1 + round, txn_count, &found), 0);
 		ck_assert_uint_eq(found, count);

@@ -16,6 +16,10 @@
 #define NESTED   2u
 #define LONG_TXN (600u << 10)
 
+static const struct blazei_store_options options = {
+	.policy = BLAZE_POLICY_LWW,
+	.durability = BLAZE_DURABILITY_SYNC,
+};
 static struct blazei_buffer txns[TXNS];
 static unsigned acknowledged, handed_in;
 static unsigned seed, crashes_each;
@@ -60,7 +64,7 @@ static struct blazei_store *store_open(unsigned *ret_count)
 	struct blazei_store *store = NULL;
 
 	*ret_count = 0;
-	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", BLAZE_POLICY_LWW, &store), 0);
+	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
 	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, ret_count), 0);
 	return store;
 }
@@ -230,7 +234,7 @@ START_TEST(damage_below_the_durable_end_is_refused)
 		at = (unsigned)rand_r(&seed) % (unsigned)(segment->len / 2);
 		segment->data[at] ^= 0x10;
 		count = 0;
-		error = blazei_store_open(&fault_ops, "fault", BLAZE_POLICY_LWW, &other);
+		error = blazei_store_open(&fault_ops, "fault", &options, &other);
 		ck_assert_int_eq(error, 0);
 		ck_assert_int_eq(blazei_store_recover(other, 1, txn_compare, &count), -EBADMSG);
 		(void)blazei_store_close(other);

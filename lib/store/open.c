@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing a store; see log.h.
+ *
+ * STATES of the root's `opened`
+ *   closed -> durability of this opening   when recovery is through, before the first append
+ *   that -> closed                         at a close that left nothing in memory
+ *
+ * INVARIANTS
+ *   I1   The tail that the root names is removed only when all that it held is durable and the root
+ *        says so, and only by the store that made it.
+ *
+ * FAILURE  An opening that fails leaves the store as it was, but for what it had written of the
+ *        tail to the log: the next one finds the rest. */
+#include <stdlib.h>
+
+#include <blaze/db.h>
+
+#include "lib/store/checked.h"
+#include "lib/store/log.h"
+
+#define BUFFER_MAX (UINT64_C(1) << 32)
+
+static int root_make(struct blazei_store *store, uint32_t policy)
+{
+	struct blazei_root *root = store->root;
+	int error = blazei_random(&root->store, sizeof(root->store));
+
+	if (error == 0)
+		error = blaze_id_new(&root->node);
+	if (error != 0)
+		return error;
+	root->policy =
+	        policy != BLAZE_POLICY_DEFAULT ? (uint16_t)policy : BLAZE_POLICY_SERVER_PRIORITY;
+	root->next_segment = 1;
+	return blazei_store_root_swap(store);
+}
+
+static int root_bad(const struct blazei_store *store, const char *what, int error)
+{
+	blazei_log(BLAZE_LOG_ERROR, "store %s: %s", store->location,
+	           error == -EPROTO ? "a root of a later version" : what);
+	return error;
+}
+
+static int root_load(struct blazei_store *store, uint32_t policy)
+{
+	int64_t len = store->ops->root_get(store->backend, store->root, BLAZEI_ROOT_BYTES_MAX,
+	                                   &store->root_version);
+	uint64_t segment;
+	int error;
+
+	if (len == -EBADMSG || len == -EMSGSIZE)
+		return root_bad(store, "an empty root, or none", -EBADMSG);
+	if (len < 0)
+		return (int)len;
+	if (len == 0) {
+		/* Segments without a root: it was lost, and they are not to be passed over. */
+		len = store->ops->segment_list(store->backend, &segment, 1);
+		if (len > 0)
+			return root_bad(store, "segments without a root", -EBADMSG);
+		return len < 0 ? (int)len : root_make(store, policy);
+	}
+	error = blazei_root_check(store->root, (size_t)len);
+	if (error != 0)
+		return root_bad(store, "an invalid root", error);
+	if (policy != BLAZE_POLICY_DEFAULT && store->root->policy != policy)
+		error = -EINVAL;
+	return error;
+}
+
+/* Makes the tail of this opening. Where there is no tmpfs it goes without: as durability sync. */
+static int tail_make(struct blazei_store *store)
+{
+	struct blazei_tail_name *name = &store->tail_name;
+	const struct blazei_root *root = store->root;
+	int error = blazei_random(&name->nonce, sizeof(name->nonce));
+
+	if (error != 0)
+		return error;
+	name->identity = blazei_tail_identity(&root->store, store->location);
+	name->turn = root->tail_identity == name->identity ? 1 - root->tail_turn : 0;
+	error = blazei_tail_create(store->tail_dir, name, &root->store, store->tail_bytes,
+	                           &store->tail);
+	if (error == 0)
+		return 0;
+	if (error == -ENOSPC || error == -ENOMEM) {
+		blazei_log(BLAZE_LOG_ERROR,
+		           "store %s: /dev/shm has no room for a tail of %llu MiB; a larger one "
+		           "helps, or durability sync",
+		           store->location, (unsigned long long)(store->tail_bytes >> 20));
+		return error;
+	}
+	blazei_log(BLAZE_LOG_WARNING, "store %s: no tail (%s): each write waits for the disk",
+	           store->location, blaze_strerror(error));
+	*name = (struct blazei_tail_name){ .nonce = 0 };
+	store->durability = BLAZE_DURABILITY_SYNC;
+	return 0;
+}
+
+int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
+{
+	struct blazei_root *root = store->root;
+	const struct blazei_tail_name before = {
+		.identity = root->tail_identity,
+		.turn = root->tail_turn,
+	};
+	bool had_tail = root->tail_nonce != 0;
+	int error = 0;
+
+	if (store->look) {
+		store->pending.len = 0;
+		store->durable = store->last;
+		return 0;
+	}
+	root->incarnation = incarnation;
+	/* What the tail held goes to the log while the root still names that tail. */
+	if (store->last > store->durable)
+		error = blazei_store_sync(store);
+	if (error == 0 && store->durability == BLAZE_DURABILITY_ASYNC)
+		error = tail_make(store);
+	if (error != 0)
+		return error;
+	root->boot = store->boot;
+	root->tail_nonce = store->tail_name.nonce;
+	root->tail_identity = store->tail_name.identity;
+	root->tail_turn = (uint8_t)store->tail_name.turn;
+	root->opened = (uint8_t)store->durability;
+	error = blazei_store_root_swap(store);
+	if (error == 0 && had_tail &&
+	    before.identity == blazei_tail_identity(&root->store, store->location) &&
+	    (store->tail.header == NULL || before.turn != store->tail_name.turn))
+		blazei_tail_unlink(store->tail_dir, &before);
+	BLAZEI_TESTPOINT("store_begun");
+	if (error == 0 && store->durability != BLAZE_DURABILITY_SYNC)
+		error = blazei_store_flusher_start(store);
+	return error;
+}
+
+static int store_init(struct blazei_store *store, const char *location,
+                      const struct blazei_store_options *options)
+{
+	pthread_condattr_t monotonic;
+
+	store->location = strdup(location);
+	store->root = calloc(1, BLAZEI_ROOT_BYTES_MAX);
+	store->tail_dir = options->tail_dir != NULL ? strdup(options->tail_dir) : NULL;
+	store->pending.max = store->flight.max = BUFFER_MAX;
+	store->chunk.max = store->frames.max = BUFFER_MAX;
+	store->geometry.struct_size = sizeof(store->geometry);
+	store->look = options->look;
+	store->durability = options->durability;
+	store->sync_interval_ns = options->sync_interval_ns != 0 ? options->sync_interval_ns
+	                                                         : BLAZEI_SYNC_INTERVAL_NS;
+	store->tail_bytes =
+	        options->tail_bytes != 0 ? options->tail_bytes : BLAZEI_TAIL_BYTES_DEFAULT;
+	store->on_failed = options->on_failed;
+	store->arg = options->arg;
+	if (options->boot != NULL)
+		store->boot = *options->boot;
+	else
+		blazei_boot_id(&store->boot);
+	pthread_mutex_init(&store->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&store->changed, &monotonic);
+	pthread_cond_init(&store->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (store->location == NULL || store->root == NULL ||
+	    (options->tail_dir != NULL && store->tail_dir == NULL))
+		return -ENOMEM;
+	return 0;
+}
+
+static void store_free(struct blazei_store *store)
+{
+	blazei_tail_close(&store->tail);
+	pthread_cond_destroy(&store->changed);
+	pthread_cond_destroy(&store->work);
+	pthread_mutex_destroy(&store->lock);
+	blazei_buffer_free(&store->pending);
+	blazei_buffer_free(&store->flight);
+	blazei_buffer_free(&store->chunk);
+	blazei_buffer_free(&store->frames);
+	free(store->root);
+	free(store->tail_dir);
+	free(store->location);
+	free(store);
+}
+
+int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
+                      const struct blazei_store_options *options, struct blazei_store **ret_store)
+{
+	struct blazei_store *store = aligned_alloc(BLAZEI_CACHE_LINE, sizeof(*store));
+	int error;
+
+	if (store == NULL)
+		return -ENOMEM;
+	memset(store, 0, sizeof(*store));
+	store->ops = &blazei_checked_ops;
+	error = store_init(store, location, options);
+	if (error == 0)
+		error = blazei_checked_open(ops, location, &store->backend);
+	if (error != 0) {
+		store_free(store);
+		return error;
+	}
+	error = store->ops->geometry(store->backend, &store->geometry);
+	if (error == 0)
+		error = root_load(store, options->policy);
+	if (error != 0) {
+		(void)blazei_store_close(store);
+		return error;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+/* All is durable: nothing of this opening is needed any more. */
+static int close_cleanly(struct blazei_store *store)
+{
+	struct blazei_root *root = store->root;
+	int error = blazei_store_end(store);
+
+	root->opened = 0;
+	if (error == 0)
+		error = blazei_store_root_swap(store);
+	if (error != 0)
+		return error;
+	BLAZEI_TESTPOINT("store_ended");
+	if (store->tail.header != NULL)
+		blazei_tail_unlink(store->tail_dir, &store->tail_name);
+	return 0;
+}
+
+int blazei_store_close(struct blazei_store *store)
+{
+	int error = 0;
+
+	blazei_store_flusher_stop(store);
+	if (store->recovered && !store->look)
+		error = blazei_store_sync(store);
+	if (store->recovered && !store->look && error == 0)
+		error = close_cleanly(store);
+	store->ops->close(store->backend);
+	store_free(store);
+	return error;
+}
