@@ -17,15 +17,12 @@
 #include "lib/store/backup.h"
 #include "lib/store/log.h"
 
-void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq)
+/* Publishes a transaction of a database that is on a link and not silent; write_lock is held. */
+static inline void publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq)
 {
 	struct blazei_link *link = db->link;
-	int error = -EMSGSIZE;
+	int error = out->len > 0 ? link->ops->publish(link, out->data, out->len) : -EMSGSIZE;
 
-	if (link == NULL || db->silent)
-		return;
-	if (out->len > 0)
-		error = link->ops->publish(link, out->data, out->len);
 	BLAZEI_TESTPOINT("db_write_published");
 	blazei_board_seq_store(blazei_db_board(db), 0, seq);
 	if (error == 0)
@@ -36,6 +33,12 @@ void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uin
 	}
 	/* Nobody is told by the lane: whoever sleeps must look at the board. */
 	link->ops->wake(link);
+}
+
+void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq)
+{
+	if (db->link != NULL && !db->silent)
+		publish(db, out, seq);
 }
 
 /* Takes out what was committed, where there is a way for it; write_lock and lock are held. Its
@@ -54,8 +57,8 @@ static uint64_t take_out(struct blaze_db *db)
 }
 
 /* Has the replica commit; both locks are held. */
-static int commit(struct blaze_db *db, const struct blazei_write *write,
-                  struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn)
+static inline int commit(struct blaze_db *db, const struct blazei_write *write,
+                         struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn)
 {
 	if (blazei_unlikely(db->nameless != 0))
 		return db->nameless;
@@ -121,7 +124,7 @@ int blazei_db_commit(struct blaze_db *db, const struct blazei_write *write,
 	pthread_mutex_unlock(&db->lock);
 	BLAZEI_TESTPOINT("db_write_committed");
 	if (seq != 0)
-		blazei_db_publish(db, &db->out, seq);
+		publish(db, &db->out, seq);
 	pthread_mutex_unlock(&db->write_lock);
 	return error;
 }

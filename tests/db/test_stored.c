@@ -252,8 +252,8 @@ START_TEST(expelled_database_returns_with_what_it_wrote)
 }
 END_TEST
 
-/* Hands the database a transaction that somebody else wrote under its name. */
-static void forge(const struct node *node)
+/* Hands a database a transaction that somebody else wrote under the node's name. */
+static void forge(const struct node *node, const struct node *at)
 {
 	struct blazei_replica_options options = {
 		.self = origin_of(node),
@@ -271,11 +271,10 @@ static void forge(const struct node *node)
 	ck_assert_int_eq(blazei_replica_new(&options, &twin), 0);
 	for (uint64_t i = 0; i <= own.seq; i++)
 		ck_assert_int_eq(blazei_replica_write(twin, blazei_realtime_ns(), &put, &txn), 0);
-	pthread_mutex_lock(&node->db->lock);
-	ck_assert_int_eq(blazei_replica_receive(node->db->replica, blazei_realtime_ns(), &txn, 1),
-	                 0);
-	pthread_mutex_unlock(&node->db->lock);
-	blazei_db_kick(node->db);
+	pthread_mutex_lock(&at->db->lock);
+	ck_assert_int_eq(blazei_replica_receive(at->db->replica, blazei_realtime_ns(), &txn, 1), 0);
+	pthread_mutex_unlock(&at->db->lock);
+	blazei_db_kick(at->db);
 	blazei_replica_free(twin);
 }
 
@@ -288,10 +287,14 @@ START_TEST(displaced_database_is_what_it_was_after_a_restart)
 	struct blaze_id ids[20];
 
 	stored_link(&a, &b);
-	for (unsigned i = 0; i < 20; i++)
+	for (unsigned i = 0; i < 15; i++)
 		node_insert(&a, "n", i, &ids[i]);
 	node_wait(&b);
-	forge(&a);
+	/* From here on b takes nothing more under that name. */
+	forge(&a, &b);
+	for (unsigned i = 15; i < 20; i++)
+		node_insert(&a, "n", i, &ids[i]);
+	forge(&a, &a);
 	for (unsigned i = 0; i < 30000 && origin_of(&a).incarnation == before.incarnation; i++)
 		blazei_sleep_ns(BLAZEI_NS_PER_MS);
 	ck_assert_uint_ne(origin_of(&a).incarnation, before.incarnation);
@@ -300,6 +303,8 @@ START_TEST(displaced_database_is_what_it_was_after_a_restart)
 	node_wait(&b);
 	node_wait(&a);
 	nodes_assert_equal(&a, &b);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_int_eq(node_value(&b, &ids[i], "n"), 100 + i);
 	reopened_equals(&a, name, 0);
 	/* What it writes now must not depend on what nobody takes under the name that was left. */
 	a = stored_node(name, 0, 0);

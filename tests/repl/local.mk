@@ -14,6 +14,7 @@ repl_tests = \
 	tests/repl/test_history_memory \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
+	tests/repl/test_logged \
 	tests/repl/test_members \
 	tests/repl/test_members_lies \
 	tests/repl/test_members_memory \
@@ -81,3 +82,4 @@ tests_repl_test_slab_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc,--wrap=fre
 tests_repl_test_state_SOURCES = tests/op/edge.h tests/repl/test_state.c
 tests_repl_test_table_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h tests/repl/test_table.c
 tests_repl_test_writeset_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
+tests_repl_test_logged_SOURCES = tests/repl/test_logged.c

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Databases whose disk stands still: what is not durable is not told of as such, nor published; and
+ * nobody else waits for that disk. The backend is "file:", but completions wait at a gate. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "lib/store/file.h"
+#include "tests/db/stored.h"
+
+static _Atomic bool closed;
+
+static int gate_poll(void *store, struct blaze_store_completion *ret_completions, unsigned max)
+{
+	while (atomic_load(&closed))
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	return blazei_file_ops.poll(store, ret_completions, max);
+}
+
+/* A node whose disk is behind the gate. */
+static struct node gate_node(const char *db_name, unsigned number, unsigned flags)
+{
+	static struct blaze_store_ops ops;
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct node node;
+	char uri[80];
+	int error;
+
+	ops = blazei_file_ops;
+	ops.poll = gate_poll;
+	error = blaze_store_register("gate", &ops);
+	ck_assert(error == 0 || error == -EEXIST);
+	options.durability = BLAZE_DURABILITY_SYNC;
+	options.flags = flags;
+	snprintf(uri, sizeof(uri), "gate:%s", stored_path(number));
+	ck_assert_int_eq(blaze_db_open(db_name, uri, &options, &node.db), 0);
+	ck_assert_int_eq(blaze_topology_new(&node.topology), 0);
+	ck_assert_int_eq(
+	        blaze_topology_register(node.topology, node.db, "gate", BLAZE_ROLE_PEER, &node.id),
+	        0);
+	return node;
+}
+
+/* Asks the node where it is, and from afar. */
+static int durable_wait(const struct node *asker, const struct node *node,
+                        const struct blaze_position *position, uint64_t timeout_ns)
+{
+	return blaze_topology_wait_position(asker->topology, &node->id, position,
+	                                    BLAZE_REACHED_DURABLE, timeout_ns);
+}
+
+START_TEST(position_is_durable_after_the_sync)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a");
+	struct node b = gate_node(name, 0, 0);
+	struct blaze_position position;
+	struct blaze_id id;
+
+	nodes_link(&a, &b);
+	node_insert(&a, "n", 1, &id);
+	ck_assert_int_eq(blaze_db_position(a.db, &position), 0);
+	ck_assert_int_eq(durable_wait(&a, &b, &position, WAIT_NS), 0);
+	ck_assert_int_eq(durable_wait(&b, &b, &position, WAIT_NS), 0);
+	ck_assert_int_eq(durable_wait(&b, &a, &position, WAIT_NS), -EOPNOTSUPP);
+	ck_assert_int_eq(durable_wait(&a, &a, &position, WAIT_NS), -EOPNOTSUPP);
+	atomic_store(&closed, true);
+	node_update(&a, &id, "n", 2);
+	ck_assert_int_eq(blaze_db_position(a.db, &position), 0);
+	ck_assert_int_eq(blaze_topology_wait_position(a.topology, &b.id, &position,
+	                                              BLAZE_REACHED_APPLIED, WAIT_NS),
+	                 0);
+	ck_assert_int_eq(durable_wait(&a, &b, &position, 200 * BLAZEI_NS_PER_MS), -ETIMEDOUT);
+	ck_assert_int_eq(durable_wait(&b, &b, &position, 200 * BLAZEI_NS_PER_MS), -ETIMEDOUT);
+	/* Who wrote it may go: it is there. */
+	node_close(&a);
+	ck_assert_int_eq(durable_wait(&b, &b, &position, 50 * BLAZEI_NS_PER_MS), -ETIMEDOUT);
+	atomic_store(&closed, false);
+	ck_assert_int_eq(durable_wait(&b, &b, &position, WAIT_NS), 0);
+	node_close(&b);
+}
+END_TEST
+
+struct writer {
+	const struct node *node;
+	struct blaze_id id;
+	_Atomic bool done;
+};
+
+static void *write_one(void *arg)
+{
+	struct writer *writer = arg;
+
+	node_insert(writer->node, "n", 7, &writer->id);
+	atomic_store(&writer->done, true);
+	return NULL;
+}
+
+START_TEST(own_write_is_published_when_durable)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a");
+	struct node b = gate_node(name, 0, 0);
+	struct writer writer = { .node = &b };
+	struct node c;
+	pthread_t thread;
+
+	nodes_link(&a, &b);
+	node_insert(&b, "n", 1, NULL);
+	node_wait(&a);
+	atomic_store(&closed, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_one, &writer), 0);
+	while (blaze_db_count(b.db) != 2)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	/* Neither by the lane, nor to one that asks for all there is. */
+	c = node_open(name, "c");
+	nodes_link(&b, &c);
+	for (unsigned i = 0; i < 300; i++) {
+		ck_assert_int_eq(blaze_db_count(a.db), 1);
+		ck_assert_int_le(blaze_db_count(c.db), 1);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	ck_assert(!atomic_load(&writer.done));
+	atomic_store(&closed, false);
+	pthread_join(thread, NULL);
+	node_wait(&a);
+	node_wait(&c);
+	ck_assert_int_eq(node_value(&a, &writer.id, "n"), 7);
+	ck_assert_int_eq(node_value(&c, &writer.id, "n"), 7);
+	node_close(&a);
+	node_close(&c);
+	node_close(&b);
+}
+END_TEST
+
+static void put_long(const struct node *node, unsigned number)
+{
+	static uint8_t value[1000 << 10];
+	struct blaze_id id = { { 1, (uint8_t)number } };
+
+	memset(value, (int)number, sizeof(value));
+	ck_assert_int_eq(blaze_db_put(node->db, &id, value, sizeof(value)), 0);
+}
+
+START_TEST(stalled_disk_stalls_nobody_else)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a");
+	struct node b = gate_node(name, 0, 0);
+	struct node d = stored_node(name, 1, 0);
+	struct blaze_id id;
+
+	nodes_link(&a, &b);
+	nodes_link(&a, &d);
+	node_insert(&a, "n", 1, &id);
+	node_wait(&b);
+	atomic_store(&closed, true);
+	for (unsigned i = 0; i < 100; i++)
+		node_update(&a, &id, "n", 2 + i);
+	/* It goes on merging, */
+	node_wait(&b);
+	node_wait(&d);
+	ck_assert_int_eq(node_value(&b, &id, "n"), 101);
+	/* until too much waits for the disk. The others go on. */
+	for (unsigned i = 0; i < 100; i++)
+		put_long(&a, i);
+	node_wait(&d);
+	nodes_assert_equal(&a, &d);
+	node_insert(&d, "n", 5, &id);
+	node_wait(&a);
+	ck_assert_int_eq(node_value(&a, &id, "n"), 5);
+	for (unsigned i = 0; i < 1500; i++) {
+		ck_assert_int_lt(blaze_db_count(b.db), 102);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	atomic_store(&closed, false);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+	node_close(&d);
+}
+END_TEST
+
+START_TEST(pumped_database_syncs_in_the_pump)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a");
+	struct node b = gate_node(name, 0, BLAZE_DB_MANUAL);
+	struct blaze_position position;
+	unsigned tries = 0;
+
+	nodes_link(&a, &b);
+	node_insert(&a, "n", 1, NULL);
+	ck_assert_int_eq(blaze_db_position(a.db, &position), 0);
+	while (blaze_db_count(b.db) == 0 && tries++ < 3000)
+		ck_assert_int_ge(blaze_db_pump(b.db, 10 * BLAZEI_NS_PER_MS), 0);
+	ck_assert_int_eq(durable_wait(&a, &b, &position, 0), 0);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("stored_disk");
+	TCase *tcase = tcase_create("stored_disk");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
+	tcase_add_test(tcase, position_is_durable_after_the_sync);
+	tcase_add_test(tcase, own_write_is_published_when_durable);
+	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
+	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
