@@ -30,6 +30,8 @@
 #define BLAZEI_HISTORY_BYTES_DEFAULT (UINT64_C(4) << 20)
 #define BLAZEI_HISTORY_PARTS_MAX     17u
 #define BLAZEI_HISTORY_AHEAD         768u /* bytes ahead of an append that are fetched */
+#define BLAZEI_HISTORY_LONG          384u /* of more than this, as many as the append has */
+#define BLAZEI_HISTORY_LONG_AHEAD    4096u
 
 struct blazei_vector;
 
@@ -82,6 +84,11 @@ static inline void blazei_history_append(struct blazei_history *history,
 		                   1);
 	memcpy(history->at, header, bytes);
 	history->at += bytes;
+	/* A long one is likely followed by another: the lines that it will take. */
+	if (bytes > BLAZEI_HISTORY_LONG)
+		for (uint32_t i = 0; i < bytes && i < BLAZEI_HISTORY_LONG_AHEAD;
+		     i += BLAZEI_CACHE_LINE)
+			__builtin_prefetch((const void *)((uintptr_t)history->at + i), 1);
 	history->left -= bytes;
 	history->head += bytes;
 }
