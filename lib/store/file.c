@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The backend "file:": a directory with a lock, a root and segments.
+/* The backend "file:": a directory with a lock, a root and segments. How the segment that grows is
+ * written is the engine's part: engine.c.
  *
  * WHY    Segments are written with zeros ahead of the appends, because a write that extends a file
  *        makes the sync that follows write its length too, which costs twice. They are cut to their
@@ -34,6 +35,7 @@
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/store/engine.h"
 
 #define BLOCK_BYTES   BLAZEI_FILE_BLOCK_BYTES
 #define SEGMENT_BYTES BLAZEI_FILE_SEGMENT_BYTES
@@ -51,6 +53,8 @@ struct file_store {
 	uint64_t ahead;   /* of what was written with zeros */
 	int failed;       /* the first error of an append or sync to it */
 	uint64_t version; /* of the root */
+	uint32_t fork_generation;
+	struct blazei_engine engine;
 	unsigned due_count;
 	struct blaze_store_completion due[DUE_MAX];
 };
@@ -58,25 +62,6 @@ struct file_store {
 static void segment_name(uint64_t segment, char ret_name[NAME_BYTES])
 {
 	snprintf(ret_name, NAME_BYTES, BLAZEI_FILE_SEGMENT_NAME, segment);
-}
-
-/* Writes all of it. A write that is cut short goes on, and then says why. */
-static int write_all(int fd, const void *data, uint64_t len, uint64_t offset)
-{
-	const uint8_t *bytes = data;
-
-	while (len > 0) {
-		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return 0;
 }
 
 static int64_t read_all(int fd, void *ret_data, size_t len, uint64_t offset)
@@ -159,6 +144,60 @@ static int dir_open(const char *location)
 	return fd >= 0 ? fd : -errno;
 }
 
+static void complete(struct file_store *store, uint64_t tag, int result)
+{
+	store->due[store->due_count++] =
+	        (struct blaze_store_completion){ .tag = tag, .result = result };
+}
+
+/* All that is under way has failed. */
+static void fail_all(struct file_store *store, int error)
+{
+	store->failed = error;
+	for (unsigned i = 0; i < BLAZEI_ENGINE_DEPTH; i++) {
+		if (store->engine.entries[i].pending)
+			complete(store, store->engine.entries[i].tag, error);
+		store->engine.entries[i].pending = false;
+	}
+}
+
+/* Waits for one request to end. What was cancelled for one before it that was only cut short, and
+ * then came to its end, is done now. */
+static void reap(struct file_store *store)
+{
+	struct blazei_engine_entry entry;
+	int result, error = blazei_engine_reap(&store->engine, &entry, &result);
+
+	if (error != 0) {
+		fail_all(store, error);
+		return;
+	}
+	if (result == -ECANCELED && store->failed == 0)
+		result = blazei_engine_run(&store->engine, &entry);
+	if (store->failed == 0)
+		store->failed = result;
+	else if (result == 0)
+		result = -ECANCELED; /* ended well behind what failed: it is not believed */
+	complete(store, entry.tag, result);
+}
+
+static void reap_all(struct file_store *store)
+{
+	while (store->engine.under_way > 0)
+		reap(store);
+}
+
+static int store_fill(struct file_store *store, const char *location)
+{
+	store->dir = dir_open(location);
+	if (store->dir < 0)
+		return store->dir;
+	store->lock = lock_take(store->dir);
+	if (store->lock < 0)
+		return store->lock;
+	return blazei_engine_init(&store->engine);
+}
+
 static int file_open(const char *location, void **ret_store)
 {
 	struct file_store *store = calloc(1, sizeof(*store));
@@ -166,18 +205,17 @@ static int file_open(const char *location, void **ret_store)
 
 	if (store == NULL)
 		return -ENOMEM;
-	store->fd = -1;
+	store->fd = store->dir = store->lock = -1;
 	store->version = 1;
-	store->dir = dir_open(location);
-	if (store->dir < 0) {
-		error = store->dir;
-		free(store);
-		return error;
-	}
-	store->lock = lock_take(store->dir);
-	if (store->lock < 0) {
-		error = store->lock;
-		close(store->dir);
+	/* Relaxed: it changes in a forked child only, before other code runs. */
+	store->fork_generation =
+	        atomic_load_explicit(&blazei_fork_generation, memory_order_relaxed);
+	error = store_fill(store, location);
+	if (error != 0) {
+		if (store->lock >= 0)
+			close(store->lock);
+		if (store->dir >= 0)
+			close(store->dir);
 		free(store);
 		return error;
 	}
@@ -189,6 +227,10 @@ static void file_close(void *arg)
 {
 	struct file_store *store = arg;
 
+	/* A forked child leaves what is under way to its parent. */
+	if (!blazei_forked_since(store->fork_generation))
+		reap_all(store);
+	blazei_engine_fini(&store->engine);
 	if (store->fd >= 0)
 		close(store->fd);
 	close(store->lock);
@@ -220,8 +262,10 @@ static int file_segment_create(void *arg, uint64_t segment)
 		close(fd);
 		return error;
 	}
+	reap_all(store);
 	if (store->fd >= 0)
 		close(store->fd);
+	blazei_engine_use(&store->engine, store->dir, name, fd);
 	store->fd = fd;
 	store->segment = segment;
 	store->end = 0;
@@ -233,22 +277,18 @@ static int file_segment_create(void *arg, uint64_t segment)
 /* Writes zeros so that `end` is within them, or as far as they may go. */
 static int write_ahead(struct file_store *store, uint64_t end)
 {
-	static const uint8_t zeros[64 << 10];
+	while (store->engine.ahead && store->ahead < end) {
+		int error = blazei_engine_zero(&store->engine, store->ahead, AHEAD_BYTES);
 
-	while (store->ahead < end) {
-		uint64_t stop = store->ahead + AHEAD_BYTES;
-		int error = 0;
-
-		for (uint64_t at = store->ahead; at < stop && error == 0; at += sizeof(zeros))
-			error = write_all(store->fd, zeros, sizeof(zeros), at);
 		if (error != 0)
 			return error;
-		store->ahead = stop;
+		store->ahead += AHEAD_BYTES;
 	}
 	return 0;
 }
 
-static int append(struct file_store *store, const struct blaze_store_request *request)
+/* Checks an append, and has the place ready. */
+static int append_prepare(struct file_store *store, const struct blaze_store_request *request)
 {
 	int error;
 
@@ -259,28 +299,56 @@ static int append(struct file_store *store, const struct blaze_store_request *re
 		return -EMSGSIZE;
 	error = write_ahead(store, store->end + request->len);
 	if (error == 0)
-		error = write_all(store->fd, request->data, request->len, request->offset);
-	if (error == 0)
 		store->end += request->len;
 	return error;
 }
 
-static int request_run(struct file_store *store, const struct blaze_store_request *request)
+static int request_prepare(struct file_store *store, const struct blaze_store_request *request)
 {
-	int error;
+	int error = 0;
 
 	if (store->fd < 0 || request->segment != store->segment)
 		return -EINVAL;
 	if (store->failed != 0)
 		return -ECANCELED;
 	if (request->operation == BLAZE_STORE_APPEND)
-		error = append(store, request);
-	else if (request->operation == BLAZE_STORE_SYNC)
-		error = fdatasync(store->fd) == 0 ? 0 : -errno;
-	else
+		error = append_prepare(store, request);
+	else if (request->operation != BLAZE_STORE_SYNC)
 		error = -EINVAL;
 	store->failed = error;
 	return error;
+}
+
+/* Has the kernel begin what is queued. Where it does not, all of that has failed. */
+static void queue_submit(struct file_store *store)
+{
+	int error = blazei_engine_submit(&store->engine);
+
+	if (error != 0)
+		fail_all(store, error);
+}
+
+/* Does it at once, or queues it. */
+static void request_begin(struct file_store *store, const struct blaze_store_request *request)
+{
+	const struct blazei_engine_entry entry = {
+		.write = request->operation == BLAZE_STORE_APPEND,
+		.data = request->data,
+		.len = request->len,
+		.offset = request->offset,
+		.tag = request->tag,
+	};
+
+	if (!store->engine.uring) {
+		store->failed = blazei_engine_run(&store->engine, &entry);
+		complete(store, request->tag, store->failed);
+		return;
+	}
+	blazei_engine_queue(&store->engine, &entry);
+	if (store->engine.link)
+		return;
+	queue_submit(store);
+	reap_all(store);
 }
 
 static int file_submit(void *arg, const struct blaze_store_request *requests, unsigned count)
@@ -288,19 +356,28 @@ static int file_submit(void *arg, const struct blaze_store_request *requests, un
 	struct file_store *store = arg;
 	unsigned i;
 
-	for (i = 0; i < count && store->due_count < DUE_MAX; i++)
-		store->due[store->due_count++] = (struct blaze_store_completion){
-			.tag = requests[i].tag,
-			.result = request_run(store, &requests[i]),
-		};
+	reap_all(store);
+	for (i = 0; i < count && store->due_count + store->engine.under_way < DUE_MAX; i++) {
+		int error = request_prepare(store, &requests[i]);
+
+		if (error != 0)
+			complete(store, requests[i].tag, error);
+		else
+			request_begin(store, &requests[i]);
+	}
+	if (store->engine.uring)
+		queue_submit(store);
 	return i > 0 ? (int)i : -EAGAIN;
 }
 
 static int file_poll(void *arg, struct blaze_store_completion *ret_completions, unsigned max)
 {
 	struct file_store *store = arg;
-	unsigned count = store->due_count < max ? store->due_count : max;
+	unsigned count;
 
+	if (store->due_count == 0)
+		reap_all(store);
+	count = store->due_count < max ? store->due_count : max;
 	memcpy(ret_completions, store->due, count * sizeof(store->due[0]));
 	store->due_count -= count;
 	memmove(store->due, store->due + count, store->due_count * sizeof(store->due[0]));
@@ -328,6 +405,8 @@ static int file_segment_seal(void *arg, uint64_t segment, uint64_t end)
 		error = sync_fd(fd);
 	close(fd);
 	if (error == 0 && store->fd >= 0 && store->segment == segment) {
+		reap_all(store);
+		blazei_engine_use(&store->engine, -1, NULL, -1);
 		close(store->fd);
 		store->fd = -1;
 	}
@@ -443,7 +522,7 @@ static int file_root_swap(void *arg, uint64_t version, const void *data, size_t 
 	fd = open_at(store->dir, "root.new", O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;
-	error = write_all(fd, data, len, 0);
+	error = blazei_write_all(fd, data, len, 0);
 	if (error == 0)
 		error = sync_fd(fd);
 	close(fd);

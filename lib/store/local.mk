@@ -4,6 +4,8 @@ libblazeshm_la_SOURCES += \
 	lib/store/backup.h \
 	lib/store/checked.c \
 	lib/store/checked.h \
+	lib/store/engine.c \
+	lib/store/engine.h \
 	lib/store/file.c \
 	lib/store/file.h \
 	lib/store/flush.c \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 store_tests = tests/store/test_frame tests/store/test_log tests/store/test_conform \
-	tests/store/test_backend
+	tests/store/test_backend tests/store/test_engine
 check_PROGRAMS += $(store_tests)
 TESTS += $(store_tests)
 tests_store_test_frame_SOURCES = tests/store/test_frame.c
@@ -8,3 +8,7 @@ tests_store_test_log_SOURCES = tests/store/test_log.c tests/store/fault.c tests/
 tests_store_test_conform_SOURCES = tests/store/test_conform.c tests/store/conform.c \
 	tests/store/conform.h tests/store/fault.c tests/store/fault.h
 tests_store_test_backend_SOURCES = tests/store/test_backend.c
+tests_store_test_engine_SOURCES = tests/store/test_engine.c tests/store/refuse.h
+dist_check_SCRIPTS += tests/store/test_engines.sh
+TESTS += tests/store/test_engines.sh
+tests/store/test_engines.log: tests/store/test_conform$(EXEEXT) tests/db/test_store$(EXEEXT)
