@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where stores leave what a reboot may take: the directory of the rings, or another one, which tests
- * name. */
+/* Where stores leave what a reboot may take: the directory of the rings, or another one, which
+ * tests name. */
 #ifndef BLAZEI_STORE_PLACE_H
 #define BLAZEI_STORE_PLACE_H
 

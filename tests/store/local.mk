@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-store_tests = tests/store/test_frame tests/store/test_log tests/store/test_conform \
+store_tests = tests/store/test_frame tests/store/test_log tests/store/test_tail tests/store/test_conform \
 	tests/store/test_backend tests/store/test_engine
 check_PROGRAMS += $(store_tests)
 TESTS += $(store_tests)
@@ -12,3 +12,4 @@ tests_store_test_engine_SOURCES = tests/store/test_engine.c tests/store/refuse.h
 dist_check_SCRIPTS += tests/store/test_engines.sh
 TESTS += tests/store/test_engines.sh
 tests/store/test_engines.log: tests/store/test_conform$(EXEEXT) tests/db/test_store$(EXEEXT)
+tests_store_test_tail_SOURCES = tests/store/test_tail.c tests/store/fault.c tests/store/fault.h

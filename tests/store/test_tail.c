@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tail: what it held is there after the death of the process, whole and in order, whatever lies
+ * around it; what is lost of it is counted, and all before that kept; a disk that stands still or
+ * fails does what it should to those who write.
+ *
+ * A death of the process is played by forgetting the store: its memory stays, its tail stays on
+ * tmpfs, and nothing more is written, as the medium stands still from then on. */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <blaze/db.h>
+
+#include "lib/repl/replica.h"
+#include "lib/store/log.h"
+#include "tests/store/fault.h"
+
+#define TXNS       600u
+#define TAIL_BYTES (128u << 10)
+
+static struct blazei_buffer txns[TXNS];
+static struct fault_medium medium;
+static char dir[64];
+static struct blaze_id boot;
+static struct blazei_store_options options;
+static unsigned failures_told;
+
+/* Held while the disk stands still. */
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
+
+static void moment(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&disk);
+	pthread_mutex_unlock(&disk);
+}
+
+static void on_failed(void *arg)
+{
+	(void)arg;
+	failures_told++;
+}
+
+static void setup(void)
+{
+	static uint8_t value[1000];
+	const struct blazei_replica_options replica_options = { .policy = BLAZE_POLICY_LWW };
+	struct blazei_replica *replica;
+
+	ck_assert_int_eq(blazei_replica_new(&replica_options, &replica), 0);
+	for (unsigned i = 0; i < TXNS; i++) {
+		struct blaze_id id = { { 1, (uint8_t)i, (uint8_t)(i >> 8) } };
+		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
+		struct blazei_txn_view view;
+
+		write.len = i * 37 % sizeof(value);
+		memset(value, (int)i, write.len);
+		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
+		txns[i] = (struct blazei_buffer){ .max = 1 << 20 };
+		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
+	}
+	blazei_replica_free(replica);
+	strcpy(dir, "/dev/shm/test_tail.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	medium = (struct fault_medium){ .moment = moment };
+	fault_medium = &medium;
+	failures_told = 0;
+	boot.bytes[0] = 1;
+	options = (struct blazei_store_options){
+		.policy = BLAZE_POLICY_LWW,
+		.durability = BLAZE_DURABILITY_ASYNC,
+		.sync_interval_ns = BLAZE_FOREVER,
+		.tail_bytes = TAIL_BYTES,
+		.tail_dir = dir,
+		.boot = &boot,
+		.on_failed = on_failed,
+	};
+}
+
+static int tails_visit(void (*visitor)(const char *path, void *arg), void *arg)
+{
+	char command[128], path[256];
+	FILE *list;
+	int count = 0;
+
+	snprintf(command, sizeof(command), "ls -A %s", dir);
+	list = popen(command, "r");
+	ck_assert_ptr_nonnull(list);
+	snprintf(path, sizeof(path), "%s/", dir);
+	while (fscanf(list, "%100s", path + strlen(dir) + 1) == 1) {
+		count++;
+		if (visitor != NULL)
+			visitor(path, arg);
+	}
+	pclose(list);
+	return count;
+}
+
+static void tail_remove(const char *path, void *arg)
+{
+	(void)arg;
+	(void)unlink(path);
+}
+
+static void teardown(void)
+{
+	tails_visit(tail_remove, NULL);
+	ck_assert_int_eq(rmdir(dir), 0);
+	fault_clear(&medium);
+	for (unsigned i = 0; i < TXNS; i++)
+		blazei_buffer_free(&txns[i]);
+}
+
+static int txn_compare(void *arg, const void *txn, size_t len)
+{
+	unsigned *count = arg;
+
+	ck_assert_uint_lt(*count, TXNS);
+	ck_assert_uint_eq(len, txns[*count].len);
+	ck_assert_mem_eq(txn, txns[*count].data, len);
+	(*count)++;
+	return 0;
+}
+
+static struct blazei_store *opened(unsigned *ret_count)
+{
+	struct blazei_store *store = NULL;
+
+	*ret_count = 0;
+	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, ret_count), 0);
+	return store;
+}
+
+static int put(struct blazei_store *store, unsigned index)
+{
+	uint64_t lsn;
+	int error = blazei_store_await_room(store);
+
+	if (error == 0)
+		error = blazei_store_append(store, txns[index].data, txns[index].len, &lsn);
+	return error == 0 ? blazei_store_acknowledge(store, lsn) : error;
+}
+
+/* Puts some, of which the first are durable. */
+static struct blazei_store *filled(unsigned durable, unsigned all)
+{
+	unsigned count;
+	struct blazei_store *store = opened(&count);
+
+	ck_assert_uint_eq(count, 0);
+	for (unsigned i = 0; i < all; i++) {
+		ck_assert_int_eq(put(store, i), 0);
+		if (i + 1 == durable)
+			ck_assert_int_eq(blazei_store_sync(store), 0);
+	}
+	return store;
+}
+
+/* The store as its death leaves it, with its tail; it is closed afterwards, on a medium of its
+ * own. */
+static void die(struct blazei_store *store)
+{
+	static struct fault_medium other;
+	char command[256];
+	unsigned seed = 1;
+
+	fault_crash(&medium, &seed, &other);
+	snprintf(command, sizeof(command), "cp -a %s %s.kept", dir, dir);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	fault_clear(&medium);
+	medium = other;
+	medium.moment = moment;
+	snprintf(command, sizeof(command), "cp -a %s.kept/. %s && rm -r %s.kept", dir, dir, dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+/* Opens, and checks what is there. */
+static void check(unsigned least, unsigned most, unsigned cuts)
+{
+	struct blazei_store_stats stats;
+	unsigned count;
+	struct blazei_store *store = opened(&count);
+
+	ck_assert_uint_ge(count, least);
+	ck_assert_uint_le(count, most);
+	blazei_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.last, count);
+	ck_assert_uint_eq(stats.durable, count);
+	ck_assert_uint_eq(stats.cuts, cuts);
+	ck_assert_uint_eq(store->cut, cuts > 0);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	ck_assert_int_eq(tails_visit(NULL, NULL), 0);
+}
+
+START_TEST(death_loses_nothing)
+{
+	die(filled(20, 50));
+	check(50, 50, 0);
+	check(50, 50, 0);
+}
+END_TEST
+
+/* Many times around the ring. */
+START_TEST(death_after_many_rounds_loses_nothing)
+{
+	unsigned count;
+	struct blazei_store *store = opened(&count);
+
+	for (unsigned i = 0; i < TXNS; i++) {
+		ck_assert_int_eq(put(store, i), 0);
+		if (i % 20 == 19 && i < TXNS - 1)
+			ck_assert_int_eq(blazei_store_sync(store), 0);
+	}
+	die(store);
+	check(TXNS, TXNS, 0);
+}
+END_TEST
+
+START_TEST(power_loss_keeps_what_was_durable)
+{
+	die(filled(20, 50));
+	boot.bytes[0] = 2;
+	check(20, 20, 1);
+}
+END_TEST
+
+START_TEST(missing_tail_is_counted)
+{
+	die(filled(20, 50));
+	tails_visit(tail_remove, NULL);
+	check(20, 20, 1);
+}
+END_TEST
+
+static void tail_truncate(const char *path, void *arg)
+{
+	ck_assert_int_eq(truncate(path, *(off_t *)arg), 0);
+}
+
+START_TEST(truncated_tail_is_counted)
+{
+	static const off_t lengths[] = { 0, 100, 4096, 8192, 4096 + TAIL_BYTES - 1 };
+	off_t length = lengths[_i];
+
+	die(filled(20, 50));
+	tails_visit(tail_truncate, &length);
+	check(20, 20, 1);
+}
+END_TEST
+
+/* A tail of another opening, under the right name. */
+START_TEST(foreign_tail_is_not_taken)
+{
+	unsigned count;
+	struct blazei_store *store;
+
+	die(filled(20, 50));
+	store = opened(&count);
+	ck_assert_uint_eq(count, 50);
+	store->root->tail_nonce ^= 1;
+	ck_assert_int_eq(blazei_store_root_swap(store), 0);
+	for (unsigned i = 50; i < 60; i++)
+		ck_assert_int_eq(put(store, i), 0);
+	die(store);
+	check(50, 50, 1);
+}
+END_TEST
+
+struct spoil {
+	off_t offset;
+	uint8_t with;
+};
+
+static void tail_spoil(const char *path, void *arg)
+{
+	const struct spoil *spoil = arg;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, &byte, 1, spoil->offset), 1);
+	byte ^= spoil->with;
+	ck_assert_int_eq(pwrite(fd, &byte, 1, spoil->offset), 1);
+	close(fd);
+}
+
+/* Each byte of header and entries in turn: a prefix is there, and what is not is counted. */
+START_TEST(damage_anywhere_leaves_a_prefix)
+{
+	unsigned wrong = 0, all = 6;
+	off_t end = BLAZEI_TAIL_HEADER_BYTES;
+
+	for (unsigned i = 0; i < all; i++)
+		end += (off_t)(16 + txns[i].len);
+	die(filled(2, all));
+	for (off_t at = 0; at < end; at++) {
+		struct spoil spoil = { at, 0x20 };
+		unsigned count = 0;
+		struct blazei_store *store = NULL;
+
+		if (at == 80)
+			at = BLAZEI_TAIL_HEADER_BYTES;
+		spoil.offset = at;
+		tails_visit(tail_spoil, &spoil);
+		options.look = true;
+		ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+		ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count), 0);
+		ck_assert_uint_ge(count, 2);
+		ck_assert_uint_le(count, all);
+		wrong += count < all;
+		ck_assert_int_eq(blazei_store_close(store), 0);
+		tails_visit(tail_spoil, &spoil);
+	}
+	ck_assert_uint_gt(wrong, 100);
+	options.look = false;
+	check(all, all, 0);
+}
+END_TEST
+
+/* Writers go on until the tail is full, then wait a second, and nothing is half done. */
+START_TEST(standing_disk_fills_the_tail)
+{
+	unsigned count, done = 0;
+	struct blazei_store *store = opened(&count);
+	uint64_t since;
+	int error = 0;
+
+	pthread_mutex_lock(&disk);
+	while (done < TXNS && error == 0) {
+		since = blazei_monotonic_ns();
+		error = put(store, done);
+		done += error == 0;
+	}
+	ck_assert_int_eq(error, -EAGAIN);
+	ck_assert_uint_ge(blazei_monotonic_ns() - since, BLAZEI_NS_PER_S);
+	ck_assert_uint_gt(done, 50);
+	ck_assert_uint_eq(store->last, done);
+	pthread_mutex_unlock(&disk);
+	ck_assert_int_eq(blazei_store_sync(store), 0);
+	ck_assert_int_eq(put(store, done++), 0);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	check(done, done, 0);
+}
+END_TEST
+
+/* Of each operation in turn the first fails, and its repetition would succeed. */
+START_TEST(one_failure_loses_nothing)
+{
+	struct blazei_store *store = filled(20, 50);
+
+	medium.fail_in = (unsigned)_i + 1;
+	medium.fail_count = 1;
+	ck_assert_int_eq(blazei_store_sync(store), 0);
+	ck_assert_uint_eq(failures_told, 0);
+	medium.fail_in = 0;
+	ck_assert_int_eq(put(store, 50), 0);
+	die(store);
+	check(51, 51, 0);
+}
+END_TEST
+
+START_TEST(dead_disk_makes_it_read_only_and_keeps_the_tail)
+{
+	struct blazei_store *store = filled(20, 50);
+
+	medium.fail_in = 1;
+	medium.fail_count = UINT32_MAX;
+	ck_assert_int_eq(blazei_store_sync(store), -EROFS);
+	ck_assert_uint_eq(failures_told, 1);
+	ck_assert_int_eq(put(store, 50), -EROFS);
+	ck_assert_int_eq(blazei_store_close(store), -EROFS);
+	medium.fail_in = 0;
+	check(50, 50, 0);
+}
+END_TEST
+
+START_TEST(full_shared_memory_is_told)
+{
+	struct blazei_store *store = NULL;
+	unsigned count = 0;
+
+	options.tail_bytes = UINT64_C(1) << 45;
+	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count), -ENOSPC);
+	(void)blazei_store_close(store);
+	ck_assert_int_eq(tails_visit(NULL, NULL), 0);
+}
+END_TEST
+
+/* Without tmpfs each write waits for the disk. */
+START_TEST(without_tmpfs_it_is_as_sync)
+{
+	static const char *const dirs[] = { ".", "/nonexistent" };
+	struct blazei_store *store;
+	unsigned count;
+
+	options.tail_dir = dirs[_i];
+	store = opened(&count);
+	ck_assert_int_eq(put(store, 0), 0);
+	ck_assert_uint_eq(store->durable, 1);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+}
+END_TEST
+
+/* What memory held is gone, and that is counted. */
+START_TEST(none_is_counted_when_it_dies)
+{
+	options.durability = BLAZE_DURABILITY_NONE;
+	die(filled(20, 50));
+	check(20, 20, 1);
+}
+END_TEST
+
+START_TEST(interval_makes_durable)
+{
+	struct blazei_store *store;
+
+	options.sync_interval_ns = 2 * BLAZEI_NS_PER_MS;
+	store = filled(0, 10);
+	ck_assert_int_eq(blazei_store_await(store, 10), 0);
+	ck_assert_uint_eq(store->durable, 10);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("tail");
+	TCase *tcase = tcase_create("tail");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 300);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, death_loses_nothing);
+	tcase_add_test(tcase, death_after_many_rounds_loses_nothing);
+	tcase_add_test(tcase, power_loss_keeps_what_was_durable);
+	tcase_add_test(tcase, missing_tail_is_counted);
+	tcase_add_loop_test(tcase, truncated_tail_is_counted, 0, 5);
+	tcase_add_test(tcase, foreign_tail_is_not_taken);
+	tcase_add_test(tcase, damage_anywhere_leaves_a_prefix);
+	tcase_add_test(tcase, standing_disk_fills_the_tail);
+	tcase_add_loop_test(tcase, one_failure_loses_nothing, 0, 2);
+	tcase_add_test(tcase, dead_disk_makes_it_read_only_and_keeps_the_tail);
+	tcase_add_test(tcase, full_shared_memory_is_told);
+	tcase_add_loop_test(tcase, without_tmpfs_it_is_as_sync, 0, 2);
+	tcase_add_test(tcase, none_is_counted_when_it_dies);
+	tcase_add_test(tcase, interval_makes_durable);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
