@@ -46,8 +46,9 @@ static void fault_close(void *store)
 
 static int fault_geometry(void *store, struct blaze_store_geometry *ret_geometry)
 {
-	(void)store;
-	ret_geometry->block_bytes = FAULT_BLOCK;
+	const struct fault_medium *medium = store;
+
+	ret_geometry->block_bytes = medium->block_bytes != 0 ? medium->block_bytes : FAULT_BLOCK;
 	ret_geometry->segment_bytes = FAULT_SEGMENT_BYTES;
 	ret_geometry->root_bytes = FAULT_ROOT_BYTES;
 	return 0;
@@ -243,23 +244,21 @@ const struct blaze_store_ops fault_ops = {
 };
 
 /* What becomes of one block that no sync has covered. */
-static void block_spoil(struct fault_segment *segment, uint64_t at, unsigned *seed)
+static void block_spoil(struct fault_segment *segment, uint64_t at, uint32_t bytes, unsigned *seed)
 {
 	uint8_t *block = segment->data + at;
 
 	switch (rand_r(seed) % 5) {
 	case 0: /* lost */
-		memset(block, 0, FAULT_BLOCK);
+		memset(block, 0, bytes);
 		break;
 	case 1: /* garbage */
-		for (unsigned i = 0; i < FAULT_BLOCK; i++)
+		for (uint32_t i = 0; i < bytes; i++)
 			block[i] = (uint8_t)rand_r(seed);
 		break;
 	case 2: /* stale, or misdirected */
-		memcpy(block,
-		       segment->data +
-		               (uint64_t)rand_r(seed) % (at / FAULT_BLOCK + 1) * FAULT_BLOCK,
-		       FAULT_BLOCK);
+		memmove(block, segment->data + (uint64_t)rand_r(seed) % (at / bytes + 1) * bytes,
+		        bytes);
 		break;
 	default: /* kept */
 		break;
@@ -268,7 +267,10 @@ static void block_spoil(struct fault_segment *segment, uint64_t at, unsigned *se
 
 void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault_medium *ret_copy)
 {
+	uint32_t block = medium->block_bytes != 0 ? medium->block_bytes : FAULT_BLOCK;
+
 	memset(ret_copy, 0, sizeof(*ret_copy));
+	ret_copy->block_bytes = medium->block_bytes;
 	for (unsigned i = 0; i < FAULT_SEGMENTS; i++) {
 		const struct fault_segment *from = &medium->segments[i];
 		struct fault_segment *to = &ret_copy->segments[i];
@@ -279,8 +281,8 @@ void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault
 		to->data = calloc(1, FAULT_SEGMENT_BYTES);
 		assert(to->data != NULL);
 		memcpy(to->data, from->data, from->len);
-		for (uint64_t at = from->synced; at < from->len; at += FAULT_BLOCK)
-			block_spoil(to, at, seed);
+		for (uint64_t at = from->synced; at < from->len; at += block)
+			block_spoil(to, at, block, seed);
 		if (rand_r(seed) % 4 == 0) /* nor is its length there */
 			to->len = from->synced + (from->len - from->synced) / FAULT_BLOCK /
 			                                 (1 + (uint64_t)rand_r(seed) % 3) *

@@ -31,6 +31,7 @@ struct fault_segment {
 
 struct fault_medium {
 	struct fault_segment segments[FAULT_SEGMENTS];
+	uint32_t block_bytes; /* what is written as a whole; 0: FAULT_BLOCK */
 	uint8_t *root;
 	size_t root_len;
 	uint64_t root_version;
