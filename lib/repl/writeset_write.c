@@ -70,7 +70,8 @@ const struct blazei_write_op *blazei_staged_op(const struct blazei_staged *stage
 
 /* Groups ------------------------------------------------------------------------------------- */
 
-/* What is written of existence in a life of a record that stands so; 0: nothing. */
+/* What is written of existence in a life of a record that stands so, that life or a later one; 0:
+ * nothing. */
 static inline uint16_t existence_flags(const struct blazei_replica *replica,
                                        const struct blazei_staged *staged,
                                        struct blazei_standing standing, unsigned life)
@@ -78,7 +79,7 @@ static inline uint16_t existence_flags(const struct blazei_replica *replica,
 	const uint16_t alive = BLAZEI_GROUP_EXISTENCE | BLAZEI_GROUP_ALIVE;
 
 	if (life == BLAZEI_NEXT)
-		return standing.alive && standing.life == BLAZEI_NEXT ? alive : 0;
+		return standing.alive ? alive : 0;
 	if (!standing.alive)
 		return staged->base && blazei_row_alive(staged->base) ? BLAZEI_GROUP_EXISTENCE : 0;
 	return standing.life == BLAZEI_FIRST && standing.affirmed && blazei_is_server(replica)

@@ -109,12 +109,14 @@ END_TEST
 START_TEST(lying_rows_move_no_frontier)
 {
 	const struct blazei_vector_entry beyond = { nodes[2].origin, 1000 };
+	const struct blazei_vector_entry stranger = { .origin.incarnation = 1, .seq = 1 };
 	const struct blazei_vector_entry all = { nodes[2].origin, 1 };
 
 	node_insert(&nodes[2], 7, "{\"x\":1}");
 	ck_assert_int_eq(tick(1), 1);
 	settle();
-	/* More than there is; and in another one's name. */
+	/* More than there is; of nobody; and in another one's name. */
+	lie_write(0, &nodes[0].origin.node, "v", &stranger, sizeof(stranger));
 	lie_write(0, &nodes[0].origin.node, "f", &beyond, sizeof(beyond));
 	lie_write(0, &nodes[1].origin.node, "f", &all, sizeof(all));
 	settle();

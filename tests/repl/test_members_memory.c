@@ -177,6 +177,26 @@ START_TEST(unseen_without_memory_is_enomem_and_goes_on)
 }
 END_TEST
 
+/* A row that holds nothing, as room that was made for what then failed, goes with the next
+ * collection. */
+START_TEST(row_that_holds_nothing_is_collected)
+{
+	struct blazei_table *table = &a.replica->table;
+	const struct blaze_id id = id_of(7);
+	uint32_t rows;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	frontier_make(&a);
+	rows = table->row_count;
+	ck_assert_ptr_nonnull(blazei_table_add(table, &id, blazei_table_hash(table, &id), 64));
+	node_update(&a, 1, "{\"x\":2}");
+	frontier_make(&a);
+	ck_assert_int_eq(blazei_replica_collect(a.replica, UINT32_MAX), 1);
+	ck_assert_uint_eq(table->row_count, rows);
+	ck_assert_int_eq(node_insert(&a, 7, "{\"x\":1}"), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("members_memory");
@@ -186,6 +206,7 @@ int main(void)
 	tcase_add_test(tcase, tick_without_memory_writes_nothing_and_the_next_one_does);
 	tcase_add_loop_test(tcase, answers_without_memory_are_the_careful_ones, 0, QUESTIONS);
 	tcase_add_test(tcase, unseen_without_memory_is_enomem_and_goes_on);
+	tcase_add_test(tcase, row_that_holds_nothing_is_collected);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

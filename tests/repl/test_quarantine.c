@@ -215,6 +215,25 @@ START_TEST(what_waits_for_others_is_not_stalled)
 }
 END_TEST
 
+/* One whose clock is ahead comes into quarantine as well: it stays one halted origin. */
+START_TEST(origin_that_is_ahead_may_be_quarantined)
+{
+	part();
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	a.now_ns += 3600 * BLAZEI_NS_PER_S;
+	node_insert(&a, 7, "{\"x\":1}");
+	node_give(&a, &b, 2);
+	node_give(&a, &b, 3);
+	ck_assert_int_eq(node_give(&a, &b, 4), 0);
+	ck_assert_uint_eq(b.replica->halted, 1);
+	ck_assert_uint_eq(node_stats(&b).quarantined, 0);
+	ck_assert_int_eq(node_give(&twin, &b, 3), 0);
+	ck_assert_uint_eq(node_stats(&b).quarantined, 1);
+	ck_assert_uint_eq(b.replica->halted, 1);
+	ck_assert_uint_eq(node_stats(&b).parked, 0);
+}
+END_TEST
+
 /* Nothing more is asked for of one in quarantine. */
 START_TEST(vector_covers_all_of_a_quarantined_origin)
 {
@@ -360,6 +379,7 @@ int main(void)
 		&state_brings_nothing_more_of_a_quarantined_origin,
 		&what_depends_on_a_quarantined_origin_stalls_within_bounds,
 		&what_waits_for_others_is_not_stalled,
+		&origin_that_is_ahead_may_be_quarantined,
 		&vector_covers_all_of_a_quarantined_origin,
 		&long_transactions_of_a_stalled_origin_do_not_fill_memory,
 		&batch_of_a_stalled_origin_stays_within_bounds,

@@ -139,6 +139,21 @@ START_TEST(what_is_no_record_is_not_written_anew)
 }
 END_TEST
 
+/* Others wrote over all of it: nothing of the old name stands any more. */
+START_TEST(what_was_overwritten_is_not_written_anew)
+{
+	node_insert(&a, 1, "{\"x\":1}");
+	node_give_all(&a, &c);
+	blazei_replica_set_server(c.replica, true);
+	c.now_ns = a.now_ns;
+	node_update(&c, 1, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&c, &a, 1), 1);
+	displace();
+	ck_assert_uint_eq(leave(), 0);
+	node_expect(&a, 1, "{\"x\":2}");
+}
+END_TEST
+
 /* By merging, a record's lives that are not over may be longer than any transaction: that is told,
  * and holds up nothing else. */
 START_TEST(record_longer_than_a_transaction_is_counted)
@@ -217,6 +232,7 @@ int main(void)
 		&more_bytes_than_are_gathered_at_once_are_all_written,
 		&ids_end_with_the_greatest,
 		&what_is_no_record_is_not_written_anew,
+		&what_was_overwritten_is_not_written_anew,
 		&record_longer_than_a_transaction_is_counted,
 		&name_that_there_is_no_room_for_is_e2big_and_changes_nothing,
 	};

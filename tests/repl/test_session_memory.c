@@ -48,18 +48,57 @@ static void install(struct blazei_session *ask, struct node *asker)
 	ck_assert_mem_eq(before[1], after[1], 16);
 }
 
+static void write_long(struct node *node, unsigned number)
+{
+	static const char value[300000];
+	struct blaze_id id = id_of(number);
+	struct blazei_txn_view txn;
+
+	node->now_ns++;
+	ck_assert_int_eq(node_put(node, &id, value, sizeof(value), &txn), 0);
+	node_keep(node, txn.data, txn.len);
+}
+
+/* Many names that nobody had. */
+static void write_wide(struct node *node)
+{
+	struct blaze_id id = id_of(299);
+	struct blaze_record *record;
+	struct blazei_txn_view txn;
+	char name[16];
+
+	ck_assert_int_eq(blaze_record_new(&record), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "h%u", i);
+		ck_assert_int_eq(blaze_record_set_int(record, name, node->count), 0);
+	}
+	node->now_ns++;
+	ck_assert_int_eq(blazei_replica_write(node->replica, node->now_ns,
+	                                      &(struct blazei_write){ .kind = BLAZEI_WRITE_UPSERT,
+	                                                              .id = &id,
+	                                                              .record = record },
+	                                      &txn),
+	                 0);
+	node_keep(node, txn.data, txn.len);
+	blaze_record_free(record);
+}
+
 /* Writes in the midst of a snapshot, which follow its chunks as transactions: records that grow,
  * new ones, new names, more than once. */
-static void meddle(struct node *node, unsigned round, unsigned count)
+static void meddle(struct node *node, unsigned rounds)
 {
 	char json[2048];
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < (rounds > 1 ? 6 : 60); i++) {
 		snprintf(json, sizeof(json), "{\"f%u\":\"%0*u\",\"g%u\":%u}", i % 40, (int)i * 30,
-		         i, i, round);
+		         i, i, rounds);
 		node_write(node, BLAZEI_WRITE_UPSERT, i % 50, json, NULL);
 	}
 	node_delete(node, 3);
+	if (rounds == 1)
+		write_wide(node);
+	/* In chunks before others, or behind them as a new row. */
+	write_long(node, rounds > 1 ? 250 : 300);
 }
 
 /* A session whose allocation number `at` fails. Its status at the asker's. */
@@ -75,7 +114,7 @@ static struct blazei_session_status session_starve(struct node *asker, struct no
 	struct blazei_session_status status;
 	struct blazei_session *ask;
 	struct blazei_session *answer;
-	const bool few = meddling > 1;
+	bool began = false; /* a pass, in which nothing was written yet */
 	int64_t moved;
 
 	ck_assert_int_eq(blazei_session_new(&options, &ask), 0);
@@ -87,8 +126,11 @@ static struct blazei_session_status session_starve(struct node *asker, struct no
 	do {
 		moved = move(ask, answer);
 		moved += move(answer, ask);
-		if (meddling > 0 && message_is(BLAZEI_KIND_CHUNK))
-			meddle(answerer, meddling--, few ? 12 : 60);
+		began = began || message_is(BLAZEI_KIND_SNAPSHOT);
+		if (meddling > 0 && began && message_is(BLAZEI_KIND_CHUNK)) {
+			meddle(answerer, meddling--);
+			began = false;
+		}
 	} while (moved > 0);
 	blazei_session_status(ask, &status);
 	for (unsigned i = 0; i < 2 && status.state == BLAZEI_SESSION_STAGED; i++) {
@@ -103,25 +145,34 @@ static struct blazei_session_status session_starve(struct node *asker, struct no
 
 static void fill(struct node *node, unsigned first)
 {
-	static const char value[300000];
-	struct blaze_id id = id_of(first + 50);
-	struct blazei_txn_view txn;
 	char json[64];
 
 	for (unsigned i = 0; i < 40; i++) {
 		snprintf(json, sizeof(json), "{\"f%u\":%u}", i, first);
 		node_write(node, BLAZEI_WRITE_UPSERT, first + i, json, NULL);
 	}
-	ck_assert_int_eq(node_put(node, &id, value, sizeof(value), &txn), 0);
-	node_keep(node, txn.data, txn.len);
+	write_long(node, first + 50);
 }
 
-/* By history (0), by snapshot (1), by a snapshot with transactions behind it (2), and by passes that
+/* No more origins have room. */
+static void origins_fill(struct node *node)
+{
+	struct blazei_vector *vector = &node->replica->vector;
+	struct blazei_origin other = { .incarnation = 1 };
+
+	for (unsigned i = 0; vector->count < vector->max; i++) {
+		other.node.bytes[0] = 100;
+		other.node.bytes[1] = (uint8_t)i;
+		ck_assert_int_gt(blazei_vector_intern(vector, &other), 0);
+	}
+}
+
+/* By history (0), by snapshot (1), by one with transactions behind it (2), and by passes that
  * are each overrun, so that the last one is encoded in one moment (3). */
 START_TEST(session_without_memory_harms_nothing)
 {
-	static const uint64_t histories[] = { 1u << 20, 0, 1u << 18, 4096 };
-	static const unsigned meddlings[] = { 0, 0, 1, 20 };
+	static const uint64_t histories[] = { 1u << 20, 0, 1u << 20, 4096 };
+	static const unsigned meddlings[] = { 0, 0, 1, 4 };
 	unsigned at = 0;
 
 	do {
@@ -138,7 +189,10 @@ START_TEST(session_without_memory_harms_nothing)
 		fill(&c, 200);
 		node_give_all(&c, &b);
 		fill(&b, 0);
+		if (_i == 2)
+			blazei_history_clear(&b.replica->history);
 		fill(&a, 20);
+		origins_fill(&a);
 		status = session_starve(&a, &b, stage, at, meddlings[_i]);
 		ck_assert(allocation_failed || status.state == BLAZEI_SESSION_LIVE);
 		node_expect_exact(&a);
@@ -169,13 +223,41 @@ START_TEST(session_without_memory_harms_nothing)
 }
 END_TEST
 
+/* Nothing of it is kept, and it may come again. */
+START_TEST(transaction_of_a_new_origin_without_memory_comes_later)
+{
+	struct node a;
+	struct node b;
+	unsigned at = 0;
+	bool failed;
+	int rc;
+
+	node_open(&a, 1);
+	node_open(&b, 2);
+	fill(&b, 0);
+	origins_fill(&a);
+	do {
+		starve(at++);
+		rc = node_take(&a, b.log[0].data, b.log[0].len);
+		failed = starve_end();
+		ck_assert_int_eq(rc, failed ? -ENOMEM : 1);
+	} while (rc != 1);
+	ck_assert_uint_ge(at, 5);
+	node_give_all(&b, &a);
+	nodes_expect_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session_memory");
 	TCase *tcase = tcase_create("session_memory");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 300);
 	tcase_add_loop_test(tcase, session_without_memory_harms_nothing, 0, 4);
+	tcase_add_test(tcase, transaction_of_a_new_origin_without_memory_comes_later);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

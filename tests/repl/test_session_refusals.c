@@ -145,6 +145,7 @@ START_TEST(refused_for_what_the_caller_says)
 	n = blazei_session_give(sides[0], NOW, buf, sizeof(buf));
 	ck_assert_int_eq(n > 0, !_i);
 	ck_assert_int_eq(blazei_session_give(sides[0], NOW, buf, sizeof(buf)), 0);
+	blazei_session_free(NULL);
 	blazei_session_free(sides[0]);
 	blazei_session_free(sides[1]);
 	blazei_stage_free(stage);

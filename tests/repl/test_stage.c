@@ -93,6 +93,10 @@ START_TEST(chain_that_is_not_known_is_no_fork)
 	ck_assert(a.replica->vector.writers[index].chain_known);
 	ck_assert_int_eq(node_give(&c, &a, 5), 0);
 	ck_assert_int_eq(node_give(&c, &b, 5), 1);
+	/* Nor is it one where it is known here alone. */
+	silent_kinds = kinds[0];
+	pair_catch_up(&pair);
+	ck_assert_int_eq(a.replica->vector.writers[index].chain_known, !pair.anew);
 	ck_assert_uint_eq(node_stats(&a).quarantined, 0);
 	nodes_expect_equal(&a, &b);
 }
@@ -109,6 +113,44 @@ START_TEST(duplicate_of_what_came_as_state_is_no_fork)
 	pair_catch_up(&pair);
 	ck_assert_int_eq(node_give(&c, &a, 3), 0);
 	ck_assert_uint_eq(node_stats(&a).quarantined, 0);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* Its first one does not begin its chain, of which the snapshot tells nothing. */
+static enum pair_fate first_has_a_past(struct pair *session, unsigned at, bool from_answerer,
+                                       void *data, size_t *len)
+{
+	struct blazei_session_part *part = data;
+	struct blazei_txn_header *header = (struct blazei_txn_header *)part->bytes;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && part->header.kind == BLAZEI_KIND_CHUNK &&
+	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
+		node_give(&c, session->answerer, 1);
+	if (!from_answerer || part->header.kind != BLAZEI_KIND_TXNS)
+		return PAIR_DELIVER;
+	ck_assert_uint_eq(header->seq, 1);
+	header->prev = 7;
+	header->chain = blazei_txn_hash(header);
+	message_seal(&part->header);
+	return PAIR_DELIVER;
+}
+
+START_TEST(first_transaction_has_no_past)
+{
+	node_writes(&c, 0, 2);
+	/* It waits at the answerer, so that the vector names c, with nothing. */
+	ck_assert_int_eq(node_give(&c, &b, 2), 0);
+	node_writes(&b, 10, 5);
+	pair.hook = first_has_a_past;
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_FAILED);
+	ck_assert_int_eq(pair.asked.error, -EBADMSG);
+	pair.hook = NULL;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 2);
 	nodes_expect_equal(&a, &b);
 }
 END_TEST
@@ -294,6 +336,72 @@ START_TEST(snapshot_may_be_followed_by_more_than_it_has)
 }
 END_TEST
 
+/* What comes by a lane meanwhile is there before it is installed, and is not merged twice. */
+static enum pair_fate write_to_both_amid(struct pair *session, unsigned at, bool from_answerer,
+                                         void *data, size_t *len)
+{
+	const struct blazei_session_header *header = data;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
+	    session->kinds[BLAZEI_KIND_CHUNK] == 1) {
+		node_writes(session->answerer, 100, 20);
+		node_give_all(session->answerer, session->asker);
+	}
+	return PAIR_DELIVER;
+}
+
+START_TEST(transactions_that_came_meanwhile_are_passed_over)
+{
+	node_writes(&b, 10, 5);
+	node_give_all(&b, &a);
+	pair.hook = write_to_both_amid;
+	pair_catch_up(&pair);
+	ck_assert_uint_ge(pair.kinds[BLAZEI_KIND_TXNS], 1);
+	ck_assert_uint_eq(pair.asked.txns, 0);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* A record of the first pass is deleted by another before the second, who had seen it. */
+static enum pair_fate delete_between_passes(struct pair *session, unsigned at, bool from_answerer,
+                                            void *data, size_t *len)
+{
+	const struct blazei_session_header *header = data;
+
+	(void)at;
+	(void)len;
+	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
+	    session->kinds[BLAZEI_KIND_CHUNK] == 1) {
+		node_give_all(session->arg, session->answerer);
+		node_writes(session->answerer, 100, 200);
+	}
+	return PAIR_DELIVER;
+}
+
+START_TEST(delete_in_a_further_pass_had_seen_what_the_first_one_brought)
+{
+	struct node d;
+
+	node_close(&b);
+	node_open_history(&b, 2, 8192);
+	node_open(&d, 4);
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give_all(&c, &b);
+	node_give_all(&c, &d);
+	ck_assert_int_eq(node_delete(&d, 1), 0);
+	pair.hook = delete_between_passes;
+	pair.arg = &d;
+	pair_catch_up(&pair);
+	ck_assert_uint_eq(pair.asked.passes, 2);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+	node_expect(&a, 1, NULL);
+	nodes_expect_equal(&a, &b);
+	node_close(&d);
+}
+END_TEST
+
 START_TEST(further_pass_follows_nothing_but_a_pass)
 {
 	struct {
@@ -339,12 +447,15 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, chain_that_is_not_known_is_no_fork, 0, 3);
 	tcase_add_test(tcase, duplicate_of_what_came_as_state_is_no_fork);
+	tcase_add_test(tcase, first_transaction_has_no_past);
 	tcase_add_loop_test(tcase, who_is_in_quarantine_by_then_is_left_out, 0, 2);
 	tcase_add_loop_test(tcase, who_is_in_quarantine_stays_where_all_else_is_forgotten, 0, 2);
 	tcase_add_test(tcase, own_future_in_a_snapshot_displaces);
 	tcase_add_loop_test(tcase, chunk_of_one_whom_no_vector_covers_is_refused, 0, 2);
 	tcase_add_test(tcase, snapshot_of_more_origins_than_there_may_be_is_refused);
 	tcase_add_test(tcase, snapshot_may_be_followed_by_more_than_it_has);
+	tcase_add_test(tcase, transactions_that_came_meanwhile_are_passed_over);
+	tcase_add_test(tcase, delete_in_a_further_pass_had_seen_what_the_first_one_brought);
 	tcase_add_test(tcase, further_pass_follows_nothing_but_a_pass);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

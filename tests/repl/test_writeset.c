@@ -404,6 +404,31 @@ START_TEST(an_insert_never_revives_fields_of_a_lost_life)
 }
 END_TEST
 
+START_TEST(a_value_that_was_removed_is_not_there)
+{
+	const struct blaze_id id = id_of(1);
+	uint8_t value[8];
+
+	ck_assert_int_eq(txn_put(&txn, 1, "v", 1), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPDATE, 1, "{\"x\":1}", ""), 0);
+	txn = txn_begin(&a);
+	ck_assert_int_eq(blazei_writeset_fetch(a.replica, txn.writeset, &id, value, sizeof(value)),
+	                 -ENOENT);
+	txn_abort(&txn);
+}
+END_TEST
+
+START_TEST(a_stage_may_be_cleared_before_anything_is_in_it)
+{
+	blazei_writeset_clear(txn.writeset);
+	ck_assert_int_eq(txn_insert(&txn, 1, "{\"x\":1}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 1, "{\"x\":1}");
+	blazei_writeset_free(NULL);
+}
+END_TEST
+
 START_TEST(a_cleared_stage_is_as_new)
 {
 	char json[32];
@@ -544,6 +569,8 @@ static const TTest *const *const tests[] = {
 	&writes_before_a_delete_hold_where_a_server_keeps_the_record,
 	&a_server_affirms_existence_once_per_record,
 	&records_ascend_by_id_however_they_were_written,
+	&a_value_that_was_removed_is_not_there,
+	&a_stage_may_be_cleared_before_anything_is_in_it,
 	&a_cleared_stage_is_as_new,
 	&a_record_divided_between_two_lots_gets_its_room,
 	&an_update_before_a_delete_is_no_conflict_with_it,

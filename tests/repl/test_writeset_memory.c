@@ -43,7 +43,7 @@ static struct blaze_record *update_of(unsigned i)
 	struct blaze_record *record;
 	char json[400];
 
-	snprintf(json, sizeof(json), "{\"y\":%u,\"z\":\"%0*u\"}", i, (int)(i % 40 * 8 + 1), i);
+	snprintf(json, sizeof(json), "{\"w\":\"%0*u\",\"y\":%u}", (int)(i % 40 * 8 + 1), i, i);
 	ck_assert_int_eq(blaze_record_from_json(json, strlen(json), &record), 0);
 	return record;
 }
@@ -78,6 +78,26 @@ static void write_and_read(unsigned i, bool deletes)
 	blaze_record_free(patch);
 }
 
+/* Writes all of its many fields again. */
+static void write_wide(unsigned i, unsigned value)
+{
+	const struct blaze_id id = id_of(i);
+	struct blaze_record *record;
+	struct blazei_write write = { .kind = BLAZEI_WRITE_UPSERT, .id = &id };
+	char name[16];
+	int rc;
+
+	ck_assert_int_eq(blaze_record_new(&record), 0);
+	for (unsigned k = 0; k < 300; k++) {
+		snprintf(name, sizeof(name), "f%u", k);
+		ck_assert_int_eq(blaze_record_set_int(record, name, k + value), 0);
+	}
+	write.record = record;
+	ONCE_MORE(rc, blazei_writeset_write(a.replica, txn.writeset, &write));
+	ck_assert_int_eq(rc, 0);
+	blaze_record_free(record);
+}
+
 START_TEST(a_transaction_without_memory_goes_on)
 {
 	unsigned at = 0;
@@ -91,6 +111,8 @@ START_TEST(a_transaction_without_memory_goes_on)
 		armed = false;
 		for (unsigned i = 0; i < RECORDS; i++)
 			write_and_read(i, i % 3 == 2);
+		for (unsigned i = 0; i < 3; i++)
+			write_wide(i % 2, i);
 		ONCE_MORE(rc, blazei_replica_commit(a.replica, a.now_ns, txn.writeset, &view));
 		ck_assert_int_eq(rc, 0);
 		ck_assert(node_keep(&a, view.data, view.len));
@@ -116,7 +138,7 @@ int main(void)
 	Suite *suite = suite_create("writeset_memory");
 	TCase *tcase = tcase_create("writeset_memory");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 300);
 	tcase_add_test(tcase, a_transaction_without_memory_goes_on);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
