@@ -263,7 +263,8 @@ bool blazei_durable_full(struct blaze_db *db)
 {
 	uint64_t unsynced = 0;
 
-	if (db->store != NULL)
+	/* With durability none nothing is under way to the disk. */
+	if (db->store != NULL && db->store->durability != BLAZE_DURABILITY_NONE)
 		(void)blazei_store_durable(db->store, &unsynced);
 	return unsynced > BLAZEI_UNSYNCED_MAX && !blazei_store_failed(db->store);
 }
@@ -299,7 +300,9 @@ static void *durable_main(void *arg)
 		durable->dirty = false;
 		pthread_mutex_unlock(&db->lock);
 		BLAZEI_TESTPOINT("durable_due");
-		error = blazei_store_await(db->store, lsn);
+		/* With durability none nothing is on its way, but what was written is published. */
+		if (db->store->durability != BLAZE_DURABILITY_NONE)
+			error = blazei_store_await(db->store, lsn);
 		blazei_durable_advance(db);
 		pthread_mutex_lock(&db->lock);
 	}
@@ -333,9 +336,7 @@ int blazei_durable_start(struct blaze_db *db)
 	sigset_t all, before;
 	int error;
 
-	/* With durability none nothing is durable before somebody asks for it. */
-	if (db->store == NULL || (db->flags & (BLAZE_DB_MANUAL | BLAZE_DB_READ_ONLY)) != 0 ||
-	    db->store->durability == BLAZE_DURABILITY_NONE)
+	if (db->store == NULL || (db->flags & (BLAZE_DB_MANUAL | BLAZE_DB_READ_ONLY)) != 0)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -181,6 +181,31 @@ START_TEST(stalled_disk_stalls_nobody_else)
 }
 END_TEST
 
+/* What it takes in stays in memory until it is asked for, however much that is. */
+START_TEST(database_that_keeps_nothing_yet_takes_all_in)
+{
+	const char *name = unique_name();
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct node a = node_open(name, "a");
+	struct node b;
+
+	options.durability = BLAZE_DURABILITY_NONE;
+	ck_assert_int_eq(blaze_db_open(name, stored_path(0), &options, &b.db), 0);
+	ck_assert_int_eq(blaze_topology_new(&b.topology), 0);
+	ck_assert_int_eq(blaze_topology_register(b.topology, b.db, "b", BLAZE_ROLE_PEER, &b.id), 0);
+	nodes_link(&a, &b);
+	for (unsigned i = 0; i < 80; i++)
+		put_long(&a, i);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	node_insert(&a, "n", 1, NULL);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(pumped_database_syncs_in_the_pump)
 {
 	const char *name = unique_name();
@@ -212,6 +237,7 @@ int main(void)
 	tcase_add_test(tcase, position_is_durable_after_the_sync);
 	tcase_add_test(tcase, own_write_is_published_when_durable);
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
+	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

@@ -141,24 +141,24 @@ START_TEST(log_of_all_leads_to_the_same_from_any_prefix)
 }
 END_TEST
 
-static struct blazei_unit_bound bound_of(uint8_t kind)
+static void bound_set(struct blazei_unit_bound *bound, uint8_t kind)
 {
-	return (struct blazei_unit_bound){
-		.bytes = sizeof(struct blazei_unit_bound),
-		.kind = kind,
-		.format = BLAZEI_FORMAT,
-	};
+	memset(bound, 0, sizeof(*bound));
+	bound->bytes = sizeof(*bound);
+	bound->kind = kind;
+	bound->format = BLAZEI_FORMAT;
 }
 
 START_TEST(what_does_not_follow_is_refused)
 {
 	const struct blazei_replica_options options = options_of(5);
-	struct blazei_unit_bound begin = bound_of(BLAZEI_KIND_BEGIN);
-	struct blazei_unit_bound end = bound_of(BLAZEI_KIND_END);
-	struct blazei_unit_bound drop = bound_of(BLAZEI_KIND_DROP);
+	struct blazei_unit_bound begin, end, drop;
 	struct blazei_replica *a = replica_new(1, &logs[0]);
 	struct blazei_replay back;
 
+	bound_set(&begin, BLAZEI_KIND_BEGIN);
+	bound_set(&end, BLAZEI_KIND_END);
+	bound_set(&drop, BLAZEI_KIND_DROP);
 	put(a, 1, 1, NULL);
 	blazei_logged_lag(a);
 	ck_assert_int_eq(blazei_replica_log_all(a), 0);
@@ -194,7 +194,7 @@ START_TEST(bounds_of_another_form_are_refused)
 	const size_t one = sizeof(entry);
 
 	memset(entry, 0, one);
-	*bound = bound_of(BLAZEI_KIND_BEGIN);
+	bound_set(bound, BLAZEI_KIND_BEGIN);
 	bound->bytes = (uint32_t)one;
 	bound->item_count = 1;
 	item->flags = BLAZEI_UNIT_VECTOR | BLAZEI_UNIT_LEFT;
