@@ -9,7 +9,9 @@
  * INVARIANTS
  *   I1   Each frame is checked before it is copied.
  *   I2   The copy gets its root last; before that it is no store.
- *   I3   The copy's root records the end of each segment: its reader has nothing to cut. */
+ *   I3   The copy's root records the end of each segment: its reader has nothing to cut.
+ *   I4   What is salvaged of a damaged store is an unbroken run of transactions from the first on:
+ *        nothing depends on what is not there. */
 #include "lib/store/backup.h"
 
 #include <stdlib.h>
@@ -21,6 +23,7 @@
 #define COPY_BYTES (UINT64_C(1) << 20)
 
 struct backup {
+	bool salvage; /* damage is an end */
 	struct blazei_store *from;
 	void *to;
 	uint8_t *data;
@@ -70,11 +73,13 @@ static uint64_t frames_count(struct backup *backup, uint64_t n)
 	return at;
 }
 
+/* 1: it is damaged, and copied as far as it is not; 0; or an error. */
 static int segment_copy(struct backup *backup, struct blazei_root_segment *segment)
 {
 	bool open = segment->end == BLAZEI_SEGMENT_OPEN;
 	uint64_t limit = open ? backup->from->geometry.segment_bytes : segment->end;
 	int error = blazei_file_ops.segment_create(backup->to, segment->number);
+	bool damaged;
 
 	backup->place.segment = segment->number;
 	backup->place.incarnation = segment->incarnation;
@@ -86,22 +91,25 @@ static int segment_copy(struct backup *backup, struct blazei_root_segment *segme
 		                                            backup->end, backup->data,
 		                                            left < COPY_BYTES ? left : COPY_BYTES);
 
+		if (n == -ENOENT || n == -EBADMSG)
+			break;
 		if (n < 0)
-			return n == -ENOENT ? -EBADMSG : (int)n;
+			return (int)n;
 		len = frames_count(backup, (uint64_t)n);
 		if (len == 0)
 			break;
 		error = request(backup, BLAZE_STORE_APPEND, len);
 		backup->end += len;
 	}
-	if (error == 0 && !open && backup->whole != limit)
+	damaged = error == 0 && !open && backup->whole != limit;
+	if (damaged && !backup->salvage)
 		error = -EBADMSG;
 	if (error == 0 && backup->end > 0)
 		error = request(backup, BLAZE_STORE_SYNC, 0);
 	if (error == 0)
 		error = blazei_file_ops.segment_seal(backup->to, segment->number, backup->whole);
 	segment->end = backup->whole;
-	return error;
+	return error == 0 ? damaged : error;
 }
 
 /* Whether the backup's directory has no store, and nothing of one. */
@@ -125,8 +133,13 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	int error = to_check(backup);
 
 	backup->place.store = root->store;
-	for (uint32_t i = 0; i < root->segment_count && error == 0; i++)
+	for (uint32_t i = 0; i < root->segment_count && error == 0; i++) {
 		error = segment_copy(backup, &root->segments[i]);
+		if (error == 1)
+			root->segment_count = i + 1;
+	}
+	if (error == 1)
+		error = 0;
 	if (error == 0 && backup->last < lsn)
 		error = -EBADMSG;
 	if (error != 0)
@@ -141,22 +154,40 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	return blazei_file_ops.root_swap(backup->to, version, root, blazei_root_bytes(root));
 }
 
+static int copy(struct backup *backup, const char *from, const char *to, uint64_t lsn)
+{
+	const struct blazei_store_options look = { .look = true };
+	int error;
+
+	backup->data = aligned_alloc(BLAZEI_FRAME_UNIT, COPY_BYTES);
+	error = backup->data != NULL ? 0 : -ENOMEM;
+	if (error == 0)
+		error = blazei_store_open(&blazei_view_ops, from, &look, &backup->from);
+	if (error == 0)
+		error = blazei_file_ops.open(to, &backup->to);
+	if (error == 0)
+		error = backup_run(backup, lsn);
+	if (backup->to != NULL)
+		blazei_file_ops.close(backup->to);
+	if (backup->from != NULL)
+		(void)blazei_store_close(backup->from);
+	free(backup->data);
+	return error;
+}
+
 int blazei_store_backup(const char *from, const char *to, uint64_t lsn)
 {
-	struct backup backup = { .data = aligned_alloc(BLAZEI_FRAME_UNIT, COPY_BYTES) };
-	const struct blazei_store_options look = { .look = true };
-	int error = backup.data != NULL ? 0 : -ENOMEM;
+	struct backup backup = { .salvage = false };
+
+	return copy(&backup, from, to, lsn);
+}
+
+int blazei_store_salvage(const char *from, const char *to, uint64_t *ret_lsn)
+{
+	struct backup backup = { .salvage = true };
+	int error = copy(&backup, from, to, 0);
 
 	if (error == 0)
-		error = blazei_store_open(&blazei_view_ops, from, &look, &backup.from);
-	if (error == 0)
-		error = blazei_file_ops.open(to, &backup.to);
-	if (error == 0)
-		error = backup_run(&backup, lsn);
-	if (backup.to != NULL)
-		blazei_file_ops.close(backup.to);
-	if (backup.from != NULL)
-		(void)blazei_store_close(backup.from);
-	free(backup.data);
+		*ret_lsn = backup.last;
 	return error;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copying a store while it is written to. See backup.c. */
+/* Copying a store while it is written to, or what is whole of one. See backup.c. */
 #ifndef BLAZEI_BACKUP_H
 #define BLAZEI_BACKUP_H
 
@@ -11,5 +11,9 @@
  * above the other directory; errors of the system. After an error no store is there, but perhaps
  * the directory with segments. */
 int blazei_store_backup(const char *from, const char *to, uint64_t lsn);
+
+/* The same of a damaged store, up to the first thing that is damaged; *ret_lsn is the last
+ * transaction copied. -EBADMSG: the root is, without which nothing can be told. */
+int blazei_store_salvage(const char *from, const char *to, uint64_t *ret_lsn);
 
 #endif

@@ -15,6 +15,7 @@
 #include "lib/op/json.h"
 #include "lib/op/unit.h"
 #include "lib/op/value.h"
+#include "lib/store/backup.h"
 #include "lib/store/log.h"
 #include "lib/store/view.h"
 
@@ -365,4 +366,9 @@ int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *v
 	free(survey.frame);
 	(void)blazei_store_close(survey.store);
 	return result;
+}
+
+int blazei_survey_salvage(const char *from, const char *to, uint64_t *ret_lsn)
+{
+	return blazei_store_salvage(from, to, ret_lsn);
 }

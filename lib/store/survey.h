@@ -64,4 +64,7 @@ struct blazei_survey_visitors {
  * invalid frame of no bytes. */
 int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *visitors);
 
+/* Copies the transactions before the first damage to another directory: lib/store/backup.h. */
+int blazei_survey_salvage(const char *from, const char *to, uint64_t *ret_lsn);
+
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blaze-db stat, check, dump and backup: a store as it lies in its directory.
+/* blaze-db stat, check, dump, backup and repair: a store as it lies in its directory.
  *
- * WHY    All four only read, by lib/store/survey.h and BLAZE_DB_READ_ONLY, and so work beside a
- *        program that has the database open. What they see then is what is on the disk.
+ * WHY    All of them only read it, by lib/store/survey.h and BLAZE_DB_READ_ONLY, and so work
+ *        beside a program that has the database open. What they see then is what is on the disk.
  *
  *        check asks three times: recovery of the log, a whole opening (each transaction merged, as
  *        an opening does it), and, where one of these fails, every frame, to name each damaged
@@ -350,4 +350,41 @@ int tool_backup(const struct tool *tool)
 	return error == 0 ? TOOL_DONE
 	                  : tool_complain("backup of %s to %s: %s", tool->dir, tool->operands[0],
 	                                  blaze_strerror(error));
+}
+
+/* repair ------------------------------------------------------------------------------------- */
+
+int tool_repair(const struct tool *tool)
+{
+	struct tool copy = *tool;
+	struct seen seen;
+	uint64_t lsn;
+	int error;
+
+	blaze_log_set(silent, NULL);
+	error = look(tool, &seen);
+	if (error == -ENOENT || error == -ENOTDIR)
+		return absent(tool);
+	if (seen.held)
+		return tool_complain("repair: %s is open in %s: end that first", tool->dir,
+		                     seen.who);
+	if (error == 0)
+		return tool_complain("repair: %s needs none; 'blaze-db backup' copies it",
+		                     tool->dir);
+	if (error != -EBADMSG)
+		return tool_fail(tool, error);
+	error = blazei_survey_salvage(tool->dir, tool->operands[0], &lsn);
+	if (error == -EBADMSG)
+		return tool_complain("repair: the root of %s is damaged: nothing can be told of "
+		                     "the rest",
+		                     tool->dir);
+	copy.dir = tool->operands[0];
+	if (error == 0)
+		error = look(&copy, &seen);
+	if (error != 0)
+		return tool_complain("repair of %s to %s: %s", tool->dir, tool->operands[0],
+		                     blaze_strerror(error));
+	printf("%" PRIu64 " transactions, %" PRIu64 " records; what came after them is lost\n", lsn,
+	       seen.stats.records);
+	return TOOL_DONE;
 }
