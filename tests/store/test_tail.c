@@ -322,6 +322,20 @@ START_TEST(damage_anywhere_leaves_a_prefix)
 }
 END_TEST
 
+START_TEST(damaged_tail_is_counted)
+{
+	struct spoil spoil = { BLAZEI_TAIL_HEADER_BYTES, 0x20 };
+
+	/* In the fourth entry, behind its head. */
+	for (unsigned i = 0; i < 3; i++)
+		spoil.offset += (off_t)(16 + txns[i].len);
+	spoil.offset += 20;
+	die(filled(2, 6));
+	tails_visit(tail_spoil, &spoil);
+	check(3, 3, 1);
+}
+END_TEST
+
 /* Writers go on until the tail is full, then wait a second, and nothing is half done. */
 START_TEST(standing_disk_fills_the_tail)
 {
@@ -444,6 +458,7 @@ int main(void)
 	tcase_add_loop_test(tcase, truncated_tail_is_counted, 0, 5);
 	tcase_add_test(tcase, foreign_tail_is_not_taken);
 	tcase_add_test(tcase, damage_anywhere_leaves_a_prefix);
+	tcase_add_test(tcase, damaged_tail_is_counted);
 	tcase_add_test(tcase, standing_disk_fills_the_tail);
 	tcase_add_loop_test(tcase, one_failure_loses_nothing, 0, 2);
 	tcase_add_test(tcase, dead_disk_makes_it_read_only_and_keeps_the_tail);
