@@ -404,37 +404,39 @@ END_TEST
 
 START_TEST(further_pass_follows_nothing_but_a_pass)
 {
-	struct {
-		struct blazei_session_snapshot head;
-		struct blazei_session_entry entry;
-	} snapshot = { .head.entry_count = 1 };
+	/* With one entry. */
+	uint64_t words[(sizeof(struct blazei_session_snapshot) +
+	                sizeof(struct blazei_session_entry)) /
+	               8] = { 0 };
+	struct blazei_session_snapshot *snapshot = (struct blazei_session_snapshot *)words;
 
+	snapshot->entry_count = 1;
 	/* After nothing at all. */
-	snapshot.head.header.flags = BLAZEI_SNAPSHOT_AGAIN;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), -EBADMSG);
+	snapshot->header.flags = BLAZEI_SNAPSHOT_AGAIN;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), -EBADMSG);
 	/* After a first one, at a place that it named. */
-	snapshot.head.header.flags = 0;
-	snapshot.head.resume.run = 7;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), 0);
+	snapshot->header.flags = 0;
+	snapshot->resume.run = 7;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), 0);
 	/* It goes on with as much as that had, names no vector, and comes from the same. */
-	snapshot.head.header.flags = BLAZEI_SNAPSHOT_RESUMED;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), -EBADMSG);
-	snapshot.head.entry_count = 0;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), 0);
-	snapshot.head.header.flags |= BLAZEI_SNAPSHOT_WHOLE;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), -EBADMSG);
-	snapshot.head.header.flags = BLAZEI_SNAPSHOT_RESUMED;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &a.origin, &snapshot.head), -EBADMSG);
-	snapshot.head.resume.cursor++;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), -EBADMSG);
-	snapshot.head.resume.cursor--;
+	snapshot->header.flags = BLAZEI_SNAPSHOT_RESUMED;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), -EBADMSG);
+	snapshot->entry_count = 0;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), 0);
+	snapshot->header.flags |= BLAZEI_SNAPSHOT_WHOLE;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), -EBADMSG);
+	snapshot->header.flags = BLAZEI_SNAPSHOT_RESUMED;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &a.origin, snapshot), -EBADMSG);
+	snapshot->resume.cursor++;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), -EBADMSG);
+	snapshot->resume.cursor--;
 	/* A further pass takes the place of the vector, and there is no going on with it. */
-	snapshot.head.header.flags = BLAZEI_SNAPSHOT_AGAIN;
-	snapshot.head.entry_count = 1;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), 0);
-	snapshot.head.header.flags = BLAZEI_SNAPSHOT_RESUMED;
-	snapshot.head.entry_count = 0;
-	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, &snapshot.head), -EBADMSG);
+	snapshot->header.flags = BLAZEI_SNAPSHOT_AGAIN;
+	snapshot->entry_count = 1;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), 0);
+	snapshot->header.flags = BLAZEI_SNAPSHOT_RESUMED;
+	snapshot->entry_count = 0;
+	ck_assert_int_eq(blazei_stage_begin(pair.stage, &b.origin, snapshot), -EBADMSG);
 }
 END_TEST
 
