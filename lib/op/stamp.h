@@ -14,7 +14,10 @@
  *   I2   No two different writes to a register share a stamp: (origin, seq) names one transaction,
  *        which writes each register at most once.
  *   I3   Origins compare by identity. The index under which one replica interned an origin means
- *        nothing to another and takes no part. */
+ *        nothing to another and takes no part.
+ *   I4   The incarnations of a node follow one another, and so do their H. So where the node and H
+ *        are the same, the write is: a stamp of which only that is left (mark.h) equals the stamp
+ *        that it was. */
 #ifndef BLAZEI_STAMP_H
 #define BLAZEI_STAMP_H
 
@@ -27,6 +30,9 @@ struct blazei_origin {
 };
 
 static_assert(sizeof(struct blazei_origin) == 24, "travels as it is");
+
+/* No incarnation: stands for those of a node that are over. In its stamps seq is H (mark.h). */
+#define BLAZEI_RETIRED UINT64_MAX
 
 struct blazei_stamp {
 	uint64_t priority; /* E */
@@ -51,6 +57,20 @@ static inline int blazei_origin_compare(const struct blazei_origin *a,
 	return a->incarnation < b->incarnation ? -1 : 1;
 }
 
+static inline bool blazei_origin_retired(const struct blazei_origin *origin)
+{
+	return origin->incarnation == BLAZEI_RETIRED;
+}
+
+/* Whether of writes with the same H by these two the first is greater. */
+static inline bool blazei_origin_beats(const struct blazei_origin *a, const struct blazei_origin *b)
+{
+	if ((blazei_origin_retired(a) || blazei_origin_retired(b)) &&
+	    blazei_id_equal(&a->node, &b->node))
+		return false;
+	return blazei_origin_compare(a, b) > 0;
+}
+
 /* Whether a beats b; `origins` turns the indices of both into identities. */
 static inline bool blazei_stamp_beats(const struct blazei_stamp *a, const struct blazei_stamp *b,
                                       const struct blazei_origin *origins)
@@ -60,7 +80,7 @@ static inline bool blazei_stamp_beats(const struct blazei_stamp *a, const struct
 	if (a->hlc != b->hlc)
 		return a->hlc > b->hlc;
 	if (a->origin != b->origin)
-		return blazei_origin_compare(&origins[a->origin], &origins[b->origin]) > 0;
+		return blazei_origin_beats(&origins[a->origin], &origins[b->origin]);
 	return a->seq > b->seq;
 }
 

@@ -201,8 +201,8 @@ static bool deps_check(struct reader *reader, unsigned count)
 		const struct blazei_txn_dep *dep = reader_take(reader, sizeof(*dep));
 
 		if (!dep || dep->seq == 0 || dep->origin <= last ||
-		    dep->origin >= reader->origin_count || dep->reserved[0] != 0 ||
-		    dep->reserved[1] != 0 || dep->reserved[2] != 0)
+		    dep->origin >= reader->origin_count || dep->hlc >= reader->hlc ||
+		    dep->reserved[0] != 0 || dep->reserved[1] != 0 || dep->reserved[2] != 0)
 			return false;
 		last = dep->origin;
 	}
@@ -226,6 +226,7 @@ int blazei_txn_check(const void *data, size_t len)
 		.origin_count = header->origin_count,
 	};
 	if (!reader_take(&reader, header->origin_count * sizeof(struct blazei_origin)) ||
+	    blazei_origin_retired(blazei_txn_origins(header)) ||
 	    !deps_check(&reader, header->dep_count) ||
 	    !groups_check(&reader, header->record_count) || reader.left != 0)
 		return -EBADMSG;

@@ -8,7 +8,7 @@
  * LAYOUT of a transaction (kind 1), every part 8-byte aligned:
  *          header     48 bytes
  *          origins    origin_count x 24; number 0 wrote it, the others are referred to below
- *          deps       dep_count x 16; what advanced at the writer since its last transaction,
+ *          deps       dep_count x 24; what advanced at the writer since its last transaction,
  *                     ascending by origin number
  *          groups     record_count of them, ascending by (id, life), each:
  *            head       24
@@ -61,6 +61,7 @@ struct blazei_txn_header {
 
 struct blazei_txn_dep {
 	uint64_t seq;
+	uint64_t hlc; /* of number seq; 0: not known */
 	uint16_t origin;
 	uint16_t reserved[3];
 };
@@ -128,8 +129,9 @@ static_assert(offsetof(struct blazei_txn_header, record_count) == 40, "wire form
 static_assert(offsetof(struct blazei_txn_header, dep_count) == 44, "wire format");
 static_assert(offsetof(struct blazei_txn_header, reserved) == 46, "wire format");
 static_assert(sizeof(struct blazei_txn_header) == 48, "wire format");
-static_assert(offsetof(struct blazei_txn_dep, origin) == 8, "wire format");
-static_assert(sizeof(struct blazei_txn_dep) == 16, "wire format");
+static_assert(offsetof(struct blazei_txn_dep, hlc) == 8, "wire format");
+static_assert(offsetof(struct blazei_txn_dep, origin) == 16, "wire format");
+static_assert(sizeof(struct blazei_txn_dep) == 24, "wire format");
 static_assert(offsetof(struct blazei_txn_group, life) == 16, "wire format");
 static_assert(offsetof(struct blazei_txn_group, register_count) == 20, "wire format");
 static_assert(offsetof(struct blazei_txn_group, flags) == 22, "wire format");

@@ -180,7 +180,8 @@ static bool unseen(const struct blazei_replica *replica, const struct blazei_row
 {
 	if (replica->committing)
 		return !blazei_writeset_saw(replica, &row->id, entry);
-	if (entry->origin == end->stamp.origin || ahead(replica, entry->origin, entry->seq))
+	if (entry->origin == end->stamp.origin || blazei_known_long(replica, &end->stamp) ||
+	    ahead(replica, entry->origin, entry->seq))
 		return false;
 	if (entry->hlc >= end->stamp.hlc)
 		return true;

@@ -7,7 +7,7 @@
  *        encode.c   the one encoder of local transactions, and their merge
  *        merge.c    a checked transaction into the table
  *        conflict.c what of it met a write that it did not know
- *        vector.c   origins and how far each has come
+ *        vector.c   origins and how far each has come; mark.c: those that are over
  *        park.c     transactions that came too early
  *        history.c  the transactions merged last
  *        halt.c     origins of which nothing is merged at present
@@ -42,6 +42,7 @@
 #include "lib/repl/finder.h"
 #include "lib/repl/history.h"
 #include "lib/repl/logged.h"
+#include "lib/repl/mark.h"
 #include "lib/repl/members.h"
 #include "lib/repl/replica.h"
 #include "lib/repl/table.h"
@@ -72,6 +73,7 @@ struct blazei_writer {
 	bool chain_known;
 	bool advanced;  /* since the last local write: its next one depends on it */
 	uint8_t halted; /* BLAZEI_HALTED_... */
+	bool free;      /* nobody's: the next new origin gets this index */
 	bool left;      /* an own name that was left; what is beyond dep_max is written again */
 	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
@@ -94,6 +96,10 @@ struct blazei_vector {
 	uint16_t *slots;    /* index + 1; 0 is free */
 	unsigned count;
 	unsigned max;
+	unsigned limit;
+	unsigned free_count; /* indices below count that are nobody's */
+	unsigned marks;      /* origins that stand for retired ones */
+	uint64_t moves;      /* grows when indices change their meaning */
 	unsigned advanced_count;
 	unsigned waiting_count;
 	uint64_t seed;
@@ -162,6 +168,7 @@ struct blazei_members {
 	unsigned count;
 	unsigned max;
 	uint64_t *frontier; /* by origin index */
+	uint64_t *scratch;  /* likewise */
 	unsigned width;     /* of it and of all vectors */
 	bool stale;         /* rows were written to since they were read */
 	bool rescan;        /* of which not all are in fresh */
@@ -238,7 +245,7 @@ static inline bool blazei_is_server(const struct blazei_replica *replica)
 
 /* 0 or -ENOMEM; to be ended either way. */
 int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
-                       uint64_t seed);
+                       uint64_t seed, unsigned limit);
 void blazei_vector_fini(struct blazei_vector *vector);
 /* An origin's index, or BLAZEI_ORIGIN_NONE. */
 uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct blazei_origin *origin);
@@ -257,16 +264,62 @@ static inline void blazei_vector_told(struct blazei_vector *vector)
 }
 /* A new origin that has that index becomes self, and self gets the index. */
 void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index);
-/* Raises an interned origin's entry to at least seq, whose chain is 0 where it is not known: state
- * that it covers is merged. Not the own one, nor a quarantined one. Whether it did. */
-bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
-                         uint64_t seq, uint64_t chain);
+/* Gives an index another origin, or nobody. */
+void blazei_vector_rename(struct blazei_vector *vector, unsigned index,
+                          const struct blazei_origin *origin);
+/* Raises an interned origin's entry to at least seq, whose chain and H are 0 where they are not
+ * known: state that it covers is merged. Not the own one, nor a quarantined one. Whether it did. */
+struct blazei_session_entry;
+bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_session_entry *entry);
 
 /* The life after one, or 0: there is none left. */
 static inline uint32_t blazei_life_after(uint64_t life)
 {
 	return life < BLAZEI_LIFE_MAX - 1 ? (uint32_t)life + 1 : 0;
 }
+
+/* mark.c ------------------------------------------------------------------------------------- */
+
+/* Whether that H is at or below a mark; 0: it is not known. */
+static inline bool blazei_mark_covers(uint64_t mark, uint64_t hlc)
+{
+	return hlc != 0 && hlc <= mark;
+}
+
+/* The index that stands for a node's retired incarnations, or BLAZEI_ORIGIN_NONE. */
+uint16_t blazei_mark_find(const struct blazei_vector *vector, const struct blaze_id *node);
+/* Whether what an unknown origin wrote with that H counts as merged. */
+static inline bool blazei_marked(const struct blazei_vector *vector,
+                                 const struct blazei_origin *origin, uint64_t hlc)
+{
+	uint16_t index;
+
+	if (vector->marks == 0)
+		return false;
+	index = blazei_mark_find(vector, &origin->node);
+	return index != BLAZEI_ORIGIN_NONE && blazei_mark_covers(vector->writers[index].seq, hlc);
+}
+/* Whether a stamp is of a write that was everywhere when its incarnation was retired. */
+static inline bool blazei_known_long(const struct blazei_replica *replica,
+                                     const struct blazei_stamp *stamp)
+{
+	const struct blazei_origin *origin = &replica->vector.origins[stamp->origin];
+
+	return blazei_origin_retired(origin) || blazei_marked(&replica->vector, origin, stamp->hlc);
+}
+/* Fills seqs, one for each index here and 0 all, with what a vector covers, whatever its owner and
+ * this replica have retired; UINT64_MAX: all. The entries begin as struct blazei_vector_entry and
+ * are `stride` bytes apart. */
+void blazei_vector_spread(const struct blazei_vector *vector, const void *entries, size_t stride,
+                          unsigned count, uint64_t *seqs);
+/* Takes the marks of a whole snapshot that was merged, which has this vector. */
+void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_session_entry *entries,
+                        unsigned count);
+/* What the own node has to say of its incarnations that are over: writes them to entries, of which
+ * there is room for all origins, and gives their number; 0: nothing that it has not said. The list
+ * of members is up to date. */
+unsigned blazei_mark_due(const struct blazei_replica *replica, const struct blazei_entry *said,
+                         struct blazei_mark_item *entries);
 
 /* write.c ------------------------------------------------------------------------------------ */
 
@@ -419,6 +472,9 @@ static inline int blazei_members_update(struct blazei_replica *replica)
 /* Whether a record can have come to this life: each takes a transaction, and most lives are left.
  * What an honest member says of lives is so for whoever has merged it: it depends on as many. */
 bool blazei_life_plausible(const struct blazei_replica *replica, uint64_t life);
+/* What a member last said of its incarnations that are over, or NULL. */
+const struct blazei_entry *blazei_members_said(struct blazei_replica *replica,
+                                               const struct blaze_id *node);
 /* Forgets what was read: it is read anew, from the table. */
 void blazei_members_reset(struct blazei_members *members);
 void blazei_members_fini(struct blazei_members *members);

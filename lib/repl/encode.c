@@ -137,10 +137,16 @@ static void context_encode(const struct blazei_replica *replica, uint16_t origin
 		put(at, &vector->origins[replica->map[i]], sizeof(struct blazei_origin));
 	for (unsigned i = 0; i < vector->advanced_count; i++) {
 		const struct blazei_writer *writer = &vector->writers[vector->advanced[i]];
-		struct blazei_txn_dep dep = { .seq = writer->seq, .origin = (uint16_t)(i + 1) };
+		struct blazei_txn_dep dep = {
+			.seq = writer->seq,
+			.hlc = writer->hlc,
+			.origin = (uint16_t)(i + 1),
+		};
 
-		if (blazei_unlikely(writer->dep_max != 0))
+		if (blazei_unlikely(writer->dep_max != 0)) {
 			dep.seq = writer->dep_max;
+			dep.hlc = 0;
+		}
 		put(at, &dep, sizeof(dep));
 	}
 }

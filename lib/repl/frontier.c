@@ -31,14 +31,6 @@ uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
 	return replica->members.frontier[index];
 }
 
-static uint64_t view_seq(const struct blazei_vector_view *view, const struct blazei_origin *origin)
-{
-	for (unsigned i = 0; i < view->count; i++)
-		if (blazei_origin_equal(&view->entries[i].origin, origin))
-			return view->entries[i].seq;
-	return 0;
-}
-
 bool blazei_replica_has_frontier(struct blazei_replica *replica)
 {
 	return blazei_members_update(replica) < 0 || replica->members.width > 0;
@@ -50,14 +42,11 @@ bool blazei_replica_below_frontier(struct blazei_replica *replica,
 	uint64_t *known = calloc(replica->vector.count, sizeof(*known));
 	bool below = true;
 
-	for (unsigned i = 0; known && i < vector->count; i++) {
-		uint16_t index = blazei_vector_find(&replica->vector, &vector->entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE)
-			known[index] = vector->entries[i].seq;
-	}
-	if (known)
+	if (known) {
+		blazei_vector_spread(&replica->vector, vector->entries, sizeof(*vector->entries),
+		                     vector->count, known);
 		below = blazei_known_below(replica, known);
+	}
 	free(known);
 	return below;
 }
@@ -155,12 +144,10 @@ int blazei_replica_unseen(const struct blazei_replica *replica,
 
 	if (!seqs)
 		return -ENOMEM;
-	for (unsigned i = 0; i < vector->count; i++) {
-		const struct blazei_origin *origin = &vector->origins[i];
-		bool own = blazei_id_equal(&origin->node, &vector->origins[0].node);
-
-		seqs[i] = own ? view_seq(seen, origin) : UINT64_MAX;
-	}
+	blazei_vector_spread(vector, seen->entries, sizeof(*seen->entries), seen->count, seqs);
+	for (unsigned i = 0; i < vector->count; i++)
+		if (!blazei_id_equal(&vector->origins[i].node, &vector->origins[0].node))
+			seqs[i] = UINT64_MAX;
 	rc = blazei_unseen_next(replica, seqs, cursor, ret_unseen);
 	free(seqs);
 	return rc;

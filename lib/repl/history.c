@@ -51,6 +51,17 @@ void blazei_history_clear(struct blazei_history *history)
 	history->head += 8;
 }
 
+void blazei_history_leave(struct blazei_history *history, unsigned index)
+{
+	for (unsigned i = 0; i < history->count; i++) {
+		struct blazei_history_part *part =
+		        &history->parts[(history->first + i) % BLAZEI_HISTORY_PARTS_MAX];
+
+		if (index < part->base_count)
+			part->base[index] = 0;
+	}
+}
+
 uint64_t blazei_history_memory(const struct blazei_history *history)
 {
 	uint64_t bytes = history->bytes;

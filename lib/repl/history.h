@@ -63,6 +63,9 @@ uint64_t blazei_history_memory(const struct blazei_history *history);
 /* Forgets everything: the vector has moved, or will, by other means than transactions. */
 void blazei_history_clear(struct blazei_history *history);
 
+/* The origin at that index is over: whoever reads has all of it, and another takes the index. */
+void blazei_history_leave(struct blazei_history *history, unsigned index);
+
 /* The rare half of append: takes a new part. */
 void blazei_history_append_slow(struct blazei_history *history, const struct blazei_vector *vector,
                                 const struct blazei_txn_header *header);

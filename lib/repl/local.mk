@@ -18,6 +18,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/identity.h \
 	lib/repl/logged.c \
 	lib/repl/logged.h \
+	lib/repl/mark.c \
+	lib/repl/mark.h \
 	lib/repl/members.c \
 	lib/repl/members.h \
 	lib/repl/merge.c \

@@ -68,6 +68,7 @@ static void bound_entries(struct blazei_unit_bound *bound,
 
 		item->seq = entries[i].seq;
 		item->chain = entries[i].chain;
+		item->hlc = entries[i].hlc;
 		item->flags = BLAZEI_UNIT_VECTOR;
 	}
 }
@@ -175,6 +176,7 @@ static int all_bounds(const struct blazei_replica *replica, struct blazei_logged
 			.origin = item->origin,
 			.seq = item->seq,
 			.chain = item->chain,
+			.hlc = item->hlc,
 			.flags = BLAZEI_UNIT_VECTOR,
 		};
 	}
@@ -239,6 +241,7 @@ static int unit_begin(struct blazei_replay *replay, const struct blazei_unit_bou
 		return rc;
 	stage = replay->stage;
 	stage->whole = begin->flags & BLAZEI_UNIT_WHOLE;
+	stage->marks = begin->flags & (BLAZEI_UNIT_WHOLE | BLAZEI_UNIT_ALL);
 	stage->v0 = calloc(begin->item_count + 1, sizeof(*stage->v0));
 	replay->begin = malloc(begin->bytes);
 	if (!stage->v0 || !replay->begin) {
@@ -252,6 +255,7 @@ static int unit_begin(struct blazei_replay *replay, const struct blazei_unit_bou
 				.origin = begin->items[i].origin,
 				.seq = begin->items[i].seq,
 				.chain = begin->items[i].chain,
+				.hlc = begin->items[i].hlc,
 			};
 	stage->v0_count = count;
 	return 0;
@@ -277,15 +281,16 @@ static int notes_take(struct blazei_replica *replica, const struct blazei_unit_b
 {
 	for (uint32_t i = 0; i < begin->item_count; i++) {
 		const struct blazei_unit_item *item = &begin->items[i];
-		int index = blazei_vector_intern(&replica->vector, &item->origin);
 		struct blazei_writer *writer;
+		int index;
 
+		/* The vector is the snapshot's. */
+		if (!(item->flags & (BLAZEI_UNIT_LEFT | BLAZEI_UNIT_QUARANTINED)))
+			continue;
+		index = blazei_vector_intern(&replica->vector, &item->origin);
 		if (index <= 0)
 			return index < 0 ? index : -EBADMSG;
 		writer = &replica->vector.writers[index];
-		if (item->hlc > writer->hlc)
-			writer->hlc = item->hlc;
-		blazei_hlc_observe(&replica->clock, item->hlc);
 		if (item->flags & BLAZEI_UNIT_LEFT) {
 			writer->left = true;
 			writer->dep_max = item->dep_max;
@@ -350,7 +355,7 @@ static int unit_end(struct blazei_replay *replay, const struct blazei_unit_bound
 		return -ENOMEM;
 	for (uint32_t i = 0; i < end->item_count; i++)
 		vs[i] = (struct blazei_session_entry){ end->items[i].origin, end->items[i].seq,
-			                               end->items[i].chain };
+			                               end->items[i].chain, end->items[i].hlc };
 	if (replay->begin->flags & BLAZEI_UNIT_ALL) {
 		rc = unit_replace(replay, vs, end->item_count);
 	} else {

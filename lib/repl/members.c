@@ -40,6 +40,7 @@ void blazei_members_fini(struct blazei_members *members)
 		free(members->list[i].durable);
 	free(members->list);
 	free(members->frontier);
+	free(members->scratch);
 	*members = (struct blazei_members){ 0 };
 }
 
@@ -147,22 +148,29 @@ static const struct blazei_entry *own_entry(struct blazei_replica *replica,
 static void vector_read(const struct blazei_replica *replica, const struct blazei_entry *entry,
                         uint64_t *seqs)
 {
-	struct blazei_vector_entry item;
+	const struct blazei_vector *vector = &replica->vector;
+	uint64_t *covered = replica->members.scratch;
 	const uint8_t *content;
 	size_t len;
 
 	if (!entry || blazei_value_type(entry->value) != BLAZE_TYPE_BYTES)
 		return;
 	content = blazei_decode_content(entry->value, entry->value_len, &len);
-	for (size_t at = 0; at + sizeof(item) <= len; at += sizeof(item)) {
-		uint16_t index;
-
-		memcpy(&item, content + at, sizeof(item));
-		index = blazei_vector_find(&replica->vector, &item.origin);
-		if (index != BLAZEI_ORIGIN_NONE && item.seq > seqs[index] &&
-		    item.seq <= replica->vector.writers[index].seq)
-			seqs[index] = item.seq;
+	memset(covered, 0, vector->count * sizeof(*covered));
+	blazei_vector_spread(vector, content, sizeof(struct blazei_vector_entry),
+	                     (unsigned)(len / sizeof(struct blazei_vector_entry)), covered);
+	for (unsigned i = 0; i < vector->count; i++) {
+		if (covered[i] == UINT64_MAX)
+			covered[i] = vector->writers[i].seq;
+		if (covered[i] > seqs[i] && covered[i] <= vector->writers[i].seq)
+			seqs[i] = covered[i];
 	}
+}
+
+const struct blazei_entry *blazei_members_said(struct blazei_replica *replica,
+                                               const struct blaze_id *node)
+{
+	return own_entry(replica, member_row(replica, node), "m");
 }
 
 bool blazei_life_plausible(const struct blazei_replica *replica, uint64_t life)
@@ -240,6 +248,10 @@ static int widen(struct blazei_members *members, unsigned width)
 	uint64_t *seqs;
 
 	if (width > members->width) {
+		seqs = realloc(members->scratch, width * sizeof(*seqs));
+		if (!seqs)
+			return -ENOMEM;
+		members->scratch = seqs;
 		seqs = realloc(members->frontier, width * sizeof(*seqs));
 		if (!seqs)
 			return -ENOMEM;
@@ -275,9 +287,16 @@ int blazei_members_refresh(struct blazei_replica *replica)
 		return -ENOMEM;
 	for (unsigned i = 0; i < members->count; i++)
 		member_read(replica, &members->list[i]);
+	/* What a mark stands for is below. */
+	for (unsigned i = 0; i < replica->vector.count && replica->vector.marks > 0; i++)
+		if (blazei_origin_retired(&replica->vector.origins[i]))
+			members->frontier[i] = replica->vector.writers[i].seq;
 	for (unsigned i = 0; i < members->count; i++) {
 		struct blazei_member *member = &members->list[i];
 
+		for (unsigned k = 0; k < replica->vector.count && replica->vector.marks > 0; k++)
+			if (blazei_origin_retired(&replica->vector.origins[k]))
+				member->durable[k] = replica->vector.writers[k].seq;
 		member->counted = member->joined &&
 		                  reaches(member->durable, members->frontier, members->width);
 	}
@@ -296,9 +315,11 @@ struct tick {
 	uint64_t *durable;
 	uint64_t *reach; /* what may be made known as frontier */
 	struct blazei_vector_entry *entries;
-	struct blazei_floor floor; /* likewise */
-	uint8_t heads[3][BLAZEI_VALUE_HEAD_MAX];
-	struct blazei_write_op ops[4];
+	struct blazei_floor floor;     /* likewise */
+	struct blazei_mark_item *over; /* earlier incarnations, where that is to be said */
+	unsigned over_count;
+	uint8_t heads[4][BLAZEI_VALUE_HEAD_MAX];
+	struct blazei_write_op ops[5];
 	unsigned op_count;
 	unsigned head_count;
 };
@@ -404,6 +425,10 @@ static int report(struct tick *tick, bool join, bool frontier, struct blazei_txn
 		op_add(tick, node, "f");
 		op_vector(tick, tick->reach, &at);
 	}
+	if (tick->over_count > 0) {
+		op_add(tick, node, "m");
+		op_bytes(tick, tick->over, tick->over_count * sizeof(*tick->over));
+	}
 	if (join)
 		op_state(tick, node, true);
 	op_add(tick, node, "v");
@@ -419,12 +444,13 @@ static void vector_spread(const struct blazei_replica *replica,
                           const struct blazei_vector_view *vector, uint64_t *seqs)
 {
 	memset(seqs, 0, replica->members.width * sizeof(*seqs));
-	for (unsigned i = 0; i < vector->count; i++) {
-		uint16_t index = blazei_vector_find(&replica->vector, &vector->entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE && vector->entries[i].seq > seqs[index])
-			seqs[index] = vector->entries[i].seq;
-	}
+	blazei_vector_spread(&replica->vector, vector->entries, sizeof(*vector->entries),
+	                     vector->count, seqs);
+	/* A mark is below the frontier, and nothing is beyond what is merged here. */
+	for (unsigned i = 0; i < replica->vector.count; i++)
+		if (seqs[i] > replica->vector.writers[i].seq ||
+		    blazei_origin_retired(&replica->vector.origins[i]))
+			seqs[i] = replica->vector.writers[i].seq;
 }
 
 static void lower(uint64_t *seqs, const uint64_t *bound, unsigned width)
@@ -509,8 +535,10 @@ static int tick_run(struct tick *tick, uint64_t elapsed_ns, struct blazei_txn_vi
 	}
 	if (members->unreported_ns < BLAZEI_MEMBER_REPORT_NS)
 		return 0;
+	tick->over_count = blazei_mark_due(
+	        tick->replica, blazei_members_said(tick->replica, &self->node), tick->over);
 	frontier = !members->overfull && worth_telling(tick, tick->reach, members->frontier);
-	if (!frontier && !floor_wished(members) &&
+	if (!frontier && !floor_wished(members) && tick->over_count == 0 &&
 	    !worth_telling(tick, tick->durable, self->durable))
 		return 0;
 	return report(tick, false, frontier, ret_txn);
@@ -547,12 +575,14 @@ int blazei_replica_members_tick(struct blazei_replica *replica,
 	if (rc < 0)
 		return rc;
 	width = members->width;
-	memory = calloc(width, 3 * sizeof(*memory) + 2 * sizeof(*tick.entries));
+	memory =
+	        calloc(width, 3 * sizeof(*memory) + 2 * sizeof(*tick.entries) + sizeof(*tick.over));
 	if (!memory)
 		return -ENOMEM;
 	tick.entries = (struct blazei_vector_entry *)memory;
 	tick.durable = (uint64_t *)(tick.entries + 2 * (size_t)width);
 	tick.reach = tick.durable + width;
+	tick.over = (struct blazei_mark_item *)(tick.reach + 2 * (size_t)width);
 	tick.self = member_find(members, &replica->vector.origins[0].node);
 	vector_spread(replica, &asked->durable, tick.durable);
 	if (asked->open) {

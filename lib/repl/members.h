@@ -13,6 +13,8 @@
  * LAYOUT of a member's row, values in CBOR
  *          "v"  bytes  its durable vector, as struct blazei_vector_entry, written by the member
  *          "c"  bytes  life, priority: the floor of what was collected (collect.c)
+ *          "m"  bytes  the earlier incarnations of this node that are over, as struct
+ *                     blazei_mark_item (mark.h), written by it
  *          "s"  int    1 it joined or came back (written by it), 0 it was expelled (by anyone)
  *          "f"  bytes  likewise a vector: a frontier that this member has made known
  *

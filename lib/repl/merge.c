@@ -15,7 +15,8 @@
 /* The transaction at hand. */
 struct merge {
 	struct blazei_replica *replica;
-	struct blazei_stamp stamp; /* of all its registers, but for the priority */
+	const struct blazei_origin *origins; /* of the transaction */
+	struct blazei_stamp stamp;           /* of all its registers, but for the priority */
 	int64_t updates;
 	const struct blazei_row *row; /* whose change is being told */
 };
@@ -136,7 +137,10 @@ static bool conflicts(const struct merge *merge, uint64_t seen_hlc, uint16_t see
 {
 	if (seen_hlc != here->hlc)
 		return true;
-	return seen_hlc != 0 && merge->replica->map[seen_origin] != here->origin;
+	/* One of the two may have retired the incarnation (mark.h, M4). */
+	return seen_hlc != 0 && merge->replica->map[seen_origin] != here->origin &&
+	       !blazei_id_equal(&merge->origins[seen_origin].node,
+	                        &merge->replica->vector.origins[here->origin].node);
 }
 
 static void existence_merge(struct merge *merge, struct blazei_row *row,
@@ -455,6 +459,7 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 	const struct blazei_txn_dep *deps = blazei_txn_deps(header);
 	struct merge merge = {
 		.replica = replica,
+		.origins = origins,
 		.stamp = { .hlc = header->hlc, .seq = header->seq, .origin = (uint16_t)writer },
 	};
 	struct blazei_group_view group;

@@ -90,10 +90,8 @@ static void rows_prune(const struct pruner *pruner)
 static void pruner_fill(struct pruner *pruner, const struct blazei_session_entry *entries,
                         unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		pruner->seqs[blazei_vector_find(&pruner->replica->vector, &entries[i].origin)] =
-		        entries[i].seq;
-	}
+	blazei_vector_spread(&pruner->replica->vector, entries, sizeof(*entries), count,
+	                     pruner->seqs);
 }
 
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
@@ -129,8 +127,11 @@ static void vector_forget(struct blazei_vector *vector, const struct pruner *pru
 	for (unsigned i = 0; i < count; i++) {
 		uint16_t index = blazei_vector_find(vector, &entries[i].origin);
 
-		if (pruner->seqs[index] == UINT64_MAX)
+		/* Retired here, and so is what it has. */
+		if (index == BLAZEI_ORIGIN_NONE || blazei_origin_retired(&vector->origins[index]) ||
+		    pruner->seqs[index] == UINT64_MAX)
 			continue;
+		vector->writers[index].hlc = entries[i].hlc;
 		vector->writers[index].seq = entries[i].seq;
 		vector->writers[index].chain = entries[i].chain;
 		vector->writers[index].chain_known = entries[i].seq == 0 || entries[i].chain != 0;

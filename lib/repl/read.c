@@ -224,11 +224,12 @@ static void row_hash(struct hashing *hashing, const struct blazei_row *row)
 
 static void stamp_hash(struct hashing *hashing, const struct blazei_stamp *stamp)
 {
-	const uint64_t numbers[] = { stamp->priority, stamp->hlc, stamp->seq };
+	const uint64_t numbers[] = { stamp->priority, stamp->hlc };
 
+	/* What is the same whether its incarnation was retired or not (mark.h, M4). */
 	update(hashing, numbers, sizeof(numbers));
-	update(hashing, &hashing->replica->vector.origins[stamp->origin],
-	       sizeof(struct blazei_origin));
+	update(hashing, &hashing->replica->vector.origins[stamp->origin].node,
+	       sizeof(struct blaze_id));
 }
 
 static void row_hash_stamps(struct hashing *hashing, const struct blazei_row *row)

@@ -68,12 +68,7 @@ int blazei_unseen_list_fill(struct blazei_unseen_list *list, struct blazei_repli
 	seqs = calloc(vector->count, sizeof(*seqs));
 	if (!seqs)
 		return -ENOMEM;
-	for (unsigned i = 0; i < seen->count; i++) {
-		uint16_t index = blazei_vector_find(vector, &seen->entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE)
-			seqs[index] = seen->entries[i].seq;
-	}
+	blazei_vector_spread(vector, seen->entries, sizeof(*seen->entries), seen->count, seqs);
 	for (unsigned i = 0; i < vector->count; i++) {
 		const struct blaze_id *node = &vector->origins[i].node;
 

@@ -27,7 +27,8 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	int rc = -ENOMEM;
 
 	if (!options || options->policy == BLAZE_POLICY_DEFAULT ||
-	    options->hlc_floor > BLAZEI_HLC_FLOOR_MAX)
+	    options->hlc_floor > BLAZEI_HLC_FLOOR_MAX ||
+	    options->origins_max > BLAZEI_ORIGINS_MAX || blazei_origin_retired(&options->self))
 		return -EINVAL;
 	replica = blazei_huge_alloc(sizeof(*replica));
 	if (!replica)
@@ -47,7 +48,8 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	rc = blazei_names_init(&replica->names, options->hash_seed);
 	if (rc < 0)
 		goto out;
-	rc = blazei_vector_init(&replica->vector, &options->self, options->hash_seed);
+	rc = blazei_vector_init(&replica->vector, &options->self, options->hash_seed,
+	                        options->origins_max ? options->origins_max : BLAZEI_ORIGINS_MAX);
 	if (rc < 0)
 		goto out;
 	*ret_replica = replica;
@@ -108,7 +110,12 @@ static bool deps_hold(const struct blazei_vector *vector, const struct blazei_tx
 	for (unsigned i = 0; i < header->dep_count; i++) {
 		uint16_t index = blazei_vector_find(vector, &origins[deps[i].origin]);
 
-		if (index == BLAZEI_ORIGIN_NONE || vector->writers[index].seq < deps[i].seq)
+		if (index != BLAZEI_ORIGIN_NONE && vector->writers[index].seq >= deps[i].seq)
+			continue;
+		/* Of one that is known here there is more to come. */
+		if (index != BLAZEI_ORIGIN_NONE && vector->writers[index].seq > 0)
+			return false;
+		if (!blazei_marked(vector, &origins[deps[i].origin], deps[i].hlc))
 			return false;
 	}
 	return true;
@@ -122,6 +129,9 @@ enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t 
 
 	if (writer != BLAZEI_ORIGIN_NONE)
 		known = &replica->vector.writers[writer];
+	if (blazei_unlikely(known->seq == 0 && replica->vector.marks > 0) && writer != 0 &&
+	    blazei_marked(&replica->vector, blazei_txn_origins(header), header->hlc))
+		return BLAZEI_COVERED;
 	if (writer == 0 && !replica->replaying)
 		return header->seq < known->seq ||
 		                       (header->seq == known->seq && header->chain == known->chain)

@@ -39,6 +39,7 @@ struct blazei_replica_options {
 	                           * the index; any value will do in tests */
 	uint64_t hlc_floor;     /* the high water that a store kept: nothing is written at or below
 	                           * it; for a new incarnation the present, where that is more */
+	unsigned origins_max;   /* that it knows at one time; 0: as many as there may be */
 	uint64_t history_bytes; /* of transactions kept for those who missed them; 0: none */
 };
 
@@ -132,7 +133,8 @@ int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
 
 /* Version vectors --------------------------------------------------------------------------- */
 
-/* The vector's entries are numbered 0 (self) to count - 1 and never move, but by renew. */
+/* The vector's entries are numbered 0 (self) to count - 1 and never move, but by renew and
+ * where some are retired (mark.h): a place that is nobody's then has a zero origin and seq 0. */
 unsigned blazei_replica_vector_count(const struct blazei_replica *replica);
 void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned index,
                                  struct blazei_vector_entry *ret_entry);

@@ -29,10 +29,16 @@
 int blazei_replica_restore(struct blazei_replica *replica,
                            const struct blazei_vector_detail *details, unsigned count)
 {
+	static const struct blazei_vector_entry nobody;
+
 	for (unsigned i = 0; i < count; i++) {
-		int index = blazei_vector_intern(&replica->vector, &details[i].entry.origin);
+		int index;
 		struct blazei_writer *writer;
 
+		/* A place that was nobody's. */
+		if (memcmp(&details[i].entry, &nobody, sizeof(nobody)) == 0)
+			continue;
+		index = blazei_vector_intern(&replica->vector, &details[i].entry.origin);
 		if (index < 0)
 			return index;
 		writer = &replica->vector.writers[index];
@@ -40,7 +46,10 @@ int blazei_replica_restore(struct blazei_replica *replica,
 		writer->chain = details[i].chain;
 		writer->chain_known = details[i].chain != 0 || writer->seq == 0;
 		writer->hlc = details[i].hlc;
-		blazei_hlc_observe(&replica->clock, details[i].hlc);
+		/* Of a mark it is something else, and H is in its place (mark.h). */
+		blazei_hlc_observe(&replica->clock, blazei_origin_retired(&details[i].entry.origin)
+		                                            ? details[i].entry.seq
+		                                            : details[i].hlc);
 		if (writer->seq > 0)
 			blazei_vector_advanced(&replica->vector, (unsigned)index);
 	}
@@ -131,7 +140,7 @@ int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
 	struct blazei_vector *vector = &replica->vector;
 	int index;
 
-	if (blazei_vector_find(vector, self) != BLAZEI_ORIGIN_NONE)
+	if (blazei_vector_find(vector, self) != BLAZEI_ORIGIN_NONE || blazei_origin_retired(self))
 		return -EEXIST;
 	index = blazei_vector_intern(vector, self);
 	if (index < 0)

@@ -50,6 +50,7 @@ int blazei_session_new(const struct blazei_session_options *options,
 		return -ENOMEM;
 	session->options = *options;
 	session->self = options->replica->vector.origins[0];
+	session->moves = options->replica->vector.moves;
 	session->answer.out.max = BLAZEI_TXN_BYTES_MAX;
 	if (options->refuse)
 		blazei_session_refuse(session, options->refuse);
@@ -142,6 +143,7 @@ void blazei_session_vector_write(const struct blazei_replica *replica,
 			.origin = replica->vector.origins[i],
 			.seq = writer->seq,
 			.chain = writer->chain_known ? writer->chain : 0,
+			.hlc = writer->hlc,
 		};
 	}
 }
@@ -198,7 +200,8 @@ int64_t blazei_session_give(struct blazei_session *session, uint64_t now_ns, voi
 		return refuse_give(session, buf);
 	if (session->status.state >= BLAZEI_SESSION_STAGED)
 		return 0;
-	if (!blazei_origin_equal(&session->self, &session->options.replica->vector.origins[0]))
+	if (session->moves != session->options.replica->vector.moves ||
+	    !blazei_origin_equal(&session->self, &session->options.replica->vector.origins[0]))
 		return blazei_session_fail(session, -ECANCELED);
 	if (!session->hello_sent)
 		return hello_give(session, buf, cap);
@@ -281,12 +284,8 @@ static int hello_below(struct blazei_replica *replica, const struct blazei_sessi
 	known = calloc(replica->vector.count, sizeof(*known));
 	if (!known)
 		return -ENOMEM;
-	for (unsigned i = 0; i < hello->entry_count; i++) {
-		uint16_t index = blazei_vector_find(&replica->vector, &hello->entries[i].origin);
-
-		if (index != BLAZEI_ORIGIN_NONE)
-			known[index] = hello->entries[i].seq;
-	}
+	blazei_vector_spread(&replica->vector, hello->entries, sizeof(*hello->entries),
+	                     hello->entry_count, known);
 	below = blazei_known_below(replica, known);
 	free(known);
 	return below;

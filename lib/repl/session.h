@@ -87,11 +87,14 @@ enum blazei_session_reason {
 /* The sentence for a reason; "" for none. */
 const char *blazei_session_reason_text(enum blazei_session_reason reason);
 
-/* An entry of a vector that also tells the chained hash of transaction seq; 0: not known. */
+/* An entry of a vector that also tells the chained hash of transaction seq, 0 where it is not
+ * known. In that of the incarnations that are over, seq is the mark, chain the heir's incarnation
+ * and hlc the heir's seq (mark.h). */
 struct blazei_session_entry {
 	struct blazei_origin origin;
 	uint64_t seq;
 	uint64_t chain;
+	uint64_t hlc; /* the H of number seq; 0: not known */
 };
 
 struct blazei_session_options {

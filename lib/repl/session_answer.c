@@ -115,12 +115,19 @@ int blazei_answerer_start(struct blazei_session *session, const struct blazei_se
 		rc = target_note(session);
 	if (rc < 0)
 		return blazei_session_fail(session, rc);
+	blazei_vector_spread(&replica->vector, hello->entries, sizeof(*hello->entries),
+	                     hello->entry_count, answer->known);
+	for (unsigned i = 0; i < answer->known_count; i++)
+		if (answer->known[i] == UINT64_MAX)
+			answer->known[i] = replica->vector.writers[i].seq;
 	for (unsigned i = 0; i < hello->entry_count; i++) {
 		uint16_t index = blazei_vector_find(&replica->vector, &hello->entries[i].origin);
 
 		if (index == BLAZEI_ORIGIN_NONE)
 			continue;
-		answer->known[index] = hello->entries[i].seq;
+		/* Of that one it wants nothing. */
+		if (hello->entries[i].seq == UINT64_MAX)
+			answer->known[index] = UINT64_MAX;
 		answer->chains[index] = hello->entries[i].chain;
 	}
 	/* One below the frontier has, or may bring back, what was collected here. */
@@ -201,7 +208,8 @@ static int txn_wanted(struct blazei_session *session, const struct blazei_txn_he
 	if (answer->phase == BLAZEI_GIVE_TAIL)
 		return 1;
 	index = blazei_vector_find(vector, origin);
-	if (header->seq <= answer->known[index])
+	/* Retired here: who may ask for transactions has all of it. */
+	if (index == BLAZEI_ORIGIN_NONE || header->seq <= answer->known[index])
 		return 0;
 	if (header->seq == answer->known[index] + 1 && answer->chains[index] != 0 &&
 	    header->prev != answer->chains[index]) {

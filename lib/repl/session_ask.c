@@ -273,6 +273,22 @@ int blazei_asker_take(struct blazei_session *session, uint64_t now_ns,
 	return part_take(session, now_ns, (const struct blazei_session_part *)header);
 }
 
+/* The origin of an entry that is too far ahead of the clock; NULL: none is. */
+static const struct blazei_origin *entries_ahead(const struct blazei_replica *replica,
+                                                 const struct blazei_session_entry *entries,
+                                                 unsigned count, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct blazei_session_entry *entry = &entries[i];
+
+		if (blazei_ahead(replica,
+		                 blazei_origin_retired(&entry->origin) ? entry->seq : entry->hlc,
+		                 now_ns))
+			return &entry->origin;
+	}
+	return NULL;
+}
+
 int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
 {
 	struct blazei_replica *replica = session->options.replica;
@@ -282,11 +298,16 @@ int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
 		.count = session->ask.vector_count,
 		.anew = session->options.anew,
 	};
+	const struct blazei_origin *ahead;
 	struct blazei_session_entry forked;
 	int rc;
 
 	if (session->status.state != BLAZEI_SESSION_STAGED)
 		return -EINVAL;
+	stage->anew = cut.anew;
+	ahead = entries_ahead(replica, stage->v0, stage->v0_count, now_ns);
+	if (ahead)
+		return fail_ahead(session, now_ns, ahead);
 	rc = blazei_stage_check(stage, replica, session->ask.vector, session->ask.vector_count,
 	                        &forked);
 	if (rc == 0)

@@ -54,6 +54,7 @@ struct blazei_asker {
 struct blazei_session {
 	struct blazei_session_options options;
 	struct blazei_origin self; /* when it began: indices hold as long as it is that */
+	uint64_t moves;            /* of the vector, likewise */
 	struct blazei_session_status status;
 	uint64_t peer_id;
 	uint32_t sent;

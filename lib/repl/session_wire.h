@@ -13,7 +13,7 @@
  *          SNAPSHOT  resume 24, entry_count 4, zero 4, entries: begins a pass
  *          CHUNK     total 8, offset 8, cursor 8 (after it); a part of a state chunk
  *          LIVE      entry_count 4, zero 4, entries
- *        An entry is origin 24, seq 8, chain 8. Kinds continue those of lib/op/txn.h.
+ *        An entry is origin 24, seq 8, chain 8, hlc 8. Kinds continue those of lib/op/txn.h.
  *
  * INVARIANTS
  *   I1   `hash` is XXH3-64 over all other bytes, seeded with the first 8: damage anywhere shows.
@@ -104,9 +104,10 @@ struct blazei_session_live {
 	struct blazei_session_entry entries[];
 };
 
-static_assert(sizeof(struct blazei_session_entry) == 40, "wire format");
+static_assert(sizeof(struct blazei_session_entry) == 48, "wire format");
 static_assert(offsetof(struct blazei_session_entry, seq) == 24, "wire format");
 static_assert(offsetof(struct blazei_session_entry, chain) == 32, "wire format");
+static_assert(offsetof(struct blazei_session_entry, hlc) == 40, "wire format");
 static_assert(offsetof(struct blazei_session_header, kind) == 4, "wire format");
 static_assert(offsetof(struct blazei_session_header, format) == 5, "wire format");
 static_assert(offsetof(struct blazei_session_header, flags) == 6, "wire format");

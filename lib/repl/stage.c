@@ -115,6 +115,7 @@ int blazei_stage_begin(struct blazei_stage *stage, const struct blazei_origin *a
 		stage->answerer = *answerer;
 		stage->resume = snapshot->resume;
 		stage->whole = whole;
+		stage->marks = whole;
 	}
 	free(stage->v0);
 	stage->v0 = v0;
@@ -146,17 +147,51 @@ static bool forks(const struct walk *walk, unsigned index, uint64_t seq, uint64_
 	return true;
 }
 
+/* Whether an entry of a snapshot's vector needs no index: it is nobody's, or a mark that is passed
+ * over (mark.h, I5), or of an incarnation that is retired here under a mark which stays. */
+static bool needless(const struct blazei_stage *stage, const struct blazei_vector *vector,
+                     const uint64_t *seqs, const struct blazei_session_entry *entry)
+{
+	const uint16_t mark = blazei_mark_find(vector, &entry->origin.node);
+
+	if (entry->seq == 0 || blazei_vector_find(vector, &entry->origin) != BLAZEI_ORIGIN_NONE)
+		return true;
+	if (blazei_origin_retired(&entry->origin))
+		return !stage->marks;
+	/* Where the mark is to go, what stood under it has to have a name. */
+	return mark != BLAZEI_ORIGIN_NONE && (seqs[mark] == UINT64_MAX || !stage->anew) &&
+	       blazei_mark_covers(vector->writers[mark].seq, entry->hlc);
+}
+
+/* Whether a mark of a vector comes with its heir, who goes beyond it. */
+static bool mark_holds(const struct blazei_session_entry *entries, unsigned count,
+                       const struct blazei_session_entry *mark)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (blazei_id_equal(&entries[i].origin.node, &mark->origin.node) &&
+		    entries[i].origin.incarnation == mark->chain)
+			return entries[i].seq >= mark->hlc && entries[i].hlc >= mark->seq;
+	return false;
+}
+
 /* Interns the origins of a vector, so that installing needs no more of them. */
-static int origins_intern(struct blazei_replica *replica,
+static int origins_intern(const struct blazei_stage *stage, struct blazei_replica *replica,
                           const struct blazei_session_entry *entries, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		int index = blazei_vector_intern(&replica->vector, &entries[i].origin);
+	uint64_t *seqs = calloc(replica->vector.count, sizeof(*seqs));
+	int index = seqs ? 0 : -ENOMEM;
 
-		if (index < 0)
-			return index == -ENOMEM ? index : -EBADMSG;
+	if (seqs)
+		blazei_vector_spread(&replica->vector, entries, sizeof(*entries), count, seqs);
+	for (unsigned i = 0; i < count && index >= 0; i++) {
+		if (blazei_origin_retired(&entries[i].origin) && stage->marks &&
+		    !mark_holds(entries, count, &entries[i]))
+			index = -EBADMSG;
+		else if (!needless(stage, &replica->vector, seqs, &entries[i]))
+			index = blazei_vector_intern(&replica->vector, &entries[i].origin);
 	}
-	return 0;
+	free(seqs);
+	return index >= 0 ? 0 : index == -ENOMEM ? index : -EBADMSG;
 }
 
 /* Whether the seqs, where the walk ended, cover all registers of a chunk. */
@@ -165,11 +200,17 @@ static bool chunk_covered(const struct walk *walk, const struct blazei_txn_heade
 	const struct blazei_origin *origins = blazei_txn_origins(header);
 	const uint8_t *at = blazei_txn_groups(header);
 	uint64_t limits[BLAZEI_ORIGINS_MAX];
+	const struct blazei_vector *vector = &walk->replica->vector;
+	uint64_t marks[BLAZEI_ORIGINS_MAX]; /* over those that are retired here; 0: it is not */
 
 	for (unsigned i = 0; i < header->origin_count; i++) {
-		uint16_t index = blazei_vector_find(&walk->replica->vector, &origins[i]);
+		uint16_t index = blazei_vector_find(vector, &origins[i]);
+		uint16_t mark = blazei_mark_find(vector, &origins[i].node);
 
 		limits[i] = index != BLAZEI_ORIGIN_NONE ? walk->seqs[index] : 0;
+		marks[i] = index == BLAZEI_ORIGIN_NONE && mark != BLAZEI_ORIGIN_NONE
+		                   ? vector->writers[mark].seq
+		                   : 0;
 	}
 	for (uint32_t i = 0; i < header->record_count; i++) {
 		const struct blazei_txn_group *group = (const void *)at;
@@ -177,14 +218,14 @@ static bool chunk_covered(const struct walk *walk, const struct blazei_txn_heade
 
 		at = (const uint8_t *)op;
 		if (group->flags & BLAZEI_GROUP_EXISTENCE) {
-			if (op->seq > limits[op->origin])
+			if (op->seq > limits[op->origin] && op->hlc > marks[op->origin])
 				return false;
 			at = (const uint8_t *)(op + 1);
 		}
 		for (unsigned k = 0; k < group->register_count; k++) {
 			const struct blazei_state_register *reg = (const void *)at;
 
-			if (reg->seq > limits[reg->origin])
+			if (reg->seq > limits[reg->origin] && reg->hlc > marks[reg->origin])
 				return false;
 			at += blazei_state_register_bytes(reg);
 		}
@@ -207,6 +248,8 @@ static int start_walk(struct walk *walk, const struct blazei_stage *stage)
 		const struct blazei_session_entry *entry = &stage->v0[i];
 		uint16_t index = blazei_vector_find(&walk->replica->vector, &entry->origin);
 
+		if (index == BLAZEI_ORIGIN_NONE)
+			continue;
 		walk->seqs[index] = entry->seq;
 		walk->chains[index] = entry->chain;
 		if (forks(walk, index, entry->seq, entry->chain))
@@ -247,6 +290,8 @@ static bool walk_ended(const struct walk *walk, const struct blazei_session_entr
 	for (unsigned i = 0; i < count; i++) {
 		uint16_t index = blazei_vector_find(&walk->replica->vector, &vs[i].origin);
 
+		if (index == BLAZEI_ORIGIN_NONE)
+			continue;
 		if (walk->seqs[index] != vs[i].seq)
 			return false;
 		if (vs[i].chain != 0 && walk->chains[index] != 0 &&
@@ -265,10 +310,10 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
                        struct blazei_session_entry *ret_forked)
 {
 	struct walk walk = { .replica = replica, .forked = ret_forked };
-	int rc = origins_intern(replica, stage->v0, stage->v0_count);
+	int rc = origins_intern(stage, replica, stage->v0, stage->v0_count);
 
 	if (rc == 0)
-		rc = origins_intern(replica, vs, count);
+		rc = origins_intern(stage, replica, vs, count);
 	if (rc < 0)
 		return rc;
 	walk.seqs = calloc(replica->vector.count, sizeof(*walk.seqs));
@@ -390,18 +435,19 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 {
 	int applied = 0;
 
-	/* All origins were interned by the check. */
-	for (unsigned i = 0; i < stage->v0_count; i++)
-		cut[blazei_vector_find(&replica->vector, &stage->v0[i].origin)] = stage->v0[i].seq;
+	/* All origins that need be were interned by the check. */
+	memset(cut, 0, BLAZEI_ORIGINS_MAX * sizeof(*cut));
+	blazei_vector_spread(&replica->vector, stage->v0, sizeof(*stage->v0), stage->v0_count, cut);
 	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
 		blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
 	for (unsigned i = 0; i < stage->v0_count; i++)
-		blazei_vector_raise(replica, &stage->v0[i].origin, stage->v0[i].seq,
-		                    stage->v0[i].chain);
+		blazei_vector_raise(replica, &stage->v0[i]);
 	for (const struct blazei_blob *blob = stage->txns.first; blob; blob = blob->next)
 		applied += txns_install(replica, blob, want);
 	if (stage->whole)
 		blazei_prune(replica, stage->v0, stage->v0_count);
+	if (stage->marks)
+		blazei_marks_adopt(replica, stage->v0, stage->v0_count);
 	return applied;
 }
 

@@ -49,6 +49,8 @@ struct blazei_stage {
 	struct blazei_origin answerer;
 	struct blazei_session_resume resume; /* run 0: the place is no longer one to resume at */
 	bool whole;
+	bool marks;                      /* those of its vector are taken (mark.h, I5) */
+	bool anew;                       /* it is to become all that there is, if it is whole */
 	struct blazei_session_entry *v0; /* of the last pass */
 	unsigned v0_count;
 	struct blazei_unseen_list unseen;

@@ -188,6 +188,9 @@ struct decoder {
 static bool strangers(const struct decoder *decoder, const struct blazei_stamp *incoming,
                       uint16_t origin, uint64_t seq)
 {
+	/* What is under a mark was everywhere long ago. */
+	if (blazei_known_long(decoder->replica, incoming))
+		return false;
 	return seq > decoder->cut[origin] && incoming->seq <= decoder->cut[incoming->origin] &&
 	       incoming->seq > decoder->replica->vector.writers[incoming->origin].seq;
 }
@@ -232,7 +235,8 @@ static bool stamp_read(const struct decoder *decoder, const struct blazei_state_
 	*ret_stamp = (struct blazei_stamp){
 		.priority = from->priority,
 		.hlc = from->hlc,
-		.seq = from->seq,
+		.seq = blazei_origin_retired(&decoder->replica->vector.origins[index]) ? from->hlc
+		                                                                       : from->seq,
 		.origin = index,
 	};
 	blazei_hlc_observe(&decoder->replica->clock, from->hlc);
@@ -356,8 +360,12 @@ void blazei_state_install(struct blazei_replica *replica, const struct blazei_tx
 	const struct blazei_origin *origins = blazei_txn_origins(header);
 	const uint8_t *at = blazei_txn_groups(header);
 
-	for (unsigned i = 0; i < header->origin_count; i++)
+	for (unsigned i = 0; i < header->origin_count; i++) {
 		replica->map[i] = blazei_vector_find(&replica->vector, &origins[i]);
+		/* Retired here: the check saw that all of it in the chunk is. */
+		if (replica->map[i] == BLAZEI_ORIGIN_NONE)
+			replica->map[i] = blazei_mark_find(&replica->vector, &origins[i].node);
+	}
 	blazei_table_shut(&replica->table);
 	for (uint32_t i = 0; i < header->record_count; i++)
 		group_merge(&decoder, &at);

@@ -2,30 +2,30 @@
 /* The version vector: which origins are known, and how far each is merged.
  *
  * WHY    Stamps name their origin by a 16-bit index, so origins are interned here, at most 4,096
- *        of them, and never move. The table of slots has twice that many places and a keyed hash.
- *        A local write must tell what it depends on: what advanced since the one before it is
- *        kept as a list, so that finding it takes time in proportion to it.
+ *        of them, and keep their place. The table of slots has twice that many places and a keyed
+ *        hash. A local write must tell what it depends on: what advanced since the one before it
+ *        is kept as a list, so that finding it takes time in proportion to it.
  *
- * LIMIT  No origin ever leaves, though its database is gone: 4,095 others that wrote fill it. What
- *        must hold before one may leave: whoever lacks a transaction of it must still find out, and
- *        whoever has one must still know it for a duplicate, and a dependency on it for one that
- *        holds. A replica that was away when it left breaks each of these in silence. Below a
- *        frontier that is different: who was away is below it and takes a whole snapshot
- *        (members.h), and one mark per node tells what has been. Databases in memory have no
- *        frontier, and a node id of their own at each open, so a mark per node would save them
- *        nothing: they need a frontier among those that are attached first. Until then the limit
- *        stands, and is told (ORIGINS_FULL). */
+ * LIMIT  4,095 others fill it: that is told (ORIGINS_FULL). Below a frontier the incarnations of a
+ *        node that are over make room for one mark (mark.h). Without one none ever leaves: whoever
+ *        lacks a transaction of it must still find out, and whoever has one must still know it for
+ *        a duplicate, and a dependency on it for one that holds; a replica that was away when it
+ *        left would break each of these in silence.
+ *
+ * INVARIANTS
+ *   I1   An index means one origin until `moves` changes. A free one is in no stamp. */
 #include <stdlib.h>
 
 #include "lib/repl/core.h"
+#include "lib/repl/session.h"
 
 #define SLOT_COUNT  (2u * BLAZEI_ORIGINS_MAX)
 #define ORIGINS_MIN 16u
 
 int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
-                       uint64_t seed)
+                       uint64_t seed, unsigned limit)
 {
-	*vector = (struct blazei_vector){ .seed = seed };
+	*vector = (struct blazei_vector){ .seed = seed, .limit = limit };
 	vector->slots = calloc(SLOT_COUNT, sizeof(*vector->slots));
 	if (!vector->slots)
 		return -ENOMEM;
@@ -88,10 +88,10 @@ static int grow(struct blazei_vector *vector)
 {
 	unsigned max = vector->max ? vector->max * 2 : ORIGINS_MIN;
 
+	if (vector->count == vector->limit)
+		return -E2BIG;
 	if (vector->count < vector->max)
 		return 0;
-	if (vector->count == BLAZEI_ORIGINS_MAX)
-		return -E2BIG;
 	if (!array_grow(&vector->origins, max, sizeof(*vector->origins)) ||
 	    !array_grow(&vector->writers, max, sizeof(*vector->writers)) ||
 	    !array_grow(&vector->advanced, max, sizeof(*vector->advanced)) ||
@@ -104,22 +104,52 @@ static int grow(struct blazei_vector *vector)
 int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin)
 {
 	unsigned slot = slot_of(vector, origin);
+	unsigned index = 0;
 	int rc;
 
 	if (vector->slots[slot])
 		return vector->slots[slot] - 1;
-	rc = grow(vector);
-	if (rc < 0)
-		return rc;
-	vector->origins[vector->count] = *origin;
-	vector->writers[vector->count] = (struct blazei_writer){ .chain_known = true };
-	vector->slots[slot] = (uint16_t)(vector->count + 1);
-	return (int)vector->count++;
+	while (vector->free_count > 0 && !vector->writers[index].free)
+		index++;
+	if (vector->free_count > 0) {
+		vector->free_count--;
+	} else {
+		rc = grow(vector);
+		if (rc < 0)
+			return rc;
+		index = vector->count++;
+	}
+	vector->origins[index] = *origin;
+	vector->writers[index] = (struct blazei_writer){ .chain_known = true };
+	vector->slots[slot] = (uint16_t)(index + 1);
+	vector->marks += blazei_origin_retired(origin);
+	return (int)index;
+}
+
+void blazei_vector_rename(struct blazei_vector *vector, unsigned index,
+                          const struct blazei_origin *origin)
+{
+	struct blazei_writer *writer = &vector->writers[index];
+
+	vector->marks -= blazei_origin_retired(&vector->origins[index]);
+	*writer = (struct blazei_writer){ .free = !origin, .chain_known = true };
+	vector->origins[index] = origin ? *origin : (struct blazei_origin){ 0 };
+	if (origin)
+		vector->marks += blazei_origin_retired(origin);
+	else
+		vector->free_count++;
+	memset(vector->slots, 0, SLOT_COUNT * sizeof(*vector->slots));
+	for (unsigned i = 0; i < vector->count; i++)
+		if (!vector->writers[i].free)
+			vector->slots[slot_of(vector, &vector->origins[i])] = (uint16_t)(i + 1);
+	vector->moves++;
 }
 
 void blazei_vector_advanced(struct blazei_vector *vector, unsigned index)
 {
-	if (vector->writers[index].advanced || index == 0)
+	/* Nor on those that are over: what made that known depends on all of them. */
+	if (vector->writers[index].advanced || index == 0 ||
+	    blazei_origin_retired(&vector->origins[index]))
 		return;
 	vector->writers[index].advanced = true;
 	vector->advanced[vector->advanced_count++] = (uint16_t)index;
@@ -204,6 +234,10 @@ uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
 {
 	uint16_t index = blazei_vector_find(&replica->vector, origin);
 
+	/* Whoever has not retired them lacks nothing by that; whoever lacks some of them lacks what
+	 * their heir wrote. */
+	if (blazei_origin_retired(origin))
+		return UINT64_MAX;
 	if (index == BLAZEI_ORIGIN_NONE)
 		return 0;
 	if (replica->vector.writers[index].halted & BLAZEI_HALTED_QUARANTINED)
@@ -211,25 +245,31 @@ uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
 	return replica->vector.writers[index].seq;
 }
 
-bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_origin *origin,
-                         uint64_t seq, uint64_t chain)
+bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_session_entry *entry)
 {
-	uint16_t index = blazei_vector_find(&replica->vector, origin);
-	struct blazei_writer *writer = &replica->vector.writers[index];
+	uint16_t index = blazei_vector_find(&replica->vector, &entry->origin);
+	struct blazei_writer *writer;
 
+	/* What counts as merged here, under a mark; and marks, which are adopted or not. */
+	if (index == BLAZEI_ORIGIN_NONE || blazei_origin_retired(&entry->origin))
+		return false;
+	writer = &replica->vector.writers[index];
 	/* Nobody knows better than this replica how far it has written itself. */
-	if (index == 0 || seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
+	if (index == 0 || entry->seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
 		return false;
 	blazei_history_clear(&replica->history);
-	writer->seq = seq;
+	writer->seq = entry->seq;
 	if (writer->halted)
 		blazei_resume(replica, index);
-	writer->chain = chain;
-	writer->chain_known = chain != 0;
+	writer->chain = entry->chain;
+	writer->chain_known = entry->chain != 0;
+	writer->hlc = entry->hlc;
+	/* The session saw that it is not ahead. */
+	blazei_hlc_observe(&replica->clock, entry->hlc);
 	writer->dep_max = 0;
 	/* What it saw in what was not read here: everything, as far as anyone knows. */
 	writer->heard = replica->vector.writers[0].seq;
 	blazei_vector_advanced(&replica->vector, index);
-	blazei_park_drop(replica, index, seq);
+	blazei_park_drop(replica, index, entry->seq);
 	return true;
 }

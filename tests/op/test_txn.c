@@ -166,6 +166,8 @@ END_TEST
 	X(deps[1].origin = 3)                                                                      \
 	X(deps[1].reserved[0] = 1)                                                                 \
 	X(deps[1].reserved[2] = 1)                                                                 \
+	X(deps[1].hlc = HLC)                                                                       \
+	X(origins[0].incarnation = BLAZEI_RETIRED)                                                 \
 	X(group.id.bytes[0] = 8)                                                                   \
 	X(group.life = 0)                                                                          \
 	X(group.life = 2)                                                                          \

@@ -15,6 +15,8 @@ repl_tests = \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_logged \
+	tests/repl/test_mark \
+	tests/repl/test_mark_heard \
 	tests/repl/test_members \
 	tests/repl/test_members_lies \
 	tests/repl/test_members_memory \
@@ -54,6 +56,7 @@ EXTRA_DIST += \
 	tests/repl/frontier.h \
 	tests/repl/ghost.h \
 	tests/repl/harness.h \
+	tests/repl/over.h \
 	tests/repl/random.h \
 	tests/repl/returner.h \
 	tests/repl/session_pair.h \

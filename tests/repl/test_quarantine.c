@@ -187,7 +187,7 @@ START_TEST(what_depends_on_a_quarantined_origin_stalls_within_bounds)
 END_TEST
 
 /* It waits for one who writes on, and all that it needs of the one in quarantine is here: nothing
- * stalls. Its record's id is what a dependence on more of that one would be. */
+ * stalls. Its record and its life are what a dependence on more of that one would be. */
 START_TEST(what_waits_for_others_is_not_stalled)
 {
 	const struct blazei_txn_dep lie = { .seq = 3, .origin = 1 };
@@ -204,7 +204,7 @@ START_TEST(what_waits_for_others_is_not_stalled)
 	node_give(&a, &c, 2);
 	node_insert(&d, 20, "{\"x\":1}");
 	node_give_all(&d, &c);
-	memcpy(id.bytes, &lie, sizeof(lie));
+	memcpy(id.bytes, &lie, sizeof(id));
 	ck_assert_int_eq(node_put(&c, &id, "x", 1, &txn), 0);
 	ck_assert_uint_eq(((const struct blazei_txn_header *)txn.data)->dep_count, 2);
 	ck_assert_int_eq(node_take(&b, txn.data, txn.len), 0);

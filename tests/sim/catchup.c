@@ -62,8 +62,7 @@ void sim_snapshot_load(struct sim_world *world, struct sim_node *node,
 void sim_checkpoint(struct sim_world *world, struct sim_node *node)
 {
 	for (unsigned i = 0; i < world->origin_count; i++) {
-		uint32_t seq =
-		        (uint32_t)blazei_replica_vector_seq(node->replica, &world->origins[i].id);
+		uint32_t seq = sim_seq(world, node, i);
 
 		if (seq < node->vector[i] || seq > world->origins[i].count)
 			sim_violate(world, "n%u's vector goes from %u to %u of %u",

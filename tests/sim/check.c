@@ -8,7 +8,22 @@
  *        S5   Records that are only ever written together show the same (transactions whole).
  *        S6   What it was told of changes adds up to what a reader sees (watch.c).
  *        S7   It shows what the reference folds from what its vector covers; seen now and then. */
+#include "lib/repl/core.h"
 #include "tests/sim/sim.h"
+
+uint32_t sim_seq(const struct sim_world *world, const struct sim_node *node, unsigned origin)
+{
+	const struct sim_origin *from = &world->origins[origin];
+	const struct blazei_vector *vector = &node->replica->vector;
+	uint32_t seq = (uint32_t)blazei_replica_vector_seq(node->replica, &from->id);
+
+	if (seq > 0)
+		return seq;
+	/* What was lost before it was retired was nowhere. */
+	while (seq < from->end && blazei_marked(vector, &from->id, from->txns[seq]->content.hlc))
+		seq++;
+	return seq;
+}
 
 /* Whether all that this writer had seen is covered. */
 static bool seen_covered(const struct sim_world *world, const struct sim_txn *txn,
@@ -84,7 +99,7 @@ void sim_observe(struct sim_world *world, struct sim_node *node, int applied)
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		const struct sim_origin *origin = &world->origins[i];
 
-		target[i] = (uint32_t)blazei_replica_vector_seq(node->replica, &origin->id);
+		target[i] = sim_seq(world, node, i);
 		if (target[i] < node->vector[i] || target[i] > origin->count) {
 			sim_violate(world, "n%u's vector has n%u.%u at %u, after %u of %u", number,
 			            origin->node, origin->run, target[i], node->vector[i],

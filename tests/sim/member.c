@@ -5,7 +5,7 @@
  *        M1   A replica's frontier never goes back, and covers nothing that it does not have.
  *        M2   When nobody writes, the reports end.
  *        M3   Who comes back issues what others have not seen (name.c). */
-#include "lib/repl/members.h"
+#include "lib/repl/core.h"
 #include "tests/sim/sim.h"
 
 #define TICKS_MAX 4u
@@ -40,6 +40,10 @@ static void frontier_check(struct sim_world *world, struct sim_node *node)
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		uint64_t seq = blazei_replica_frontier_seq(node->replica, &world->origins[i].id);
 
+		/* Retired, and below it. */
+		if (blazei_vector_find(&node->replica->vector, &world->origins[i].id) ==
+		    BLAZEI_ORIGIN_NONE)
+			continue;
 		if (seq < node->frontier[i] || seq > node->vector[i])
 			sim_violate(world,
 			            "n%u's frontier has n%u.%u at %llu, after %u, and %u here",
@@ -51,11 +55,37 @@ static void frontier_check(struct sim_world *world, struct sim_node *node)
 	}
 }
 
+/* The vectors of those who are heard and that this node does not count as members, as their boards
+ * show them. */
+static unsigned holds_read(struct sim_world *world, const struct sim_node *node,
+                           struct blazei_vector_view *ret_holds)
+{
+	const unsigned number = (unsigned)(node - world->nodes);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct sim_node *other = &world->nodes[i];
+		struct blazei_vector_entry *entries;
+		unsigned entry_count;
+
+		if (!other->up || !sim_linked(world, number, i) ||
+		    blazei_replica_membership(node->replica, &other->id) == BLAZEI_MEMBER_JOINED)
+			continue;
+		entry_count = blazei_replica_vector_count(other->replica);
+		entries = sim_alloc(entry_count * sizeof(*entries));
+		for (unsigned k = 0; k < entry_count; k++)
+			blazei_replica_vector_entry(other->replica, k, &entries[k]);
+		ret_holds[count++] = (struct blazei_vector_view){ entries, entry_count };
+	}
+	return count;
+}
+
 /* One tick; 1 where it wrote something. */
 static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin)
 {
 	struct blazei_vector_entry entries[SIM_ORIGINS_MAX];
 	struct blazei_vector_entry touched[SIM_ORIGINS_MAX];
+	struct blazei_vector_view holds[SIM_NODES_MAX];
 	const struct blazei_vector_view open = { touched, world->origin_count };
 	struct blazei_members_tick tick = { .now_ns = sim_clock(world, node), .rejoin = rejoin };
 	struct blazei_txn_view view = { 0 };
@@ -69,6 +99,8 @@ static int tick_once(struct sim_world *world, struct sim_node *node, bool rejoin
 		touched[i] = (struct blazei_vector_entry){ world->origins[i].id, node->touched[i] };
 	if (node->writes)
 		tick.open = &open;
+	tick.holds = holds;
+	tick.hold_count = holds_read(world, node, holds);
 	sim_memory_fail(world->fail_after);
 	rc = blazei_replica_members_tick(node->replica, &tick, &view);
 	if (sim_memory_restore() && rc == -ENOMEM) {
@@ -117,6 +149,45 @@ static bool come_back(struct sim_world *world, struct sim_node *node)
 	return false;
 }
 
+/* Notes how much there is of what was just retired. */
+static void retired_note(struct sim_world *world, const struct sim_node *node)
+{
+	for (unsigned i = 0; i < world->origin_count; i++) {
+		struct sim_origin *origin = &world->origins[i];
+
+		if (node->vector[i] > origin->end &&
+		    blazei_vector_find(&node->replica->vector, &origin->id) == BLAZEI_ORIGIN_NONE)
+			origin->end = node->vector[i];
+	}
+}
+
+/* Retires what may be, but not while a transaction is being made. */
+static void retire(struct sim_world *world, struct sim_node *node)
+{
+	int count;
+
+	if (node->writes)
+		return;
+	sim_memory_fail(world->fail_after);
+	count = blazei_replica_retire(node->replica);
+	if (sim_memory_restore() && count == -ENOMEM) {
+		world->fail_after = 0;
+		world->counts[SIM_COUNT_allocations_failed]++;
+		return;
+	}
+	if (count <= 0)
+		return;
+	world->counts[SIM_COUNT_retired] += (unsigned)count;
+	sim_tell(world, "n%u retires %d incarnations", (unsigned)(node - world->nodes), count);
+	retired_note(world, node);
+	sim_observe(world, node, 0);
+	/* A store that starts from an older state does so with all of them. */
+	if (!world->violated && world->unique % 2) {
+		world->counts[SIM_COUNT_retired_and_kept]++;
+		sim_checkpoint(world, node);
+	}
+}
+
 unsigned sim_tick(struct sim_world *world, struct sim_node *node)
 {
 	unsigned wrote = 0;
@@ -135,6 +206,8 @@ unsigned sim_tick(struct sim_world *world, struct sim_node *node)
 		if (dropped > 0)
 			sim_checkpoint(world, node);
 	}
+	if (rc == 0 && !world->violated)
+		retire(world, node);
 	if (rc == -ESTALE && !world->violated)
 		wrote += come_back(world, node);
 	return wrote;

@@ -329,8 +329,7 @@ void sim_come_back(struct sim_world *world, struct sim_node *node, const uint32_
 	blazei_writeset_free(node->writes);
 	node->writes = NULL;
 	for (unsigned i = 0; i < world->origin_count; i++) {
-		node->vector[i] =
-		        (uint32_t)blazei_replica_vector_seq(node->replica, &world->origins[i].id);
+		node->vector[i] = sim_seq(world, node, i);
 		cut[i] = node->vector[i];
 		forgot = forgot || cut[i] < before[i];
 	}

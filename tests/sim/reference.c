@@ -81,7 +81,7 @@ bool reference_decode(const void *data, size_t len, struct reference_txn *ret_tx
 	uint64_t origin_count = number(head + 6, 2);
 	unsigned dep_count = (unsigned)number(head + 44, 2);
 	const uint8_t *origins = take(&input, origin_count * REFERENCE_ORIGIN_BYTES);
-	const uint8_t *deps = take(&input, dep_count * 16u);
+	const uint8_t *deps = take(&input, dep_count * 24u);
 	unsigned count = groups_read(input, (uint32_t)number(head + 40, 4), NULL);
 	struct reference_txn txn = {
 		.origin = origins,
@@ -99,9 +99,9 @@ bool reference_decode(const void *data, size_t len, struct reference_txn *ret_tx
 	txn.deps = calloc(dep_count + 1, sizeof(*txn.deps));
 	groups_read(input, (uint32_t)number(head + 40, 4), txn.ops);
 	for (unsigned i = 0; i < dep_count; i++) {
-		txn.deps[i].seq = number(deps + 16 * i, 8);
+		txn.deps[i].seq = number(deps + 24 * i, 8);
 		txn.deps[i].origin =
-		        origins + number(deps + 16 * i + 8, 2) * REFERENCE_ORIGIN_BYTES;
+		        origins + number(deps + 24 * i + 16, 2) * REFERENCE_ORIGIN_BYTES;
 	}
 	*ret_txn = txn;
 	return true;

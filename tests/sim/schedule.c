@@ -49,6 +49,10 @@ static void setting_make(struct sim_random *random, struct sim_setting *setting)
 	/* Who never hears of others stays below their frontier, and is not heard. */
 	if (setting->members > 0)
 		setting->one_way = 0;
+	setting->retiring = setting->members > 0 && setting->faults && setting->seed % 2;
+	/* One that is down keeps all waiting. */
+	if (setting->retiring)
+		setting->nodes = 2 + setting->nodes % 2;
 	setting->big = sim_below(random, 60) == 0;
 	setting->event_count = EVENTS_MIN + sim_below(random, EVENTS_MAX - EVENTS_MIN);
 }
@@ -63,6 +67,7 @@ static bool left_out(const struct sim_setting *setting, unsigned kind)
 	case SIM_TWIN:
 		return setting->members > 0;
 	case SIM_SILENCE:
+		return setting->members > 1 || setting->retiring;
 	case SIM_JOIN:
 	case SIM_LEAVE:
 	case SIM_POWER_LOSS:
@@ -89,6 +94,9 @@ struct sim_event *sim_schedule(uint64_t seed, unsigned nodes, struct sim_setting
 		weights[i] = kinds[i].fault && !chosen ? 0 : kinds[i].weight;
 		if (left_out(&setting, i))
 			weights[i] = 0;
+		/* To have something to retire takes incarnations, and many ticks. */
+		if (setting.retiring && (i == SIM_TICK || i == SIM_KILL || i == SIM_RESTART))
+			weights[i] = 4 * kinds[i].weight;
 		total += weights[i];
 	}
 	events = sim_alloc(setting.event_count * sizeof(*events));

@@ -94,7 +94,8 @@ enum sim_event_kind {
 	X(last_writer_wins) X(chains_and_stars) X(without_faults) X(durable_first) \
 	X(changes_told) X(changes_lost) X(events_told) X(conflicts_told) X(reports) \
 	X(frontier_moved) X(came_back) X(issued_anew) X(collected) X(stamped_anew) X(forgotten) \
-	X(read) X(own_writes_read) X(hostile_failed) X(hostile_refused)
+	X(retired) X(retired_and_kept) X(read) X(own_writes_read) X(hostile_failed) \
+	X(hostile_refused)
 /* clang-format on */
 
 enum sim_count {
@@ -128,6 +129,7 @@ struct sim_setting {
 	bool durable_first; /* publish only what is synced */
 	uint64_t history_bytes;
 	unsigned members; /* 1 all are, no store goes back; 2 and they collect */
+	bool retiring;    /* members restart often, and report */
 	bool big;         /* some values are nearly as long as they may be */
 	unsigned event_count;
 };
@@ -149,6 +151,7 @@ struct sim_origin {
 	unsigned run; /* which of the node's */
 	unsigned count;
 	unsigned max;
+	unsigned end;          /* how much of it there was where it was retired */
 	struct sim_txn **txns; /* by seq - 1 */
 };
 
@@ -423,6 +426,8 @@ void sim_forge(struct sim_world *world);
 
 /* check.c ------------------------------------------------------------------------------------ */
 
+/* How much of an origin a node has, retired or not. */
+uint32_t sim_seq(const struct sim_world *world, const struct sim_node *node, unsigned origin);
 /* Looks at the vector again, and at what must hold after every step. Exactly so
  * many transactions must be new, unless it is SIM_UNKNOWN; they are logged. */
 void sim_observe(struct sim_world *world, struct sim_node *node, int applied);

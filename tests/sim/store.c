@@ -77,7 +77,7 @@ void sim_log_replay(struct sim_world *world, struct sim_node *node)
 	for (unsigned i = 0; i < world->origin_count; i++) {
 		const struct sim_origin *origin = &world->origins[i];
 
-		node->vector[i] = (uint32_t)blazei_replica_vector_seq(node->replica, &origin->id);
+		node->vector[i] = sim_seq(world, node, i);
 		if (node->vector[i] != expected[i])
 			sim_violate(world,
 			            "n%u's store holds n%u.%u up to %u, and it starts with %u",

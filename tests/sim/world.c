@@ -422,7 +422,10 @@ static void event_run(struct sim_world *world, const struct sim_event *event)
 	struct sim_node *other = &world->nodes[event->other % world->node_count];
 
 	/* Members report every half minute. */
-	world->now_ns += sim_random(&random) % EVENT_NS_MAX * (world->setting.members ? 200 : 1);
+	world->now_ns += sim_random(&random) % EVENT_NS_MAX *
+	                 (world->setting.retiring  ? 1000
+	                  : world->setting.members ? 200
+	                                           : 1);
 	if (node->gone)
 		return;
 	if (node->up)
