@@ -32,6 +32,9 @@
  *        life is over: below an existence that is alive, or any of a dead one with which it goes.
  *   I2   A tombstone goes only if all of its fields may, and its lives and E are up to the floor.
  *        One of a life that no record can have come to stays: the floor never follows it.
+ *        Fields without an existence, which were issued anew and wait for it (reissue.h), are as
+ *        those of a dead one: what would bring it came before, or has seen them, and makes another
+ *        life.
  *   I3   Of a dead existence that stays, fields of greater lives stay: the next life is above them.
  *   I4   `shape` changes with each call that dropped something (table.h).
  *
@@ -81,11 +84,12 @@ static bool row_measure(const struct blazei_members *members, const struct blaze
 		*ret_floor = (struct blazei_floor){ 0 };
 		return true;
 	}
-	if (!(row->flags & BLAZEI_ROW_EXISTS) || blazei_row_alive(row) ||
-	    !blazei_below(members, row->origin, row->seq))
+	if (blazei_row_alive(row) ||
+	    (row->flags & BLAZEI_ROW_EXISTS && !blazei_below(members, row->origin, row->seq)))
 		return false;
 	for (uint32_t i = 0; i < row->entry_count; i++) {
-		if (!blazei_hidden_below(members, row, entry))
+		if (entry->life == BLAZEI_LIFE_MAX ||
+		    !blazei_below(members, entry->origin, entry->seq))
 			return false;
 		if (entry->life > floor.life)
 			floor.life = entry->life;

@@ -25,7 +25,7 @@
  *        had touched the record before the earlier one came: it names something else as seen.
  *   I2   What is told is known to be a conflict; what is not may be one only where said above, or
  *        where a register came as state before the transaction that wrote it. */
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 
 static struct blazei_stamp row_stamp(const struct blazei_row *row)
 {

@@ -14,7 +14,7 @@
  *        members.c  the replicated list of members; frontier.c, collect.c: what follows from it
  *        restart.c  back from a store, and under another name; identity.c: which
  *        reissue.c  what was written under a name that is of no use any more; restamp.c: as it
- *                   stands
+ *                   stands; unseen.c: what others have not seen; bundle.c: it all as transactions
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
  *        room.c     room for what is merged as one
@@ -120,6 +120,8 @@ struct blazei_write_op {
 	const void *head; /* the value's first bytes */
 	const void *body; /* and the rest */
 	const struct blazei_entry *seen;
+	uint64_t priority; /* E, of a group that is written anew */
+	uint32_t life;     /* likewise */
 	uint32_t head_len;
 	uint32_t body_len;
 	uint8_t name_len;
@@ -132,9 +134,11 @@ struct blazei_write_group {
 	const struct blaze_id *id;
 	const struct blazei_row *row; /* as the transaction first saw it; NULL: there was none */
 	struct blazei_write_op *ops;  /* ascending by name */
+	uint64_t priority;            /* where it is written anew: E of the existence */
 	uint32_t op_count;
 	uint32_t life;
 	uint16_t flags; /* BLAZEI_GROUP_..., 0: existence is not written */
+	bool anew;      /* E is as it stood, whoever writes (reissue.h) */
 };
 
 /* The change that is being told; see effects.c. */
@@ -170,6 +174,7 @@ struct blazei_members {
 	uint64_t *frontier; /* by origin index */
 	uint64_t *scratch;  /* likewise */
 	unsigned width;     /* of it and of all vectors */
+	uint64_t told_hlc;  /* of the last report that made one known */
 	bool stale;         /* rows were written to since they were read */
 	bool rescan;        /* of which not all are in fresh */
 	bool overfull;
@@ -278,49 +283,6 @@ static inline uint32_t blazei_life_after(uint64_t life)
 	return life < BLAZEI_LIFE_MAX - 1 ? (uint32_t)life + 1 : 0;
 }
 
-/* mark.c ------------------------------------------------------------------------------------- */
-
-/* Whether that H is at or below a mark; 0: it is not known. */
-static inline bool blazei_mark_covers(uint64_t mark, uint64_t hlc)
-{
-	return hlc != 0 && hlc <= mark;
-}
-
-/* The index that stands for a node's retired incarnations, or BLAZEI_ORIGIN_NONE. */
-uint16_t blazei_mark_find(const struct blazei_vector *vector, const struct blaze_id *node);
-/* Whether what an unknown origin wrote with that H counts as merged. */
-static inline bool blazei_marked(const struct blazei_vector *vector,
-                                 const struct blazei_origin *origin, uint64_t hlc)
-{
-	uint16_t index;
-
-	if (vector->marks == 0)
-		return false;
-	index = blazei_mark_find(vector, &origin->node);
-	return index != BLAZEI_ORIGIN_NONE && blazei_mark_covers(vector->writers[index].seq, hlc);
-}
-/* Whether a stamp is of a write that was everywhere when its incarnation was retired. */
-static inline bool blazei_known_long(const struct blazei_replica *replica,
-                                     const struct blazei_stamp *stamp)
-{
-	const struct blazei_origin *origin = &replica->vector.origins[stamp->origin];
-
-	return blazei_origin_retired(origin) || blazei_marked(&replica->vector, origin, stamp->hlc);
-}
-/* Fills seqs, one for each index here and 0 all, with what a vector covers, whatever its owner and
- * this replica have retired; UINT64_MAX: all. The entries begin as struct blazei_vector_entry and
- * are `stride` bytes apart. */
-void blazei_vector_spread(const struct blazei_vector *vector, const void *entries, size_t stride,
-                          unsigned count, uint64_t *seqs);
-/* Takes the marks of a whole snapshot that was merged, which has this vector. */
-void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_session_entry *entries,
-                        unsigned count);
-/* What the own node has to say of its incarnations that are over: writes them to entries, of which
- * there is room for all origins, and gives their number; 0: nothing that it has not said. The list
- * of members is up to date. */
-unsigned blazei_mark_due(const struct blazei_replica *replica, const struct blazei_entry *said,
-                         struct blazei_mark_item *entries);
-
 /* write.c ------------------------------------------------------------------------------------ */
 
 /* Whether a write makes sense in itself: 0, -EINVAL, -E2BIG. */
@@ -418,6 +380,7 @@ void blazei_displace(struct blazei_replica *replica, uint64_t seq);
 /* An origin is heard for the first time: tells where somebody else writes as this node, now. */
 void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, uint64_t seq,
                        uint64_t hlc);
+
 /* restamp.c ---------------------------------------------------------------------------------- */
 
 /* Writes again what stands under the name that was left, as much of it as makes a long transaction;

@@ -78,20 +78,22 @@ static void existence_encode(const struct blazei_replica *replica, uint64_t hlc,
 		op.seen_hlc = group->row->hlc;
 		op.seen_origin = replica->vector.writers[group->row->origin].wire;
 	}
-	op.priority = priority(replica, hlc, op.priority);
+	op.priority = group->anew ? group->priority : priority(replica, hlc, op.priority);
 	put(at, &op, sizeof(op));
 }
 
 /* The heads are written where they belong, field by field: what is built elsewhere and copied at
  * once makes the CPU wait for its own stores. */
-static void register_encode(const struct blazei_replica *replica, uint64_t hlc,
-                            const struct blazei_write_op *op, uint8_t **at)
+static inline void register_encode(const struct blazei_replica *replica, uint64_t hlc,
+                                   const struct blazei_write_op *op, bool anew, uint8_t **at)
 {
 	struct blazei_txn_register *reg = (struct blazei_txn_register *)*at;
 	uint32_t value_len = op->head_len + op->body_len;
 	uint8_t *to;
 
-	reg->priority = priority(replica, hlc, op->seen ? op->seen->priority : 0);
+	reg->priority = blazei_unlikely(anew)
+	                        ? op->priority
+	                        : priority(replica, hlc, op->seen ? op->seen->priority : 0);
 	reg->seen_hlc = op->seen ? op->seen->hlc : 0;
 	reg->seen_origin =
 	        op->seen ? replica->vector.writers[op->seen->origin].wire : BLAZEI_SEEN_NOTHING;
@@ -124,7 +126,7 @@ static void group_encode(const struct blazei_replica *replica, uint64_t hlc,
 	if (group->flags)
 		existence_encode(replica, hlc, group, at);
 	for (uint32_t i = 0; i < group->op_count; i++)
-		register_encode(replica, hlc, &group->ops[i], at);
+		register_encode(replica, hlc, &group->ops[i], group->anew, at);
 }
 
 /* The origins and deps, after the header. */

@@ -2,6 +2,8 @@
 libblazeshm_la_SOURCES += \
 	lib/repl/arena.c \
 	lib/repl/arena.h \
+	lib/repl/bundle.c \
+	lib/repl/bundle.h \
 	lib/repl/collect.c \
 	lib/repl/conflict.c \
 	lib/repl/core.h \
@@ -20,6 +22,7 @@ libblazeshm_la_SOURCES += \
 	lib/repl/logged.h \
 	lib/repl/mark.c \
 	lib/repl/mark.h \
+	lib/repl/mark_core.h \
 	lib/repl/members.c \
 	lib/repl/members.h \
 	lib/repl/merge.c \
@@ -54,6 +57,7 @@ libblazeshm_la_SOURCES += \
 	lib/repl/state.c \
 	lib/repl/table.c \
 	lib/repl/table.h \
+	lib/repl/unseen.c \
 	lib/repl/vector.c \
 	lib/repl/write.c \
 	lib/repl/writeset.c \

@@ -3,7 +3,7 @@
 #include "lib/repl/mark.h"
 
 #include "lib/op/value.h"
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/session.h"
 
 #define KEPT BLAZEI_ORIGIN_NONE

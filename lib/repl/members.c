@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "lib/op/value.h"
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 
 /* Reading ------------------------------------------------------------------------------------ */
 
@@ -225,10 +225,13 @@ static void member_read(struct blazei_replica *replica, struct blazei_member *me
 {
 	const struct blazei_row *row = member_row(replica, &member->node);
 	const struct blazei_entry *report = own_entry(replica, row, "v");
+	const struct blazei_entry *frontier = own_entry(replica, row, "f");
 	bool joined = member_says_joined(replica, row);
 
 	vector_read(replica, report, member->durable);
-	vector_read(replica, own_entry(replica, row, "f"), replica->members.frontier);
+	vector_read(replica, frontier, replica->members.frontier);
+	if (frontier && frontier->hlc > replica->members.told_hlc)
+		replica->members.told_hlc = frontier->hlc;
 	floor_read(replica, own_entry(replica, row, "c"));
 	if (report && report->hlc != member->hlc) {
 		member->hlc = report->hlc;

@@ -104,21 +104,21 @@ bool blazei_replica_has_frontier(struct blazei_replica *replica);
 bool blazei_replica_below_frontier(struct blazei_replica *replica,
                                    const struct blazei_vector_view *vector);
 
-/* One write that another replica has not seen, as it stands now, to be issued anew. */
-struct blazei_unseen {
-	struct blaze_id id;
-	enum blazei_write_kind kind; /* upsert, update or delete */
-	struct blaze_record *record; /* the caller's; NULL for delete */
+/* A total order of frontiers, so that of two replicas each of which is below the other's one gives
+ * in (session_ask.c): the one made known last is greater, and of two that were made known at one
+ * moment what they hold decides. It is the same for all that know the same, whoever they are. */
+struct blazei_rank {
+	uint64_t hlc;  /* of the last report that made a frontier known; 0: none did */
+	uint64_t hash; /* of the frontier */
 };
 
-/* The next one beyond what `seen` covers, of all incarnations of this node; *cursor starts at 0.
- * What has lost against others' writes is none. 1, 0 at the end, -ENOMEM, -E2BIG. */
-int blazei_replica_unseen(const struct blazei_replica *replica,
-                          const struct blazei_vector_view *seen, uint64_t *cursor,
-                          struct blazei_unseen *ret_unseen);
-/* The same of all nodes, with what is seen by origin index. */
-int blazei_unseen_next(const struct blazei_replica *replica, const uint64_t *seen, uint64_t *cursor,
-                       struct blazei_unseen *ret_unseen);
+static inline bool blazei_rank_above(const struct blazei_rank *a, const struct blazei_rank *b)
+{
+	return a->hlc != b->hlc ? a->hlc > b->hlc : a->hash > b->hash;
+}
+
+/* The rank of this replica's frontier. 0 or -ENOMEM. */
+int blazei_replica_rank(struct blazei_replica *replica, struct blazei_rank *ret_rank);
 
 /* Drops what nobody needs any more from at most `rows` records, going round: hidden fields and
  * tombstones below the frontier (collect.c). Costs nothing where all is done. Not to be called

@@ -14,6 +14,7 @@
  *        has it. Forgetting leaves what it does cover.
  *   I2   Marks are only set while a snapshot is installed.
  *   I3   What is forgotten is in no vector: it is taken again like anything new. */
+#include "lib/repl/mark_core.h"
 #include "lib/repl/stage.h"
 
 struct pruner {

@@ -1,155 +1,213 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists what nobody else has seen, and writes it again; see reissue.h. */
+/* Writes again what nobody else has seen; see reissue.h. */
 #include "lib/repl/reissue.h"
 
 #include <stdlib.h>
 
-#include "lib/op/record.h"
-#include "lib/repl/core.h"
-#include "lib/repl/writeset.h"
+#include "lib/repl/bundle.h"
 
-#define ITEMS_MIN 16u
+/* How a record is issued, onto what is here of it. */
+struct plan {
+	const struct blazei_row *here; /* NULL: nothing */
+	uint32_t life;     /* of the fields that were to be seen, and of the existence */
+	uint64_t priority; /* of the existence */
+	bool existence;    /* it is written */
+	bool another;      /* it is not the life that they had */
+	bool over;         /* the existence has lost by now */
+};
 
-/* The list ------------------------------------------------------------------------------------*/
-
-void blazei_unseen_list_clear(struct blazei_unseen_list *list)
+/* Whether E and H win over others. No two registers have the same but by one write. */
+static bool stands(uint64_t priority, uint64_t hlc, uint64_t other_priority, uint64_t other_hlc)
 {
-	for (uint32_t i = list->next; i < list->count; i++)
-		blaze_record_free(list->items[i].record);
-	free(list->items);
-	*list = (struct blazei_unseen_list){ 0 };
+	return priority != other_priority ? priority > other_priority : hlc >= other_hlc;
 }
 
-/* The next free place, or NULL. */
-static struct blazei_unseen *list_place(struct blazei_unseen_list *list)
+static bool row_exists(const struct blazei_row *row)
 {
-	uint32_t max = list->max ? list->max * 2 : ITEMS_MIN;
-	struct blazei_unseen *items;
-
-	if (list->count < list->max)
-		return &list->items[list->count];
-	items = realloc(list->items, max * sizeof(*items));
-	if (!items)
-		return NULL;
-	list->items = items;
-	list->max = max;
-	return &items[list->count];
+	return row && row->flags & BLAZEI_ROW_EXISTS;
 }
 
-/* Adds what `seen`, by origin index, does not cover. */
-static int list_fill(struct blazei_unseen_list *list, const struct blazei_replica *replica,
-                     const uint64_t *seen)
+/* A life that hides nothing of what is here, and is over nowhere: the one it had, or a later one
+ * than any. False: there is none left. */
+static bool plan_life(const struct blazei_replica *replica, const struct blazei_unseen *item,
+                      struct plan *plan)
 {
-	const uint32_t before = list->count;
-	uint64_t cursor = 0;
-	int rc;
+	uint32_t next = blazei_next_life(replica, plan->here);
 
-	do {
-		struct blazei_unseen *place = list_place(list);
-
-		rc = place ? blazei_unseen_next(replica, seen, &cursor, place) : -ENOMEM;
-		list->count += rc > 0;
-	} while (rc > 0);
-	while (rc < 0 && list->count > before)
-		blaze_record_free(list->items[--list->count].record);
-	return rc;
-}
-
-int blazei_unseen_list_fill(struct blazei_unseen_list *list, struct blazei_replica *replica,
-                            const struct blazei_vector_view *seen)
-{
-	const struct blazei_vector *vector = &replica->vector;
-	/* Who is a member must be known: what one wrote comes from it alone. */
-	int rc = blazei_members_refresh(replica);
-	uint64_t *seqs;
-
-	if (rc < 0)
-		return rc;
-	seqs = calloc(vector->count, sizeof(*seqs));
-	if (!seqs)
-		return -ENOMEM;
-	blazei_vector_spread(vector, seen->entries, sizeof(*seen->entries), seen->count, seqs);
-	for (unsigned i = 0; i < vector->count; i++) {
-		const struct blaze_id *node = &vector->origins[i].node;
-
-		if (!blazei_id_equal(node, &vector->origins[0].node) &&
-		    blazei_replica_membership(replica, node) == BLAZEI_MEMBER_JOINED)
-			seqs[i] = UINT64_MAX;
+	if (next > 0 && item->row.life < next) {
+		plan->another = true;
+		plan->life = next > item->top_life ? next : blazei_life_after(item->top_life);
 	}
-	rc = list_fill(list, replica, seqs);
-	free(seqs);
-	return rc;
+	return next > 0 && plan->life > 0;
 }
 
-/* Issuing -------------------------------------------------------------------------------------*/
-
-/* A patch as a record of its own: what it removes is not there. 0 or an error. */
-static int patch_to_record(const struct blaze_record *patch, struct blaze_record **ret_record)
+static void plan_alive(const struct blazei_unseen *item, struct plan *plan)
 {
-	struct blaze_record *record;
-	int rc = blazei_record_sized(0, 0, &record);
+	/* The record lives as it did: that is not said again, but for the server's word. */
+	plan->existence = item->row.priority > plan->here->priority;
+}
 
-	for (uint32_t i = 0; rc == 0 && i < patch->count; i++) {
-		struct blazei_field_view field;
+static void plan_dead(const struct blazei_replica *replica, const struct blazei_unseen *item,
+                      struct plan *plan)
+{
+	const struct blazei_row *here = plan->here;
 
-		blazei_record_view(patch, i, &field);
-		if (!field.unset)
-			rc = blazei_record_append(record, field.name, field.name_len, field.value,
-			                          field.value_len);
-		if (rc < 0)
-			blaze_record_free(record);
+	plan->existence = !row_exists(here) || blazei_row_alive(here) ||
+	                  item->row.priority > here->priority || item->row.life > here->life;
+	if (row_exists(here) && here->life > plan->life)
+		plan->life = here->life;
+	/* What is not here may have been collected, with all of its lives. */
+	if (!row_exists(here) && replica->members.floor.life > plan->life)
+		plan->life = (uint32_t)replica->members.floor.life;
+}
+
+/* False: it cannot be issued any more. The list of members is up to date. */
+static bool plan_make(const struct blazei_replica *replica, const struct blazei_unseen *item,
+                      struct plan *plan)
+{
+	const struct blazei_row *was = &item->row;
+	const struct blazei_row *here = blazei_table_find(
+	        &replica->table, &was->id, blazei_table_hash(&replica->table, &was->id));
+	bool makes = true;
+
+	*plan = (struct plan){ .here = here, .life = was->life, .priority = was->priority };
+	plan->over = row_exists(here) && !(row_exists(was) && stands(was->priority, was->hlc,
+	                                                             here->priority, here->hlc));
+	if (item->new_life > 0) {
+		plan->another = item->new_life != was->life;
+		plan->life = item->new_life;
+		return true;
 	}
-	if (rc == 0)
-		*ret_record = record;
-	return rc;
+	if (!item->existence || plan->over)
+		return true;
+	if (!row_exists(here) && plan->priority < blazei_floor_priority(replica, was->hlc))
+		plan->priority = blazei_floor_priority(replica, was->hlc);
+	plan->existence = true;
+	if (!blazei_row_alive(was))
+		plan_dead(replica, item, plan);
+	else if (row_exists(here) && blazei_row_alive(here) && here->life == was->life)
+		plan_alive(item, plan);
+	else
+		makes = plan_life(replica, item, plan);
+	return makes;
 }
 
-/* Stages one. The record that a patch was for may be gone with what others wrote of it, which comes
- * again: then what was written stands alone. */
-static int item_stage(struct blazei_replica *replica, struct blazei_writeset *writes,
-                      const struct blazei_unseen *item)
+/* Whether what is here ends that life for good. */
+static bool life_over(const struct plan *plan, uint32_t life)
 {
-	struct blazei_write write = {
-		.kind = item->kind,
-		.id = &item->id,
-		.record = item->record,
+	const struct blazei_row *here = plan->here;
+
+	return plan->over && (life < here->life || (life == here->life && !blazei_row_alive(here)));
+}
+
+/* What is written for an entry, in *ret_op; false: nothing. */
+static bool op_make(const struct blazei_replica *replica, const struct blazei_unseen *item,
+                    const struct plan *plan, const struct blazei_entry *entry,
+                    struct blazei_write_op *ret_op)
+{
+	const struct blazei_name *name = replica->names.names[entry->name];
+	const bool visible = blazei_row_alive(&item->row) && entry->life == item->row.life;
+	const bool moves = visible && plan->another;
+	const uint32_t life = visible ? plan->life : entry->life;
+	const bool unset = entry->flags & BLAZEI_ENTRY_UNSET;
+	const struct blazei_entry *seen = NULL;
+
+	if (moves ? unset : !(entry->flags & BLAZEI_ENTRY_MARKED))
+		return false;
+	if (life_over(plan, life))
+		return false;
+	if (plan->here)
+		seen = blazei_row_find(plan->here, entry->name, life);
+	if (seen && !stands(entry->priority, entry->hlc, seen->priority, seen->hlc))
+		return false;
+	*ret_op = (struct blazei_write_op){
+		.name = name->text,
+		.name_len = name->len,
+		.body = entry->value,
+		.body_len = entry->value_len,
+		.seen = seen,
+		.unset = unset,
+		.priority = entry->priority,
+		.life = life,
 	};
-	struct blaze_record *record = NULL;
-	int rc = blazei_writeset_write(replica, writes, &write);
-
-	if (rc == -ENOENT && item->kind == BLAZEI_WRITE_DELETE)
-		return 0;
-	if (rc != -ENOENT)
-		return rc;
-	rc = patch_to_record(item->record, &record);
-	if (rc < 0)
-		return rc;
-	write.kind = BLAZEI_WRITE_UPSERT;
-	write.record = record;
-	rc = blazei_writeset_write(replica, writes, &write);
-	blaze_record_free(record);
-	return rc;
+	return true;
 }
 
-/* Stages from the list's next item on; the first one that is not staged, in *ret_end, and how many
- * cannot be made. 0 or -ENOMEM. */
-static int items_stage(struct blazei_replica *replica, struct blazei_writeset *writes,
-                       const struct blazei_unseen_list *list, uint32_t *ret_end,
-                       uint32_t *ret_refused)
+/* A transaction that is being put together, and where the list is then. */
+struct issue {
+	struct blazei_replica *replica;
+	struct blazei_bundle bundle;
+	uint32_t next;     /* the first one that is not, or not wholly, in it */
+	uint32_t issued;   /* of its entries */
+	uint32_t new_life; /* likewise */
+	uint32_t refused;
+};
+
+/* Adds a record, or as much of it as fits: whether that was all; or -ENOMEM. */
+static int item_add(struct issue *issue, const struct blazei_unseen *item)
 {
-	uint32_t at = list->next;
+	const struct blazei_entry *entry = blazei_row_first(&item->row);
+	struct blazei_write_group existence = { .id = &item->row.id };
+	uint32_t at = 0;
+	struct plan plan;
+	bool fits = true;
 
-	*ret_refused = 0;
-	for (; at < list->count; at++) {
-		int rc = item_stage(replica, writes, &list->items[at]);
-
-		if (rc == -ENOMEM)
-			return rc;
-		if (rc == -EMSGSIZE && at > list->next)
-			break;
-		*ret_refused += rc < 0;
+	if (blazei_bundle_begin(&issue->bundle, item->row.entry_count) < 0)
+		return -ENOMEM;
+	if (!plan_make(issue->replica, item, &plan)) {
+		issue->refused++;
+		return true;
 	}
-	*ret_end = at;
+	for (; at < item->row.entry_count && fits; at += fits) {
+		struct blazei_write_op op;
+
+		if (at >= item->issued && op_make(issue->replica, item, &plan, entry, &op))
+			fits = blazei_bundle_add(&issue->bundle, &op);
+		entry = blazei_entry_next(entry);
+	}
+	existence.row = plan.here;
+	existence.life = plan.life;
+	existence.priority = plan.priority;
+	if (plan.existence)
+		existence.flags = BLAZEI_GROUP_EXISTENCE |
+		                  (blazei_row_alive(&item->row) ? BLAZEI_GROUP_ALIVE : 0);
+	blazei_bundle_end(&issue->bundle, &existence);
+	issue->issued = at;
+	issue->new_life = plan.life;
+	return fits;
+}
+
+/* Whether one may be in the same transaction as those before it: they ascend, and none is divided
+ * that fits the next one whole. */
+static bool item_joins(const struct issue *issue, const struct blazei_unseen *last,
+                       const struct blazei_unseen *item)
+{
+	const size_t registers =
+	        item->row.used + item->row.entry_count * (sizeof(struct blazei_txn_group) + 256);
+
+	return memcmp(last->row.id.bytes, item->row.id.bytes, sizeof(item->row.id.bytes)) < 0 &&
+	       issue->bundle.bytes + registers <= issue->bundle.bytes_max;
+}
+
+/* Puts together as much as a transaction holds. 0 or -ENOMEM. */
+static int items_add(struct issue *issue, const struct blazei_unseen_list *list)
+{
+	int rc = blazei_members_update(issue->replica);
+
+	if (rc < 0)
+		return rc;
+	for (issue->next = list->next; issue->next < list->count; issue->next++) {
+		const struct blazei_unseen *item = list->items[issue->next];
+
+		if (issue->next > list->next &&
+		    !item_joins(issue, list->items[issue->next - 1], item))
+			break;
+		rc = item_add(issue, item);
+		if (rc <= 0)
+			return rc;
+		issue->issued = 0;
+		issue->new_life = 0;
+	}
 	return 0;
 }
 
@@ -157,22 +215,23 @@ static int items_stage(struct blazei_replica *replica, struct blazei_writeset *w
 static int list_issue(struct blazei_replica *replica, uint64_t now_ns,
                       struct blazei_unseen_list *list, struct blazei_txn_view *ret_txn)
 {
-	struct blazei_writeset *writes;
-	uint32_t refused = 0;
-	uint32_t end = 0;
-	int rc = blazei_writeset_new(&writes);
+	struct issue issue = { .replica = replica };
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	rc = items_stage(replica, writes, list, &end, &refused);
+	blazei_bundle_init(&issue.bundle, replica);
+	rc = items_add(&issue, list);
 	if (rc == 0)
-		rc = blazei_replica_commit(replica, now_ns, writes, ret_txn);
-	blazei_writeset_free(writes);
+		rc = blazei_bundle_commit(&issue.bundle, replica, now_ns, ret_txn);
+	blazei_bundle_free(&issue.bundle);
 	if (rc < 0)
 		return rc;
-	replica->refused += refused;
-	for (; list->next < end; list->next++)
-		blaze_record_free(list->items[list->next].record);
+	replica->refused += issue.refused;
+	for (; list->next < issue.next; list->next++)
+		free(list->items[list->next]);
+	if (issue.new_life > 0) {
+		list->items[list->next]->issued = issue.issued;
+		list->items[list->next]->new_life = issue.new_life;
+	}
 	return 0;
 }
 

@@ -10,7 +10,7 @@
  * FAILURE Invalid bytes are counted and skipped. -ENOMEM stops before the transaction at hand. */
 #include <stdlib.h>
 
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 
 #define OPS_MIN 16u
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "lib/op/hash.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/session_core.h"
 
 #define UNWANTED UINT64_MAX /* the seq of an origin of which the sender wants nothing */
@@ -163,14 +164,17 @@ static int64_t refuse_give(struct blazei_session *session, void *buf)
 
 static int64_t hello_give(struct blazei_session *session, void *buf, size_t cap)
 {
-	const struct blazei_replica *replica = session->options.replica;
+	struct blazei_replica *replica = session->options.replica;
 	const struct blazei_stage *stage = session->options.stage;
 	const struct blazei_vector *vector = &replica->vector;
 	struct blazei_session_hello *hello = buf;
 	size_t len = sizeof(*hello) + vector->count * sizeof(*hello->entries);
+	struct blazei_rank rank;
 
 	if (len > cap)
 		return -EMSGSIZE;
+	if (blazei_replica_rank(replica, &rank) < 0)
+		return -ENOMEM;
 	*hello = (struct blazei_session_hello){
 		.database = session->options.database,
 		.self = vector->origins[0],
@@ -178,6 +182,7 @@ static int64_t hello_give(struct blazei_session *session, void *buf, size_t cap)
 		.policy = replica->policy,
 		.entry_count = vector->count,
 		.side = session->options.side,
+		.rank = rank,
 	};
 	if (stage)
 		hello->resume = stage->resume;
@@ -273,29 +278,34 @@ static const struct blazei_session_entry *hello_forked(const struct blazei_repli
 	return NULL;
 }
 
-/* Whether the other side is below the frontier: 1, 0, -ENOMEM. */
-static int hello_below(struct blazei_replica *replica, const struct blazei_session_hello *hello)
+/* Notes whether the answerer is below the frontier, and whether its own has the greater rank. 0 or
+ * -ENOMEM. */
+static int hello_rank(struct blazei_session *session, const struct blazei_session_hello *hello)
 {
+	struct blazei_replica *replica = session->options.replica;
+	struct blazei_rank rank;
 	uint64_t *known;
-	int below;
 
 	if (!blazei_replica_has_frontier(replica))
 		return 0;
+	if (blazei_replica_rank(replica, &rank) < 0)
+		return -ENOMEM;
 	known = calloc(replica->vector.count, sizeof(*known));
 	if (!known)
 		return -ENOMEM;
 	blazei_vector_spread(&replica->vector, hello->entries, sizeof(*hello->entries),
 	                     hello->entry_count, known);
-	below = blazei_known_below(replica, known);
+	session->ask.peer_below = blazei_known_below(replica, known);
+	session->ask.peer_above = blazei_rank_above(&hello->rank, &rank);
 	free(known);
-	return below;
+	return 0;
 }
 
 static int hello_take(struct blazei_session *session, const struct blazei_session_hello *hello)
 {
 	const struct blazei_session_entry *forked;
 	enum blazei_session_reason reason;
-	int below = 0;
+	int rc = 0;
 
 	/* It is the first message (session_wire.c), so it comes once. */
 	if (hello->side == session->options.side)
@@ -308,10 +318,9 @@ static int hello_take(struct blazei_session *session, const struct blazei_sessio
 	if (forked)
 		return blazei_session_refuse_fork(session, forked);
 	if (session->options.side == BLAZEI_SESSION_ASKER)
-		below = hello_below(session->options.replica, hello);
-	if (below < 0)
-		return blazei_session_fail(session, below);
-	session->ask.peer_below = below > 0;
+		rc = hello_rank(session, hello);
+	if (rc < 0)
+		return blazei_session_fail(session, rc);
 	session->hello_taken = true;
 	session->status.state = BLAZEI_SESSION_RUNNING;
 	if (session->options.side == BLAZEI_SESSION_ASKER)

@@ -33,7 +33,7 @@
  *   I5  An asker does not hear an answerer that is below the frontier which the asker knows (design
  *       section 4): what such a one wrote had not seen what may be collected here. The answerer
  *       has to ask first: it gets a whole snapshot, and issues its unseen writes anew. Where each
- *       is below the other's frontier, the one with the greater identity gives in.
+ *       is below the other's frontier, the one whose frontier is lower in rank gives in.
  *   I6  Every give sends one message at most and looks at a bounded part of the replica, but for
  *       the last pass of a snapshot that writes have overrun PASSES times (session_answer.c).
  *
@@ -106,8 +106,10 @@ struct blazei_session_options {
 	struct blaze_id database;   /* all zero: not known, fits any */
 	struct blazei_stage *stage; /* asker: what it holds of a snapshot; outlives the session */
 	bool whole; /* answerer: a whole snapshot even for one that is not below the frontier */
-	bool anew;  /* asker: after a whole snapshot it holds that and nothing else; what nobody has
-	             * seen of its own writes waits in the stage, to be issued anew (reissue.h) */
+	/* asker: where it was below the frontier, it holds the snapshot after that, and nothing
+	 * else; what nobody has seen of its own writes waits in the stage, to be issued anew
+	 * (reissue.h) */
+	bool anew;
 };
 
 struct blazei_session_status {
@@ -120,12 +122,12 @@ struct blazei_session_status {
 	uint64_t forked_seq;               /* FORK: where */
 	uint64_t txns;                     /* transactions given, or applied here */
 	uint64_t chunks;                   /* of snapshots, given or taken */
-	bool whole;                        /* the asker was below the frontier: it takes a snapshot
-	                                    * of everything, which removes what was collected, and
-	                                    * issues anew what the vector does not have of its own
-	                                    * writes (blazei_replica_unseen) */
-	bool resumed;                      /* a snapshot went on where an earlier session stopped */
-	unsigned passes;                   /* of snapshots, begun */
+	/* The asker takes a snapshot of everything, which removes what was collected; where it was
+	 * below the frontier, it issues anew what the vector does not have of its own writes
+	 * (reissue.h). */
+	bool whole;
+	bool resumed;    /* a snapshot went on where an earlier session stopped */
+	unsigned passes; /* of snapshots, begun */
 };
 
 /* What an asker has of a snapshot, in at most bytes_max bytes. */

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "lib/op/hash.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/session_core.h"
 
 #define TXNS_ENOUGH  (64u << 10)  /* bytes: a message of more keeps the replica's lock for long */
@@ -131,8 +132,8 @@ int blazei_answerer_start(struct blazei_session *session, const struct blazei_se
 		answer->chains[index] = hello->entries[i].chain;
 	}
 	/* One below the frontier has, or may bring back, what was collected here. */
-	answer->whole = session->options.whole ||
-	                blazei_known_below(session->options.replica, answer->known);
+	answer->below = blazei_known_below(session->options.replica, answer->known);
+	answer->whole = session->options.whole || answer->below;
 	session->status.whole = answer->whole;
 	if (!answer->whole && blazei_history_reach(&replica->history, &replica->vector,
 	                                           answer->known, &answer->position)) {
@@ -390,7 +391,8 @@ static int64_t begin_give(struct blazei_session *session, void *buf, size_t cap)
 	*snapshot = (struct blazei_session_snapshot){
 		.header.flags = (answer->passes > 0 ? BLAZEI_SNAPSHOT_AGAIN : 0) |
 		                (answer->resumed ? BLAZEI_SNAPSHOT_RESUMED : 0) |
-		                (answer->whole ? BLAZEI_SNAPSHOT_WHOLE : 0),
+		                (answer->whole ? BLAZEI_SNAPSHOT_WHOLE : 0) |
+		                (answer->below ? BLAZEI_SNAPSHOT_BELOW : 0),
 		.resume = answer->place,
 		.entry_count = answer->resumed ? 0 : answer->noted_count,
 	};

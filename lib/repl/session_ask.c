@@ -4,7 +4,15 @@
  *
  *        An answerer that is below the frontier is not heard. Where a partition was so long that
  *        each side expelled the other, each is below the other's, and one of them has to give in:
- *        the one with the greater identity, who takes the other's state like anyone who was away.
+ *        the one whose frontier was made known before the other's, who takes the other's state like
+ *        anyone who was away. (Rejected: the one with the greater identity. Who stands between two
+ *        sides, and has a greater identity than both, takes the state of each in turn, for ever.)
+ *
+ * INVARIANTS
+ *   I1   The rank by which one gives in (members.h) goes with the state, not with the node: who
+ *        gives in has the other's rank from then on, and gives in to nobody of a lower one. So
+ *        among those who are below each other's frontiers each gives in to higher and higher ranks
+ *        only, and in the end, when no frontier is made known any more, all have the highest.
  *
  * FAILURE  The first thing wrong ends the session. What was merged are whole transactions, which
  *          the vector tells of; what is staged stays for the next session, unless the stage is full
@@ -224,6 +232,7 @@ static int snapshot_take(struct blazei_session *session,
 	session->ask.staging = true;
 	session->status.passes++;
 	session->status.whole = session->options.stage->whole;
+	session->ask.below = snapshot->header.flags & BLAZEI_SNAPSHOT_BELOW;
 	if (snapshot->header.flags & BLAZEI_SNAPSHOT_RESUMED)
 		session->status.resumed = true;
 	return 0;
@@ -253,9 +262,8 @@ static bool below_heard(const struct blazei_session *session,
 {
 	if (header->kind == BLAZEI_KIND_LIVE)
 		return true;
-	return header->kind == BLAZEI_KIND_SNAPSHOT && header->flags & BLAZEI_SNAPSHOT_WHOLE &&
-	       memcmp(&session->self.node, &session->status.peer.node, sizeof(session->self.node)) >
-	               0;
+	return header->kind == BLAZEI_KIND_SNAPSHOT && header->flags & BLAZEI_SNAPSHOT_BELOW &&
+	       session->ask.peer_above;
 }
 
 int blazei_asker_take(struct blazei_session *session, uint64_t now_ns,
@@ -296,7 +304,8 @@ int blazei_session_install(struct blazei_session *session, uint64_t now_ns)
 	const struct blazei_stage_cut cut = {
 		.vs = session->ask.vector,
 		.count = session->ask.vector_count,
-		.anew = session->options.anew,
+		/* Who is not below has nothing that nobody would take. */
+		.anew = session->options.anew && session->ask.below,
 	};
 	const struct blazei_origin *ahead;
 	struct blazei_session_entry forked;

@@ -23,6 +23,7 @@ struct blazei_answerer {
 	uint64_t *base;   /* what it has, the passes before this one included */
 	uint64_t *began;  /* the own vector when this pass began */
 	unsigned known_count;
+	bool below;      /* it is below the frontier */
 	bool whole;      /* it gets all registers */
 	bool resumed;    /* `began` is not known here, the asker has it */
 	unsigned passes; /* that the asker put together */
@@ -42,6 +43,8 @@ struct blazei_answerer {
 
 struct blazei_asker {
 	bool peer_below; /* the answerer is not heard, with one exception (session_ask.c) */
+	bool peer_above; /* which needs that its frontier has the greater rank */
+	bool below;      /* the snapshot is for one who is below the answerer's frontier */
 	bool staging;    /* what comes belongs to a snapshot */
 	struct blazei_blob *body; /* that comes in parts */
 	uint64_t have;            /* of it */

@@ -65,10 +65,12 @@ static bool snapshot_check(const struct blazei_session_header *header)
 {
 	const struct blazei_session_snapshot *snapshot =
 	        (const struct blazei_session_snapshot *)header;
-	const uint16_t known =
-	        BLAZEI_SNAPSHOT_AGAIN | BLAZEI_SNAPSHOT_RESUMED | BLAZEI_SNAPSHOT_WHOLE;
+	const uint16_t known = BLAZEI_SNAPSHOT_AGAIN | BLAZEI_SNAPSHOT_RESUMED |
+	                       BLAZEI_SNAPSHOT_WHOLE | BLAZEI_SNAPSHOT_BELOW;
 
 	return header->bytes >= sizeof(*snapshot) && (header->flags & ~known) == 0 &&
+	       (header->flags & BLAZEI_SNAPSHOT_WHOLE ||
+	        !(header->flags & BLAZEI_SNAPSHOT_BELOW)) &&
 	       snapshot->reserved == 0 &&
 	       entries_fit(header, sizeof(*snapshot), snapshot->entry_count);
 }

@@ -7,7 +7,7 @@
  *
  * LAYOUT Every message: header, 32 bytes; then by kind
  *          HELLO     database 16, self 24, txn_format 4, policy 4, entry_count 4, side 4,
- *                    resume 24, entries
+ *                    resume 24, rank 16, entries
  *          REFUSE    reason 4, zero 4, origin 24, seq 8
  *          TXNS      total 8, offset 8, cursor 8 (0); a part of transactions back to back
  *          SNAPSHOT  resume 24, entry_count 4, zero 4, entries: begins a pass
@@ -25,6 +25,7 @@
 #define BLAZEI_SESSION_WIRE_H
 
 #include "lib/op/txn.h"
+#include "lib/repl/members.h"
 #include "lib/repl/session.h"
 
 #define BLAZEI_SESSION_MAGIC  0x73655a42u
@@ -42,6 +43,7 @@ enum blazei_session_kind {
 #define BLAZEI_SNAPSHOT_AGAIN   1u /* a further pass: adds to what came */
 #define BLAZEI_SNAPSHOT_RESUMED 2u /* goes on where an earlier session stopped */
 #define BLAZEI_SNAPSHOT_WHOLE   4u /* has all registers: what is absent was collected */
+#define BLAZEI_SNAPSHOT_BELOW   8u /* WHOLE, as the asker is below the answerer's frontier */
 
 struct blazei_session_header {
 	uint32_t bytes;
@@ -70,6 +72,7 @@ struct blazei_session_hello {
 	uint32_t entry_count;
 	uint32_t side;
 	struct blazei_session_resume resume;
+	struct blazei_rank rank; /* of the sender's frontier */
 	struct blazei_session_entry entries[];
 };
 
@@ -123,7 +126,8 @@ static_assert(offsetof(struct blazei_session_hello, policy) == 76, "wire format"
 static_assert(offsetof(struct blazei_session_hello, entry_count) == 80, "wire format");
 static_assert(offsetof(struct blazei_session_hello, side) == 84, "wire format");
 static_assert(offsetof(struct blazei_session_hello, resume) == 88, "wire format");
-static_assert(sizeof(struct blazei_session_hello) == 112, "wire format");
+static_assert(offsetof(struct blazei_session_hello, rank) == 112, "wire format");
+static_assert(sizeof(struct blazei_session_hello) == 128, "wire format");
 static_assert(offsetof(struct blazei_session_refuse, reason) == 32, "wire format");
 static_assert(offsetof(struct blazei_session_refuse, origin) == 40, "wire format");
 static_assert(sizeof(struct blazei_session_refuse) == 72, "wire format");

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "lib/repl/mark_core.h"
 #include "lib/repl/room.h"
 
 /* Lists ---------------------------------------------------------------------------------------*/
@@ -184,8 +185,9 @@ static int origins_intern(const struct blazei_stage *stage, struct blazei_replic
 	if (seqs)
 		blazei_vector_spread(&replica->vector, entries, sizeof(*entries), count, seqs);
 	for (unsigned i = 0; i < count && index >= 0; i++) {
-		if (blazei_origin_retired(&entries[i].origin) && stage->marks &&
-		    !mark_holds(entries, count, &entries[i]))
+		/* One with seq 0 is what is left of a mark that went. */
+		if (blazei_origin_retired(&entries[i].origin) && entries[i].seq != 0 &&
+		    stage->marks && !mark_holds(entries, count, &entries[i]))
 			index = -EBADMSG;
 		else if (!needless(stage, &replica->vector, seqs, &entries[i]))
 			index = blazei_vector_intern(&replica->vector, &entries[i].origin);

@@ -14,7 +14,7 @@
  *   I4   Nothing of a quarantined origin beyond what was merged before comes in this way either.
  *
  * FAILURE Merging a chunk is all or nothing: room for all of it is made first (room.h). */
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 
 /* Rows looked at in one call: bounds its time where a requester lacks little. */
 #define ROWS_PER_CHUNK 65536u

@@ -105,6 +105,7 @@ unsigned blazei_staged_groups(const struct blazei_replica *replica, struct blaze
 		group->op_count = list->count;
 		group->life = life == BLAZEI_FIRST ? staged->base->life : staged->next_life;
 		group->flags = flags;
+		group->anew = false;
 		count++;
 	}
 	return count;

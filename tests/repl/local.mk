@@ -15,6 +15,7 @@ repl_tests = \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_logged \
+	tests/repl/test_logged_snapshot \
 	tests/repl/test_mark \
 	tests/repl/test_mark_heard \
 	tests/repl/test_members \
@@ -28,6 +29,7 @@ repl_tests = \
 	tests/repl/test_peek \
 	tests/repl/test_quarantine \
 	tests/repl/test_replica \
+	tests/repl/test_reissue \
 	tests/repl/test_restamp \
 	tests/repl/test_restart \
 	tests/repl/test_return_memory \
@@ -86,3 +88,5 @@ tests_repl_test_state_SOURCES = tests/op/edge.h tests/repl/test_state.c
 tests_repl_test_table_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h tests/repl/test_table.c
 tests_repl_test_writeset_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_logged_SOURCES = tests/repl/test_logged.c
+tests_repl_test_logged_snapshot_SOURCES = tests/repl/test_logged_snapshot.c \
+	tests/repl/harness.h tests/repl/session_pair.h

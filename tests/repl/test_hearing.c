@@ -4,38 +4,6 @@
 #include "tests/repl/events.h"
 #include "tests/repl/returner.h"
 
-/* A session whose asker holds the snapshot and nothing else afterwards. */
-static struct blazei_session_status catch_up_anew(struct node *asker, struct node *answerer,
-                                                  struct pair *pair)
-{
-	pair_open(pair, asker, answerer);
-	pair->anew = true;
-	pair_run(pair);
-	return pair->asked;
-}
-
-/* What the stage holds, under a new name; the number of transactions, which the node keeps. */
-static unsigned issue(struct node *node, struct pair *pair, uint64_t incarnation)
-{
-	struct blazei_unseen_list *list = blazei_stage_unseen(pair->stage);
-	struct blazei_origin self = node->origin;
-	struct blazei_txn_view txn = { .len = 1 };
-	unsigned count = 0;
-
-	self.incarnation = incarnation;
-	ck_assert(blazei_replica_displaced(node->replica));
-	ck_assert_int_eq(blazei_replica_leave_name(node->replica, node->now_ns, &self), 0);
-	node->origin = self;
-	while (txn.len > 0) {
-		ck_assert_int_eq(blazei_replica_reissue(node->replica, node->now_ns, list, &txn),
-		                 0);
-		count += node_keep(node, txn.data, txn.len);
-	}
-	ck_assert(blazei_unseen_list_empty(list));
-	pair_close(pair);
-	return count;
-}
-
 START_TEST(hearing_refuses_who_is_below_the_frontier)
 {
 	struct pair pair;
@@ -355,33 +323,6 @@ START_TEST(new_name_depends_on_what_the_old_one_saw)
 }
 END_TEST
 
-/* Writes fields named from `first` on, or removes them, all in one go. */
-static void fields_write(struct node *node, unsigned number, unsigned first, unsigned count,
-                         bool unset)
-{
-	struct blaze_id id = id_of(number);
-	struct blaze_record *patch;
-	struct blazei_txn_view txn;
-	char name[16];
-
-	ck_assert_int_eq(blaze_record_new(&patch), 0);
-	for (unsigned i = first; i < first + count; i++) {
-		snprintf(name, sizeof(name), "f%u", i);
-		ck_assert_int_eq(unset ? blaze_record_unset(patch, name)
-		                       : blaze_record_set_int(patch, name, i),
-		                 0);
-	}
-	node->now_ns += 1000000;
-	ck_assert_int_eq(blazei_replica_write(node->replica, node->now_ns,
-	                                      &(struct blazei_write){ .kind = BLAZEI_WRITE_UPDATE,
-	                                                              .id = &id,
-	                                                              .record = patch },
-	                                      &txn),
-	                 0);
-	ck_assert(node_keep(node, txn.data, txn.len));
-	blaze_record_free(patch);
-}
-
 /* A record of which more was written, bit by bit, than one transaction may say of a record. */
 START_TEST(displaced_replica_writes_a_wide_record_anew)
 {
@@ -476,6 +417,114 @@ START_TEST(names_that_are_left_in_a_row_leave_nothing_behind)
 }
 END_TEST
 
+/* Asks the other one, in vain as that is below the frontier. */
+static void ask_in_vain(struct node *asker, struct node *answerer, bool whole)
+{
+	struct pair pair;
+
+	pair_open(&pair, asker, answerer);
+	pair.anew = true;
+	pair.whole = whole;
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_REFUSED);
+	ck_assert_int_eq(pair.asked.reason, BLAZEI_SESSION_BELOW_FRONTIER);
+	pair_close(&pair);
+}
+
+/* Takes the other one's state, and issues what that had not seen, if there is something. */
+static void give_in(struct node *asker, struct node *answerer)
+{
+	struct pair pair;
+
+	ck_assert_int_eq(catch_up_anew(asker, answerer, &pair).state, BLAZEI_SESSION_LIVE);
+	if (blazei_replica_displaced(asker->replica))
+		issue(asker, &pair, asker->origin.incarnation + 100);
+	else
+		pair_close(&pair);
+}
+
+/* Between two that have left each other behind, whoever has taken the higher one's state does not
+ * take the lower one's again, be its identity greater than both or lower. */
+START_TEST(who_stands_between_two_sides_ends_at_the_higher_one)
+{
+	struct node middle;
+
+	node_open_history(&middle, _i ? 9 : 0, WIDE);
+	node_writes(&b, 0, 3);
+	frontier_collect(&b);
+	node_writes(&c, 5, 3);
+	frontier_collect(&c);
+	middle.now_ns = b.now_ns = c.now_ns;
+	for (unsigned i = 0; i < 2; i++) {
+		give_in(&middle, i ? &c : &b);
+		nodes_expect_equal(&middle, i ? &c : &b);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		ask_in_vain(&middle, &b, i);
+	ask_in_vain(&c, &b, false);
+	give_in(&b, &middle);
+	nodes_catch_up(&middle, &b);
+	nodes_catch_up(&c, &middle);
+	nodes_expect_equal(&b, &c);
+	nodes_expect_equal(&b, &middle);
+	node_expect(&c, 0, "{\"by\":2,\"n\":0}");
+	node_expect(&c, 5, "{\"by\":3,\"n\":0}");
+	node_close(&middle);
+}
+END_TEST
+
+/* Of two frontiers made known at one moment one is the greater, whichever asks. */
+START_TEST(two_sides_of_one_moment_know_which_gives_in)
+{
+	struct blazei_rank ranks[2];
+
+	node_writes(&b, 0, 3);
+	node_writes(&c, 5, 3);
+	frontier_collect(&b);
+	c.now_ns -= 40 * 10 * BLAZEI_NS_PER_S;
+	frontier_collect(&c);
+	ck_assert_int_eq(blazei_replica_rank(b.replica, &ranks[0]), 0);
+	ck_assert_int_eq(blazei_replica_rank(c.replica, &ranks[1]), 0);
+	ck_assert_uint_eq(ranks[0].hlc, ranks[1].hlc);
+	ck_assert(blazei_rank_above(&ranks[0], &ranks[1]) !=
+	          blazei_rank_above(&ranks[1], &ranks[0]));
+	if (blazei_rank_above(&ranks[0], &ranks[1])) {
+		ask_in_vain(&b, &c, false);
+		give_in(&c, &b);
+		nodes_catch_up(&b, &c);
+	} else {
+		ask_in_vain(&c, &b, false);
+		give_in(&b, &c);
+		nodes_catch_up(&c, &b);
+	}
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
+/* Who is not below the other's frontier has nothing to give in for, whatever the rank. */
+START_TEST(nobody_gives_in_who_is_not_below)
+{
+	struct blazei_rank ranks[2];
+
+	node_writes(&b, 0, 3);
+	node_give_all(&b, &c);
+	node_writes(&c, 5, 3);
+	frontier_collect(&c);
+	frontier_collect(&b);
+	/* All but what made the last frontier known. */
+	for (unsigned i = 4; i < b.count; i++)
+		node_give(&b, &c, i);
+	c.now_ns = b.now_ns;
+	ck_assert_int_eq(blazei_replica_rank(b.replica, &ranks[0]), 0);
+	ck_assert_int_eq(blazei_replica_rank(c.replica, &ranks[1]), 0);
+	ck_assert(blazei_rank_above(&ranks[0], &ranks[1]));
+	ask_in_vain(&c, &b, true);
+	give_in(&b, &c);
+	nodes_catch_up(&c, &b);
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -500,6 +549,9 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_test(tcase, two_sides_of_one_moment_know_which_gives_in);
+	tcase_add_test(tcase, nobody_gives_in_who_is_not_below);
+	tcase_add_loop_test(tcase, who_stands_between_two_sides_ends_at_the_higher_one, 0, 2);
 	tcase_add_loop_test(tcase, names_that_are_left_in_a_row_leave_nothing_behind, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

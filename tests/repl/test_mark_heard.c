@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Those who have retired an incarnation and those who have not understand each other
  * (lib/repl/mark.h). */
+#include "lib/repl/mark_core.h"
 #include "tests/repl/over.h"
 #include "tests/repl/stored.h"
 
@@ -326,6 +327,23 @@ START_TEST(mark_without_its_heir_is_refused)
 }
 END_TEST
 
+/* Its index stays, as that of any origin that is known and wrote nothing. */
+START_TEST(mark_that_went_says_nothing)
+{
+	const struct blazei_origin mark = { a.origin.node, BLAZEI_RETIRED };
+	struct pair pair;
+
+	begin_retirable();
+	ck_assert_int_ge(blazei_vector_intern(&b.replica->vector, &mark), 0);
+	pair_open(&pair, &c, &b);
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.error, 0);
+	nodes_expect_equal(&b, &c);
+	ck_assert_uint_gt(blazei_replica_count(c.replica), 0);
+	pair_close(&pair);
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -341,6 +359,7 @@ int main(void)
 		&who_was_away_takes_the_mark_and_loses_the_incarnation,
 		&what_its_node_had_lost_comes_back_by_who_has_it,
 		&mark_is_kept_by_a_store,
+		&mark_that_went_says_nothing,
 		&session_ends_where_indices_change,
 	};
 	Suite *suite = suite_create("mark_heard");

@@ -375,53 +375,6 @@ START_TEST(report_names_those_only_of_whom_something_came)
 }
 END_TEST
 
-/* Unseen writes ------------------------------------------------------------------------------ */
-
-START_TEST(unseen_writes_are_listed_as_they_stand)
-{
-	struct node *node = &nodes[0];
-	struct blazei_vector_entry *entries;
-	struct blazei_vector_view view;
-	struct blazei_unseen unseen;
-	uint64_t cursor = 0;
-	unsigned kinds[BLAZEI_WRITE_PUT] = { 0 };
-	char *text;
-	int rc;
-
-	node_insert(node, 1, "{\"a\":1,\"b\":1}");
-	node_insert(node, 2, "{\"a\":1}");
-	node_insert(&nodes[1], 5, "{\"a\":1,\"z\":1}");
-	settle();
-	entries = node_vector(&nodes[1], &view.count);
-	view.entries = entries;
-	node_update(node, 1, "{\"b\":2}");
-	node_write(node, BLAZEI_WRITE_UPDATE, 5, "{\"a\":2}", "z");
-	node_delete(node, 2);
-	node_insert(node, 3, "{\"c\":1}");
-	node_update(node, 3, "{\"d\":1}");
-	while ((rc = blazei_replica_unseen(node->replica, &view, &cursor, &unseen)) == 1) {
-		kinds[unseen.kind]++;
-		if (unseen.kind == BLAZEI_WRITE_DELETE) {
-			ck_assert_uint_eq(unseen.id.bytes[15], 2);
-			continue;
-		}
-		if (blaze_record_to_json(unseen.record, &text) == 0) {
-			if (unseen.id.bytes[15] == 1)
-				ck_assert_str_eq(text, "{\"b\":2}");
-			if (unseen.id.bytes[15] == 3)
-				ck_assert_str_eq(text, "{\"c\":1,\"d\":1}");
-			free(text);
-		}
-		blaze_record_free(unseen.record);
-	}
-	ck_assert_int_eq(rc, 0);
-	ck_assert_uint_eq(kinds[BLAZEI_WRITE_UPSERT], 1);
-	ck_assert_uint_eq(kinds[BLAZEI_WRITE_UPDATE], 2);
-	ck_assert_uint_eq(kinds[BLAZEI_WRITE_DELETE], 1);
-	free(entries);
-}
-END_TEST
-
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -440,7 +393,6 @@ int main(void)
 		&frontier_waits_for_each_live_replica_without_a_store,
 		&frontier_that_is_known_is_told_again_with_what_is_new,
 		&report_names_those_only_of_whom_something_came,
-		&unseen_writes_are_listed_as_they_stand,
 	};
 	Suite *suite = suite_create("members");
 	TCase *tcase = tcase_create("members");

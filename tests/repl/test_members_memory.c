@@ -143,40 +143,6 @@ START_TEST(answers_without_memory_are_the_careful_ones)
 }
 END_TEST
 
-START_TEST(unseen_without_memory_is_enomem_and_goes_on)
-{
-	const struct blazei_vector_view nothing = { 0 };
-	struct blazei_unseen item;
-	unsigned failures = 0;
-	uint64_t cursor = 0;
-	unsigned told = 0;
-	int rc = 1;
-
-	node_insert(&b, 1, "{\"a\":1,\"b\":\"text\"}");
-	node_insert(&b, 2, "{\"c\":1}");
-	for (unsigned at = 0; rc != 0; at = rc < 0 ? at + 1 : 0) {
-		const uint64_t before = cursor;
-
-		starve(at);
-		rc = blazei_replica_unseen(b.replica, &nothing, &cursor, &item);
-		if (starve_end()) {
-			ck_assert_int_eq(rc, -ENOMEM);
-			ck_assert_uint_eq(cursor, before);
-			failures++;
-			continue;
-		}
-		ck_assert_int_ge(rc, 0);
-		if (rc > 0) {
-			ck_assert_uint_eq(item.record->count, told == 0 ? 2 : 1);
-			blaze_record_free(item.record);
-			told++;
-		}
-	}
-	ck_assert_uint_eq(told, 2);
-	ck_assert_uint_ge(failures, 2);
-}
-END_TEST
-
 /* A row that holds nothing, as room that was made for what then failed, goes with the next
  * collection. */
 START_TEST(row_that_holds_nothing_is_collected)
@@ -205,7 +171,6 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, tick_without_memory_writes_nothing_and_the_next_one_does);
 	tcase_add_loop_test(tcase, answers_without_memory_are_the_careful_ones, 0, QUESTIONS);
-	tcase_add_test(tcase, unseen_without_memory_is_enomem_and_goes_on);
 	tcase_add_test(tcase, row_that_holds_nothing_is_collected);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

@@ -154,9 +154,9 @@ START_TEST(what_was_overwritten_is_not_written_anew)
 }
 END_TEST
 
-/* By merging, a record's lives that are not over may be longer than any transaction: that is told,
- * and holds up nothing else. */
-START_TEST(record_longer_than_a_transaction_is_counted)
+/* By merging, a record's lives that are not over may be longer than any transaction: it goes with
+ * several. */
+START_TEST(record_longer_than_a_transaction_takes_several)
 {
 	static uint8_t value[1000000];
 	const struct blaze_id id = id_of(1);
@@ -192,7 +192,7 @@ START_TEST(record_longer_than_a_transaction_is_counted)
 	displace();
 	refused = node_stats(&a).refused;
 	leave();
-	ck_assert_uint_eq(node_stats(&a).refused, refused + 1);
+	ck_assert_uint_eq(node_stats(&a).refused, refused);
 	node_expect(&a, 2, "{\"x\":1}");
 }
 END_TEST
@@ -233,7 +233,7 @@ int main(void)
 		&ids_end_with_the_greatest,
 		&what_is_no_record_is_not_written_anew,
 		&what_was_overwritten_is_not_written_anew,
-		&record_longer_than_a_transaction_is_counted,
+		&record_longer_than_a_transaction_takes_several,
 		&name_that_there_is_no_room_for_is_e2big_and_changes_nothing,
 	};
 	Suite *suite = suite_create("restamp");

@@ -110,10 +110,7 @@ bool sim_ask(struct sim_world *world, struct sim_node *node, unsigned from)
 	options.replica = node->replica;
 	options.side = BLAZEI_SESSION_ASKER;
 	options.stage = node->stage;
-	/* Who stands alone between two that have left each other behind gives in to each in turn,
-	 * as long as both ask. And what is issued anew may not have seen the one server's last
-	 * write, where that was forgotten (C2 in causal.h). Neither is settled: not there. */
-	options.anew = world->setting.shape == SIM_MESH && world->setting.servers != 1;
+	options.anew = true;
 	sim_memory_fail(world->fail_after == 1);
 	if (blazei_session_new(&options, &session->ask) < 0) {
 		(void)sim_memory_restore();

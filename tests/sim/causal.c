@@ -12,6 +12,7 @@
 struct item {
 	const struct reference_op *op;
 	const struct causal_write *write;
+	struct causal_place first; /* of what a server wrote; seq 0: it did not */
 };
 
 /* All ops of one register name of one record (or of its existence). */
@@ -64,6 +65,32 @@ static bool complain(const struct subject *subject, const char *what, const stru
 	return false;
 }
 
+/* Whether the one says what the other said, again. */
+static bool says_again(const struct item *a, const struct item *b)
+{
+	if (!a->write->copy && !b->write->copy)
+		return false;
+	if (a->op->existence)
+		return a->op->alive == b->op->alive && a->op->priority == b->op->priority;
+	return a->op->unset == b->op->unset && a->op->value_len == b->op->value_len &&
+	       memcmp(a->op->value, b->op->value, a->op->value_len) == 0;
+}
+
+/* Whether b is a server's write a, or has seen it, or what says the same. */
+static bool known_to(const struct group *group, const struct item *a, const struct item *b)
+{
+	if (b->write->seen[a->first.origin] >= a->first.seq)
+		return true;
+	for (unsigned i = 0; i < group->count; i++) {
+		const struct item *item = &group->items[i];
+
+		if ((item == a || says_again(item, a)) &&
+		    (item == b || seen_by(item->write, b->write)))
+			return true;
+	}
+	return false;
+}
+
 /* The server's last write in the group, of one life (0: of any); NULL where there is none, or where
  * the server wrote twice without knowing, after it had lost its memory. */
 static const struct item *server_last(const struct group *group, uint32_t life)
@@ -73,7 +100,7 @@ static const struct item *server_last(const struct group *group, uint32_t life)
 	for (unsigned i = 0; i < group->count; i++) {
 		const struct item *item = &group->items[i];
 
-		if (!item->write->server || (life && item->op->life != life))
+		if (item->first.seq == 0 || (life && item->op->life != life))
 			continue;
 		if (!last || seen_by(last->write, item->write))
 			last = item;
@@ -97,7 +124,7 @@ static bool winner_holds(const struct subject *subject, const struct group *grou
 	}
 	if (subject->history->one_server)
 		server = server_last(group, winner->op->life);
-	if (server && server != winner && !seen_by(server->write, winner->write))
+	if (server && !known_to(group, server, winner))
 		return complain(subject, "had not seen the server's last write", winner, server);
 	return true;
 }
@@ -155,7 +182,7 @@ static bool existence_holds(const struct subject *subject, const struct group *g
 
 	for (unsigned i = 0; i < group->count; i++) {
 		const struct item *item = &group->items[i];
-		bool latest = !server || item == server || seen_by(server->write, item->write);
+		bool latest = !server || known_to(group, server, item);
 
 		for (unsigned j = 0; j < group->count && latest; j++)
 			latest = !seen_by(item->write, group->items[j].write);
@@ -217,9 +244,17 @@ static struct item *items_gather(const struct causal_history *history, unsigned 
 	*ret_count = count;
 	count = 0;
 	for (unsigned i = 0; i < history->count; i++)
-		for (unsigned k = 0; k < history->writes[i].txn->op_count; k++)
-			items[count++] = (struct item){ &history->writes[i].txn->ops[k],
-				                        &history->writes[i] };
+		for (unsigned k = 0; k < history->writes[i].txn->op_count; k++) {
+			const struct causal_write *write = &history->writes[i];
+
+			items[count] = (struct item){ .op = &write->txn->ops[k], .write = write };
+			if (write->copy)
+				items[count].first = write->places[k];
+			else if (write->server)
+				items[count].first =
+				        (struct causal_place){ write->origin, write->txn->seq };
+			count++;
+		}
 	qsort(items, count, sizeof(*items), item_compare);
 	return items;
 }

@@ -5,7 +5,8 @@
  *        neither E nor H: whoever ran the history noted, for each transaction, what its writer had
  *        seen; a value on display tells, being unique, which write it came from. Then
  *          C1  no other write of that field in that life had seen the one that shows;
- *          C2  with one server, what shows is, or has seen, the server's last write there;
+ *          C2  with one server, what shows is, or has seen, the server's last write there, or what
+ *              says the same again;
  *          C3  a record whose latest existence writes (those that no other had seen, or with one
  *              server the server's last and what had seen it) all say dead is not visible, and one
  *              where all say alive is;
@@ -15,11 +16,18 @@
 
 #include "tests/sim/reference.h"
 
+struct causal_place {
+	unsigned origin;
+	uint64_t seq; /* 0: nowhere */
+};
+
 struct causal_write {
 	const struct reference_txn *txn;
 	const uint32_t *seen; /* by origin number: the seq up to which its writer had seen it */
 	unsigned origin;      /* number of its writer */
 	bool server;
+	bool copy;                         /* it says again what was written before */
+	const struct causal_place *places; /* of a copy, by op: where a server wrote it at first */
 };
 
 struct causal_history {

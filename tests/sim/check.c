@@ -8,7 +8,7 @@
  *        S5   Records that are only ever written together show the same (transactions whole).
  *        S6   What it was told of changes adds up to what a reader sees (watch.c).
  *        S7   It shows what the reference folds from what its vector covers; seen now and then. */
-#include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 #include "tests/sim/sim.h"
 
 uint32_t sim_seq(const struct sim_world *world, const struct sim_node *node, unsigned origin)
@@ -150,6 +150,8 @@ static struct causal_write *writes_of(struct sim_world *world, const struct sim_
 				.seen = txn->touched,
 				.origin = i,
 				.server = txn->server,
+				.copy = txn->copy,
+				.places = txn->places,
 			};
 		}
 	return writes;

@@ -81,11 +81,18 @@ void sim_issue(struct sim_world *world, struct sim_node *node)
 {
 	struct blazei_unseen_list none = { 0 };
 	struct blazei_unseen_list *list = node->stage ? blazei_stage_unseen(node->stage) : &none;
+	uint32_t touched[SIM_ORIGINS_MAX];
 	struct blazei_txn_view view;
 
+	/* What is issued has seen what it had seen, and has not lost against anything there. */
+	for (unsigned i = 0; i < SIM_ORIGINS_MAX; i++)
+		touched[i] = node->forgot[i] > node->vector[i] ? node->forgot[i] : node->vector[i];
 	world->counts[SIM_COUNT_issued_anew] += list->count;
+	world->again = true;
 	while (!world->violated && issue_next(world, node, list, &view))
-		sim_written(world, node, &view, node->vector);
+		sim_written(world, node, &view, touched);
+	world->again = false;
+	memset(node->forgot, 0, sizeof(node->forgot));
 	blazei_unseen_list_clear(list);
 }
 
@@ -116,7 +123,7 @@ void sim_renew(struct sim_world *world, struct sim_node *node)
 		node->bound[old] = (uint32_t)bound + 1;
 		world->counts[SIM_COUNT_stamped_anew]++;
 		for (unsigned i = (unsigned)bound; i < world->origins[old].count; i++)
-			world->origins[old].txns[i]->again = true;
+			world->origins[old].txns[i]->left = true;
 	}
 	if (node->replica->left.pending) {
 		struct blazei_unseen_list none = { 0 };
@@ -260,6 +267,20 @@ static void union_fold(const struct sim_world *world, const struct sim_node *nod
 			reference_fold(reference, &world->origins[i].txns[k]->content);
 }
 
+/* Whether a transaction beyond the cut is a member's, which brings it itself. */
+static bool comes_again(const struct sim_world *world, const struct reference *reference,
+                        const struct reference_txn *txn, const uint32_t *cut)
+{
+	const struct reference_register *state =
+	        reference_find(reference, txn->origin, BLAZEI_LIFE_MAX, (const uint8_t *)"s", 1);
+
+	for (unsigned i = 0; i < world->origin_count; i++)
+		if (memcmp(&world->origins[i].id, txn->origin, REFERENCE_ORIGIN_BYTES) == 0)
+			return txn->seq > cut[i] && state && state->op->value_len == 1 &&
+			       state->op->value[0] == 1;
+	return false;
+}
+
 /* Whether what an op says stood, and was to be seen. */
 static bool stood(const struct reference *reference, const struct reference_op *op)
 {
@@ -272,6 +293,12 @@ static bool stood(const struct reference *reference, const struct reference_op *
 	existence = reference_find(reference, op->id, 0, NULL, 0);
 	return field && field->op == op && existence && existence->op->alive &&
 	       existence->op->life == op->life;
+}
+
+static const struct reference_txn *existence_of(const struct reference *reference,
+                                                const struct reference_op *op)
+{
+	return reference_find(reference, op->id, 0, NULL, 0)->txn;
 }
 
 static bool shows(const struct blazei_replica *replica, const struct reference_op *op)
@@ -310,6 +337,8 @@ static void issued_check(struct sim_world *world, const struct sim_node *node,
 			for (unsigned m = 0; m < txn->op_count; m++)
 				/* Members' own records are written by their ticks. */
 				if (txn->ops[m].id[0] == 0x01 && stood(reference, &txn->ops[m]) &&
+				    !comes_again(world, reference,
+				                 existence_of(reference, &txn->ops[m]), cut) &&
 				    !shows(node->replica, &txn->ops[m]))
 					sim_violate(world, "n%u came back without r%u.%.*s", number,
 					            txn->ops[m].id[15], txn->ops[m].name_len,
@@ -332,6 +361,8 @@ void sim_come_back(struct sim_world *world, struct sim_node *node, const uint32_
 		node->vector[i] = sim_seq(world, node, i);
 		cut[i] = node->vector[i];
 		forgot = forgot || cut[i] < before[i];
+		if (node->forgot[i] < before[i])
+			node->forgot[i] = before[i];
 	}
 	memset(node->frontier, 0, sizeof(node->frontier));
 	memset(node->bound, 0, sizeof(node->bound));

@@ -119,6 +119,40 @@ struct blaze_record *sim_random_record(struct sim_world *world, bool patch,
 	return record;
 }
 
+/* Whether a server wrote, at first, what an op says again. */
+static bool server_wrote(const struct sim_txn *txn, const struct reference_op *op)
+{
+	for (unsigned i = 0; i < txn->content.op_count; i++) {
+		const struct reference_op *other = &txn->content.ops[i];
+
+		if (memcmp(op->id, other->id, 16) != 0 || op->existence != other->existence)
+			continue;
+		/* An existence has no value of its own; a server's has its own H. */
+		if (op->existence ? op->alive == other->alive && op->priority == txn->content.hlc
+		                  : op->unset == other->unset && op->name_len == other->name_len &&
+		                            memcmp(op->name, other->name, op->name_len) == 0 &&
+		                            op->value_len == other->value_len &&
+		                            memcmp(op->value, other->value, op->value_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Notes of a copy's ops which were a server's, and where. */
+static void places_note(struct sim_world *world, struct sim_txn *txn)
+{
+	txn->places = sim_alloc(txn->content.op_count * sizeof(*txn->places));
+	for (unsigned i = 0; i < txn->content.op_count; i++)
+		for (unsigned k = 0; k < world->origin_count; k++)
+			for (unsigned m = 0; m < world->origins[k].count; m++) {
+				const struct sim_txn *other = world->origins[k].txns[m];
+
+				if (other->server && !other->copy &&
+				    server_wrote(other, &txn->content.ops[i]))
+					txn->places[i] = (struct causal_place){ k, m + 1 };
+			}
+}
+
 struct sim_txn *sim_txn_keep(struct sim_world *world, struct sim_node *node,
                              const struct blazei_txn_view *view, const uint32_t *touched)
 {
@@ -126,7 +160,7 @@ struct sim_txn *sim_txn_keep(struct sim_world *world, struct sim_node *node,
 	struct sim_txn *txn = sim_alloc(sizeof(*txn));
 
 	*txn = (struct sim_txn){ .len = view->len, .origin = node->origin, .server = node->server };
-	txn->again = world->again;
+	txn->copy = world->again;
 	txn->data = sim_alloc(view->len);
 	memcpy(txn->data, view->data, view->len);
 	txn->seen = sim_alloc(SIM_ORIGINS_MAX * sizeof(*txn->seen));
@@ -140,6 +174,8 @@ struct sim_txn *sim_txn_keep(struct sim_world *world, struct sim_node *node,
 		sim_violate(world, "n%u wrote what cannot be decoded", origin->node);
 		return NULL;
 	}
+	if (txn->copy)
+		places_note(world, txn);
 	if (origin->count == origin->max) {
 		struct sim_txn **old = origin->txns;
 

@@ -142,7 +142,9 @@ struct sim_txn {
 	uint32_t *touched; /* likewise: what its writer had seen when it looked at the records */
 	unsigned origin;
 	bool server;
-	bool again; /* written under a name that was left, or said again under another */
+	bool left;                   /* written under a name that was left */
+	bool copy;                   /* what it says was written before, under such a name */
+	struct causal_place *places; /* of a copy, by op: where a server wrote that at first */
 };
 
 struct sim_origin {
@@ -230,6 +232,7 @@ struct sim_node {
 	bool mute;   /* goes on under its name, and may not have all that it wrote */
 	bool forked; /* somebody else wrote under its name */
 	bool closed; /* cleanly: its token lies beside the store */
+	uint32_t forgot[SIM_ORIGINS_MAX]; /* what it held that is issued anew was in here */
 	uint32_t had[SIM_ORIGINS_MAX]; /* the vector when all was mended, without what it forgot */
 	uint32_t bound[SIM_ORIGINS_MAX];   /* what it writes depends on less than that; 0: on all */
 	struct blazei_writeset *writes;    /* a transaction in the making */

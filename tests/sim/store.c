@@ -25,6 +25,7 @@ void sim_stop(struct sim_world *world, struct sim_node *node, bool power, struct
 	}
 	blazei_stage_free(node->stage);
 	node->stage = NULL;
+	memset(node->forgot, 0, sizeof(node->forgot));
 	blazei_replica_free(node->replica);
 	blazei_writeset_free(node->writes);
 	node->writes = NULL;
@@ -123,6 +124,14 @@ void sim_origin_new(struct sim_world *world, struct sim_node *node)
 	origin->id.incarnation = (node->origin * UINT64_C(0x9e3779b97f4a7c15)) ^ number;
 }
 
+/* Another run, whose first write depends on all that the store has. One that goes on depends on no
+ * more than what it wrote before. */
+static void origin_begin(struct sim_world *world, struct sim_node *node)
+{
+	sim_origin_new(world, node);
+	memset(node->bound, 0, sizeof(node->bound));
+}
+
 void sim_start(struct sim_world *world, struct sim_node *node)
 {
 	unsigned number = (unsigned)(node - world->nodes);
@@ -133,7 +142,7 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	else if (world->origin_count == SIM_ORIGINS_MAX)
 		return;
 	else
-		sim_origin_new(world, node);
+		origin_begin(world, node);
 	options.self = world->origins[node->origin].id;
 	options.hash_seed = number + 1;
 	options.hlc_floor = node->high_ns;
@@ -148,7 +157,6 @@ void sim_start(struct sim_world *world, struct sim_node *node)
 	node->published = node->log.count;
 	memset(node->vector, 0, sizeof(node->vector));
 	memset(node->frontier, 0, sizeof(node->frontier));
-	memset(node->bound, 0, sizeof(node->bound));
 	node->forked = false;
 	for (unsigned i = 0; i < SIM_NODES_MAX; i++)
 		node->cursors[i] = world->nodes[i].lane_count;

@@ -74,6 +74,14 @@ static const struct sim_txn *side_txn(const struct sim_world *world,
 	return NULL;
 }
 
+/* Whether the one had seen the other, and where it comes, the other or what came after that is
+ * there. What says something again names what stood where it was said, and knew more; and on what
+ * was left with a name nothing depends. */
+static bool had_seen(const struct sim_txn *one, const struct sim_txn *other)
+{
+	return !one->copy && !other->left && one->touched[other->origin] >= other->content.seq;
+}
+
 static void conflict(void *arg, const struct blazei_effect_conflict *told)
 {
 	struct sim_node *node = arg;
@@ -83,19 +91,17 @@ static void conflict(void *arg, const struct blazei_effect_conflict *told)
 	node->world->counts[SIM_COUNT_conflicts_told]++;
 	if (!loser || !winner) /* being written at this moment */
 		return;
-	/* Nothing depends on what was left, and what is said again has seen what it had seen. */
-	if (loser->again || winner->again)
-		return;
-	if (loser->touched[winner->origin] >= winner->content.seq ||
-	    winner->touched[loser->origin] >= loser->content.seq)
+	if (had_seen(loser, winner) || had_seen(winner, loser))
 		sim_violate(
 		        node->world,
-		        "n%u is told of a conflict between n%u #%llu and n%u #%llu, and one had "
-		        "seen the other",
-		        (unsigned)(node - node->world->nodes),
+		        "n%u is told of a conflict over r%u between n%u.%u #%llu and n%u.%u #%llu, "
+		        "and one had seen the other",
+		        (unsigned)(node - node->world->nodes), told->id->bytes[15],
 		        node->world->origins[loser->origin].node,
+		        node->world->origins[loser->origin].run,
 		        (unsigned long long)loser->content.seq,
 		        node->world->origins[winner->origin].node,
+		        node->world->origins[winner->origin].run,
 		        (unsigned long long)winner->content.seq);
 }
 
