@@ -102,11 +102,12 @@ struct blaze_position {
  * once it is registered in a topology. With a path, a directory or "file:" and one, it has
  * what was acknowledged there; the directory is made if only its last part is missing. So it is
  * with "SCHEME:LOCATION", of a backend that is known: blaze_store(3). With
- * BLAZE_DURABILITY_ASYNC, the default, a write returns at once and outlives the process; what
- * came within the last sync_interval_ns, or since the sync under way began, a power loss may
- * take. With SYNC it returns when it is on the disk, and those of several threads share a
- * sync. With NONE what was written since the last blaze_db_sync dies with the process, as far as
- * memory held it. ASYNC takes 16 MiB of /dev/shm (-ENOSPC). READ_ONLY heeds none of the three.
+ * BLAZE_DURABILITY_ASYNC, the default, a write returns at once and outlives the process; a power
+ * loss takes at most what was written within sync_interval_ns, or, if that is longer, within the
+ * time that the last two syncs took. With SYNC it returns when it is on the disk, and those of
+ * several threads share a sync. With NONE what was written since the last blaze_db_sync dies with
+ * the process, as far as memory held it. ASYNC takes 16 MiB of /dev/shm (-ENOSPC). READ_ONLY heeds
+ * none of the three.
  * Errors: -EINVAL also where the database there has another policy; -E2BIG, -ENOMEM; -EOPNOTSUPP
  * also an unknown scheme; -EBUSY somebody has the directory open; -EBADMSG what lies there is
  * damaged (the log hook gets the place), or a backend is broken; -EPROTO it is of a later version;

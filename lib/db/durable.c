@@ -354,6 +354,8 @@ void blazei_durable_stop(struct blaze_db *db)
 	db->durable.stop = true;
 	pthread_cond_signal(&db->durable.work);
 	pthread_mutex_unlock(&db->lock);
+	/* It may wait for what the flusher leaves for as long as an interval. */
+	(void)blazei_store_sync(db->store);
 	pthread_join(db->durable.thread, NULL);
 	db->durable.threaded = false;
 }

@@ -6,21 +6,29 @@
  *        whether it is whole. A copy therefore needs no lock and stops nobody. (Rejected: to copy
  *        files as they are, which would copy damage along, and tear where the writer is.)
  *
+ *        What was acknowledged but is in the tail only goes to the copy's log, as frames: a copy is
+ *        kept and carried elsewhere, where that tail is not. The tail is read before the segments,
+ *        so that what moves from the one to the others meanwhile is not missed.
+ *
  * INVARIANTS
  *   I1   Each frame is checked before it is copied.
  *   I2   The copy gets its root last; before that it is no store.
  *   I3   The copy's root records the end of each segment: its reader has nothing to cut.
  *   I4   What is salvaged of a damaged store is an unbroken run of transactions from the first on:
- *        nothing depends on what is not there. */
+ *        nothing depends on what is not there.
+ *   I5   The copy has all that was kept, in frames or in the tail, when this began. */
 #include "lib/store/backup.h"
 
 #include <stdlib.h>
 
+#include "lib/op/unit.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/pack.h"
 #include "lib/store/view.h"
 
 #define COPY_BYTES (UINT64_C(1) << 20)
+#define BUFFER_MAX (UINT64_C(1) << 32)
 
 struct backup {
 	bool salvage; /* damage is an end */
@@ -31,16 +39,22 @@ struct backup {
 	uint64_t last;  /* LSN of the last transaction copied */
 	uint64_t end;   /* of what was copied of the segment */
 	uint64_t whole; /* and of its last frame that ends a transaction */
+	struct blazei_tail_image tail;
+	struct blazei_buffer entries; /* of the tail, for one append */
+	struct blazei_buffer frames;  /* and as frames */
+	uint64_t entry_count;
+	bool more; /* the tail goes to an open segment */
 };
 
 /* Appends to the copy's segment, or syncs it. */
-static int request(struct backup *backup, enum blaze_store_operation operation, uint64_t len)
+static int request(struct backup *backup, enum blaze_store_operation operation, const void *data,
+                   uint64_t len)
 {
 	const struct blaze_store_request append = {
 		.operation = (uint32_t)operation,
 		.segment = backup->place.segment,
 		.offset = backup->end,
-		.data = backup->data,
+		.data = data,
 		.len = len,
 	};
 	struct blaze_store_completion completion;
@@ -98,18 +112,122 @@ static int segment_copy(struct backup *backup, struct blazei_root_segment *segme
 		len = frames_count(backup, (uint64_t)n);
 		if (len == 0)
 			break;
-		error = request(backup, BLAZE_STORE_APPEND, len);
+		error = request(backup, BLAZE_STORE_APPEND, backup->data, len);
 		backup->end += len;
 	}
 	damaged = error == 0 && !open && backup->whole != limit;
 	if (damaged && !backup->salvage)
 		error = -EBADMSG;
 	if (error == 0 && backup->end > 0)
-		error = request(backup, BLAZE_STORE_SYNC, 0);
+		error = request(backup, BLAZE_STORE_SYNC, NULL, 0);
 	if (error == 0)
 		error = blazei_file_ops.segment_seal(backup->to, segment->number, backup->whole);
 	segment->end = backup->whole;
 	return error == 0 ? damaged : error;
+}
+
+/* What the tail has --------------------------------------------------------------------------- */
+
+/* Ends the segment that takes it, if there is one. */
+static int segment_end(struct backup *backup)
+{
+	struct blazei_root *root = backup->from->root;
+	int error;
+
+	if (!backup->more)
+		return 0;
+	backup->more = false;
+	error = request(backup, BLAZE_STORE_SYNC, NULL, 0);
+	if (error == 0)
+		error = blazei_file_ops.segment_seal(backup->to, backup->place.segment,
+		                                     backup->end);
+	root->segments[root->segment_count - 1].end = backup->end;
+	return error;
+}
+
+static int segment_next(struct backup *backup)
+{
+	struct blazei_root *root = backup->from->root;
+	int error = segment_end(backup);
+
+	if (error == 0 && root->segment_count == BLAZEI_ROOT_SEGMENTS_MAX)
+		error = -ENOSPC;
+	if (error == 0)
+		error = blazei_random(&backup->place.incarnation,
+		                      sizeof(backup->place.incarnation));
+	backup->place.segment = root->next_segment;
+	if (error == 0)
+		error = blazei_file_ops.segment_create(backup->to, backup->place.segment);
+	if (error != 0)
+		return error;
+	root->segments[root->segment_count++] = (struct blazei_root_segment){
+		.number = root->next_segment++,
+		.incarnation = backup->place.incarnation,
+	};
+	backup->end = 0;
+	backup->more = true;
+	return 0;
+}
+
+/* Makes frames of the entries that were taken, where there is room for them. */
+static int entries_write(struct backup *backup)
+{
+	const struct blazei_chunk chunk = {
+		.data = backup->entries.data,
+		.len = backup->entries.len,
+		.first_lsn = backup->last + 1,
+		.count = backup->entry_count,
+	};
+	int error = 0;
+
+	if (chunk.count == 0)
+		return 0;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!backup->more || i > 0)
+			error = segment_next(backup);
+		backup->place.offset = backup->end;
+		if (error == 0)
+			error = blazei_pack(&backup->place, 0, &chunk, &backup->frames);
+		if (error != 0 || backup->frames.len <= BLAZEI_FILE_SEGMENT_BYTES - backup->end)
+			break;
+	}
+	if (error == 0)
+		error = request(backup, BLAZE_STORE_APPEND, backup->frames.data,
+		                backup->frames.len);
+	backup->end += backup->frames.len;
+	backup->last += chunk.count;
+	backup->entries.len = 0;
+	backup->entry_count = 0;
+	return error;
+}
+
+static int entry_take(void *arg, const void *entry, size_t len)
+{
+	struct backup *backup = arg;
+	int error = 0;
+
+	if (blazei_logged_check(entry, len) != 0)
+		return -EBADMSG;
+	if (backup->entries.len >= COPY_BYTES)
+		error = entries_write(backup);
+	if (error == 0)
+		error = blazei_buffer_append(&backup->entries, entry, len);
+	backup->entry_count += error == 0;
+	return error;
+}
+
+static int tail_copy(struct backup *backup)
+{
+	uint64_t lost;
+	int error = 0;
+
+	if (backup->tail.ring != NULL)
+		error = blazei_tail_read(&backup->tail, backup->last, entry_take, backup, &lost);
+	if (error == -EBADMSG && backup->salvage)
+		error = 0;
+	if (error == 0)
+		error = entries_write(backup);
+	return error == 0 ? segment_end(backup) : error;
 }
 
 /* Whether the backup's directory has no store, and nothing of one. */
@@ -140,6 +258,8 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	}
 	if (error == 1)
 		error = 0;
+	if (error == 0)
+		error = tail_copy(backup);
 	if (error == 0 && backup->last < lsn)
 		error = -EBADMSG;
 	if (error != 0)
@@ -147,7 +267,7 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	n = blazei_file_ops.root_get(backup->to, backup->data, COPY_BYTES, &version);
 	if (n != 0)
 		return n < 0 ? (int)n : -EEXIST;
-	/* What the original has in memory is none of the copy's. */
+	/* The tail of the original is none of the copy's. */
 	root->opened = 0;
 	root->tail_nonce = 0;
 	blazei_root_seal(root);
@@ -159,10 +279,13 @@ static int copy(struct backup *backup, const char *from, const char *to, uint64_
 	const struct blazei_store_options look = { .look = true };
 	int error;
 
+	backup->entries.max = backup->frames.max = BUFFER_MAX;
 	backup->data = aligned_alloc(BLAZEI_FRAME_UNIT, COPY_BYTES);
 	error = backup->data != NULL ? 0 : -ENOMEM;
 	if (error == 0)
 		error = blazei_store_open(&blazei_view_ops, from, &look, &backup->from);
+	if (error == 0)
+		error = blazei_store_settle(backup->from, &backup->tail);
 	if (error == 0)
 		error = blazei_file_ops.open(to, &backup->to);
 	if (error == 0)
@@ -171,6 +294,9 @@ static int copy(struct backup *backup, const char *from, const char *to, uint64_
 		blazei_file_ops.close(backup->to);
 	if (backup->from != NULL)
 		(void)blazei_store_close(backup->from);
+	blazei_tail_image_free(&backup->tail);
+	blazei_buffer_free(&backup->entries);
+	blazei_buffer_free(&backup->frames);
 	free(backup->data);
 	return error;
 }

@@ -16,6 +16,8 @@ libblazeshm_la_SOURCES += \
 	lib/store/mem.c \
 	lib/store/mem.h \
 	lib/store/open.c \
+	lib/store/pack.c \
+	lib/store/pack.h \
 	lib/store/place.c \
 	lib/store/place.h \
 	lib/store/recover.c \

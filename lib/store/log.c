@@ -4,26 +4,10 @@
 
 #include <blaze/db.h>
 
-#include "lib/op/txn.h"
+#include "lib/store/pack.h"
 
 #define CHUNK_BYTES (UINT64_C(4) << 20) /* of transactions in one append and sync, but one longer */
 #define SKIP_MAX    64u                 /* numbers of segments that the root does not name */
-
-/* One append: which part of the flight, and what became of it. */
-struct chunk {
-	const uint8_t *data;
-	size_t len;
-	uint64_t first_lsn;
-	uint64_t count;
-};
-
-static uint32_t txn_bytes(const uint8_t *data)
-{
-	uint32_t bytes;
-
-	memcpy(&bytes, data, sizeof(bytes));
-	return bytes;
-}
 
 int blazei_store_root_swap(struct blazei_store *store)
 {
@@ -86,76 +70,17 @@ static int segment_next(struct blazei_store *store, bool failing)
 	return blazei_store_root_swap(store);
 }
 
-/* Adds one frame, with one part of the log, to those that are made. */
-static int frame_add(struct blazei_store *store, const struct chunk *part, uint32_t flags)
+static int frames_make(struct blazei_store *store, const struct blazei_chunk *chunk)
 {
 	const struct blazei_root_segment *segment = segment_last(store);
 	const struct blazei_frame_place place = {
 		.store = store->root->store,
 		.segment = segment->number,
 		.incarnation = segment->incarnation,
-		.offset = store->segment_end + store->frames.len,
+		.offset = store->segment_end,
 	};
-	struct blazei_frame_header *frame;
-	uint32_t bytes = blazei_frame_bytes((uint32_t)part->len);
-	int error = blazei_buffer_reserve(&store->frames, bytes);
 
-	if (error != 0)
-		return error;
-	frame = (struct blazei_frame_header *)(store->frames.data + store->frames.len);
-	memset(frame, 0, sizeof(*frame));
-	frame->first_lsn = part->first_lsn;
-	frame->durable_lsn = store->written;
-	frame->count = (uint32_t)part->count;
-	frame->raw_bytes = (uint32_t)part->len;
-	frame->flags = flags;
-	memcpy(frame + 1, part->data, part->len);
-	store->frames.len += blazei_frame_seal(frame, &place);
-	return 0;
-}
-
-/* A transaction that no frame takes has frames of its own. */
-static int frames_add_long(struct blazei_store *store, struct chunk txn)
-{
-	const size_t most = BLAZEI_FRAME_BODY_MAX & ~(size_t)7;
-	int error = 0;
-
-	while (error == 0 && txn.len > most) {
-		struct chunk part = { .data = txn.data, .len = most, .first_lsn = txn.first_lsn };
-
-		error = frame_add(store, &part, BLAZEI_FRAME_MORE);
-		txn.data += most;
-		txn.len -= most;
-	}
-	return error == 0 ? frame_add(store, &txn, 0) : error;
-}
-
-static int frames_make(struct blazei_store *store, const struct chunk *chunk)
-{
-	struct chunk part = { .data = chunk->data, .first_lsn = chunk->first_lsn };
-	const uint8_t *at = chunk->data, *end = chunk->data + chunk->len;
-	int error = 0;
-
-	store->frames.len = 0;
-	while (error == 0 && at < end) {
-		uint32_t bytes = txn_bytes(at);
-
-		if (part.len + bytes > BLAZEI_FRAME_BODY_MAX && part.count > 0) {
-			error = frame_add(store, &part, 0);
-			part = (struct chunk){ .data = at,
-				               .first_lsn = part.first_lsn + part.count };
-		}
-		part.len += bytes;
-		part.count++;
-		at += bytes;
-		if (error == 0 && part.len > BLAZEI_FRAME_BODY_MAX) {
-			error = frames_add_long(store, part);
-			part = (struct chunk){ .data = at, .first_lsn = part.first_lsn + 1 };
-		}
-	}
-	if (error == 0 && part.count > 0)
-		error = frame_add(store, &part, 0);
-	return error;
+	return blazei_pack(&place, store->written, chunk, &store->frames);
 }
 
 /* Submits the frames and a sync behind them, and waits for both. */
@@ -194,7 +119,7 @@ static int frames_write(struct blazei_store *store)
 }
 
 /* One try, in the open segment, or in a new one. */
-static int chunk_try(struct blazei_store *store, const struct chunk *chunk, bool failing)
+static int chunk_try(struct blazei_store *store, const struct blazei_chunk *chunk, bool failing)
 {
 	int error = 0;
 
@@ -214,7 +139,7 @@ static int chunk_try(struct blazei_store *store, const struct chunk *chunk, bool
 	return error;
 }
 
-static int chunk_write(struct blazei_store *store, const struct chunk *chunk)
+static int chunk_write(struct blazei_store *store, const struct blazei_chunk *chunk)
 {
 	uint64_t count = store->root->segment_count;
 	int error = chunk_try(store, chunk, false);
@@ -249,7 +174,7 @@ static void chunk_landed(struct blazei_store *store, uint64_t tail_head)
 
 /* Copies the next chunk out of the tail. */
 static int chunk_fetch(struct blazei_store *store, struct blazei_tail_cursor *cursor,
-                       struct chunk *ret_chunk)
+                       struct blazei_chunk *ret_chunk)
 {
 	struct blazei_buffer *buffer = &store->chunk;
 	const uint64_t first_lsn = cursor->lsn;
@@ -270,7 +195,7 @@ static int chunk_fetch(struct blazei_store *store, struct blazei_tail_cursor *cu
 		else
 			buffer->len += (size_t)n;
 	}
-	*ret_chunk = (struct chunk){
+	*ret_chunk = (struct blazei_chunk){
 		.data = buffer->data,
 		.len = buffer->len,
 		.first_lsn = first_lsn,
@@ -286,7 +211,7 @@ static int flight_write_tail(struct blazei_store *store, uint64_t end)
 	int error = 0;
 
 	while (error == 0 && cursor.at < cursor.end) {
-		struct chunk chunk;
+		struct blazei_chunk chunk;
 
 		error = chunk_fetch(store, &cursor, &chunk);
 		if (error == -EBADMSG)
@@ -307,11 +232,11 @@ static int flight_write(struct blazei_store *store, uint64_t tail_end)
 	int error = flight_write_tail(store, tail_end);
 
 	while (error == 0 && at < store->flight.len) {
-		struct chunk chunk = { .data = store->flight.data + at,
-			               .first_lsn = store->written + 1 };
+		struct blazei_chunk chunk = { .data = store->flight.data + at,
+			                      .first_lsn = store->written + 1 };
 
 		do {
-			chunk.len += txn_bytes(chunk.data + chunk.len);
+			chunk.len += blazei_entry_bytes(chunk.data + chunk.len);
 			chunk.count++;
 		} while (at + chunk.len < store->flight.len && chunk.len < CHUNK_BYTES);
 		at += chunk.len;
@@ -410,7 +335,7 @@ int blazei_store_append(struct blazei_store *store, const void *entry, size_t le
 	int error = 0;
 
 	pthread_mutex_lock(&store->lock);
-	assert(store->recovered && len == txn_bytes(entry));
+	assert(store->recovered && len == blazei_entry_bytes(entry));
 	if (store->failed != 0) {
 		error = -EROFS;
 	} else {

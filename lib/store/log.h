@@ -186,6 +186,11 @@ void blazei_store_stats(struct blazei_store *store, struct blazei_store_stats *r
 /* Calls on_failed if that is due: after an append has failed, without a lock. */
 void blazei_store_tell(struct blazei_store *store);
 
+/* recover.c: copies the tail, and then, who only looks, has the root as it is after that. So where
+ * somebody writes meanwhile all that was kept before the call is in the segments of that root, as
+ * long as these are read later, or in the copy. *ret_image stays empty where there is no such tail.
+ * -EBADMSG: the root changed all the time; errors of the backend. */
+int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *ret_image);
 /* open.c: with all read, has the root name this opening. */
 int blazei_store_begin(struct blazei_store *store, uint64_t incarnation);
 /* Of log.c and flush.c. Gate and call with the lock held, and lead, which lets go of it. */

@@ -9,6 +9,7 @@
 #include "lib/store/log.h"
 
 #define WINDOW_BYTES (UINT64_C(1) << 20)
+#define SETTLES_MAX  8u /* of a root that somebody replaces meanwhile */
 
 /* One segment that is being read. */
 struct scan {
@@ -228,16 +229,69 @@ static void cut_count(struct blazei_store *store, const char *what)
 	           (unsigned long long)store->last, what);
 }
 
-/* What the last opening left in memory, and what is lost of it. */
-static int memory_scan(struct scan *scan)
+/* Copies the tail that the root names, where it may still be there. */
+static int tail_load(struct blazei_store *store, struct blazei_tail_image *ret_image)
 {
-	struct blazei_store *store = scan->store;
-	struct blazei_root *root = store->root;
+	const struct blazei_root *root = store->root;
 	const struct blazei_tail_name name = {
 		.identity = root->tail_identity,
 		.nonce = root->tail_nonce,
 		.turn = root->tail_turn,
 	};
+
+	if (root->opened != BLAZE_DURABILITY_ASYNC || !blazei_id_equal(&root->boot, &store->boot))
+		return 0;
+	return blazei_tail_load(store->tail_dir, &name, &root->store, ret_image);
+}
+
+/* Reads the root again. 1: it is another one. */
+static int root_again(struct blazei_store *store)
+{
+	const size_t cap = BLAZEI_ROOT_BYTES_MAX;
+	const size_t before = blazei_root_bytes(store->root);
+	struct blazei_root *root = calloc(1, cap);
+	bool same;
+	int64_t len;
+	int error;
+
+	if (root == NULL)
+		return -ENOMEM;
+	len = store->ops->root_get(store->backend, root, cap, &store->root_version);
+	error = len < 0 ? (int)len : len == 0 ? -ENOENT : blazei_root_check(root, (size_t)len);
+	same = error == 0 && (size_t)len == before && memcmp(root, store->root, before) == 0;
+	if (error == 0)
+		memcpy(store->root, root, cap);
+	free(root);
+	return error != 0 ? error : !same;
+}
+
+int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *ret_image)
+{
+	int error;
+
+	for (unsigned i = 0; i < SETTLES_MAX; i++) {
+		int other = 0;
+
+		*ret_image = (struct blazei_tail_image){ .ring = NULL };
+		error = tail_load(store, ret_image);
+		if (error != 0 && error != -ENOENT)
+			return error;
+		if (store->look)
+			other = root_again(store);
+		if (other == 0)
+			return 0;
+		blazei_tail_image_free(ret_image);
+		if (other < 0)
+			return other;
+	}
+	return -EBADMSG;
+}
+
+/* What the last opening left in memory, and what is lost of it. */
+static int memory_scan(struct scan *scan, const struct blazei_tail_image *image)
+{
+	struct blazei_store *store = scan->store;
+	struct blazei_root *root = store->root;
 	uint64_t lost = 0;
 	int error;
 
@@ -251,30 +305,35 @@ static int memory_scan(struct scan *scan)
 		cut_count(store, "it was open when the system went down");
 		return 0;
 	}
-	error = blazei_tail_read(store->tail_dir, &name, &root->store, store->last, tail_take, scan,
-	                         &lost);
-	if (error == -ENOENT)
+	if (image->ring == NULL) {
 		cut_count(store, "it was not closed, and its tail is gone");
-	else if (error == 0 && lost > 0)
+		return 0;
+	}
+	error = blazei_tail_read(image, store->last, tail_take, scan, &lost);
+	if (error == 0 && lost > 0)
 		cut_count(store, "its tail is damaged");
-	return error == -ENOENT ? 0 : error;
+	return error;
 }
 
 int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
                          blazei_store_visitor visitor, void *arg)
 {
 	struct scan scan = { .store = store, .visitor = visitor, .arg = arg };
+	struct blazei_tail_image image = { .ring = NULL };
 	int error;
 
 	scan.part.max = BLAZEI_TXN_BYTES_MAX;
 	scan.window = aligned_alloc(BLAZEI_FRAME_UNIT, WINDOW_BYTES);
 	if (scan.window == NULL)
 		return -ENOMEM;
-	error = segments_scan(&scan);
+	error = blazei_store_settle(store, &image);
+	if (error == 0)
+		error = segments_scan(&scan);
 	store->durable = store->last;
 	store->written = store->last;
 	if (error == 0)
-		error = memory_scan(&scan);
+		error = memory_scan(&scan, &image);
+	blazei_tail_image_free(&image);
 	blazei_buffer_free(&scan.part);
 	free(scan.window);
 	if (error == 0)

@@ -58,6 +58,7 @@ int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 		found.policy = root->policy;
 		found.segments = root->segment_count;
 		found.transactions = store->last;
+		found.in_tail = store->last - store->written;
 		found.torn = store->torn;
 		for (uint32_t i = 0; i < root->segment_count; i++)
 			found.bytes += root->segments[i].end;

@@ -18,6 +18,7 @@ struct blazei_survey_store {
 	uint32_t segments;
 	uint64_t bytes;        /* of the log, as far as it counts */
 	uint64_t transactions; /* that it holds: its last log sequence number */
+	uint64_t in_tail;      /* of these: not on the disk yet */
 	bool open;             /* its last segment has no recorded end */
 	bool torn;             /* and something lies behind what recovery takes of it */
 };

@@ -238,14 +238,6 @@ int64_t blazei_tail_get(const struct blazei_tail *tail, struct blazei_tail_curso
 
 /* Reading what was left ---------------------------------------------------------------------- */
 
-/* A private copy of a tail. */
-struct image {
-	uint8_t *ring; /* twice */
-	uint64_t bytes;
-	uint64_t seed;
-	uint64_t last;
-};
-
 /* Copies len bytes, or says that they are not there. */
 static int read_all(int fd, void *ret_data, uint64_t len, uint64_t offset)
 {
@@ -280,7 +272,7 @@ static int image_check(const struct blazei_tail_header *header, const struct bla
 }
 
 static int image_load(int dir_fd, const struct blazei_tail_name *name, const struct blaze_id *store,
-                      struct image *ret_image)
+                      struct blazei_tail_image *ret_image)
 {
 	const struct blazei_shm_owner owner = { 0600, geteuid(), getegid() };
 	struct blazei_tail_header header;
@@ -316,7 +308,7 @@ static int image_load(int dir_fd, const struct blazei_tail_name *name, const str
 }
 
 /* The length of a valid entry with this LSN there, else 0. */
-static uint32_t entry_at(const struct image *image, uint64_t offset, uint64_t lsn)
+static uint32_t entry_at(const struct blazei_tail_image *image, uint64_t offset, uint64_t lsn)
 {
 	const uint8_t *at = image->ring + offset;
 	struct blazei_tail_entry entry;
@@ -331,8 +323,8 @@ static uint32_t entry_at(const struct image *image, uint64_t offset, uint64_t ls
 	return entry_hash(image->seed, lsn, at + sizeof(entry), len) == entry.hash ? len : 0;
 }
 
-static int run_give(const struct image *image, uint64_t after, blazei_tail_visitor visitor,
-                    void *arg, uint64_t *ret_last)
+static int run_give(const struct blazei_tail_image *image, uint64_t after,
+                    blazei_tail_visitor visitor, void *arg, uint64_t *ret_last)
 {
 	uint64_t offset = 0, lsn = after + 1;
 	uint32_t len = 0;
@@ -351,13 +343,11 @@ static int run_give(const struct image *image, uint64_t after, blazei_tail_visit
 	return error < 0 ? error : 0;
 }
 
-int blazei_tail_read(const char *dir, const struct blazei_tail_name *name,
-                     const struct blaze_id *store, uint64_t after, blazei_tail_visitor visitor,
-                     void *arg, uint64_t *ret_lost)
+int blazei_tail_load(const char *dir, const struct blazei_tail_name *name,
+                     const struct blaze_id *store, struct blazei_tail_image *ret_image)
 {
-	struct image image = { .ring = NULL };
+	struct blazei_tail_image image = { .ring = NULL };
 	struct blazei_place place;
-	uint64_t last = after;
 	int error = blazei_place_open(dir, false, &place);
 
 	if (error != 0)
@@ -365,9 +355,25 @@ int blazei_tail_read(const char *dir, const struct blazei_tail_name *name,
 	error = image_load(place.fd, name, store, &image);
 	blazei_place_close(&place);
 	if (error == 0)
-		error = run_give(&image, after, visitor, arg, &last);
+		*ret_image = image;
+	else
+		free(image.ring);
+	return error;
+}
+
+void blazei_tail_image_free(struct blazei_tail_image *image)
+{
+	free(image->ring);
+	*image = (struct blazei_tail_image){ .ring = NULL };
+}
+
+int blazei_tail_read(const struct blazei_tail_image *image, uint64_t after,
+                     blazei_tail_visitor visitor, void *arg, uint64_t *ret_lost)
+{
+	uint64_t last = after;
+	int error = run_give(image, after, visitor, arg, &last);
+
 	if (error == 0)
-		*ret_lost = image.last > last ? image.last - last : 0;
-	free(image.ring);
+		*ret_lost = image->last > last ? image->last - last : 0;
 	return error;
 }

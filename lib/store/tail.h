@@ -113,11 +113,23 @@ int64_t blazei_tail_get(const struct blazei_tail *tail, struct blazei_tail_curso
 /* Gets one entry, 8-byte aligned. A negative result ends the reading, which returns it. */
 typedef int (*blazei_tail_visitor)(void *arg, const void *data, size_t len);
 
-/* Reads one that an earlier opening left: the unbroken run of entries behind LSN `after`. Gives how
- * many others there had been behind that run. -ENOENT there is none, or it is no tail of this store
- * and opening. */
-int blazei_tail_read(const char *dir, const struct blazei_tail_name *name,
-                     const struct blaze_id *store, uint64_t after, blazei_tail_visitor visitor,
-                     void *arg, uint64_t *ret_lost);
+/* A private copy of a tail. Zero: there is none. */
+struct blazei_tail_image {
+	uint8_t *ring; /* twice */
+	uint64_t bytes;
+	uint64_t seed;
+	uint64_t last;
+};
+
+/* Copies one that an earlier opening left, or that somebody writes to: then what is not durable
+ * before the call is whole in the copy, or durable after it. -ENOENT there is none, or it is no
+ * tail of this store and opening; -ENOMEM. */
+int blazei_tail_load(const char *dir, const struct blazei_tail_name *name,
+                     const struct blaze_id *store, struct blazei_tail_image *ret_image);
+void blazei_tail_image_free(struct blazei_tail_image *image);
+/* Gives the unbroken run of entries behind LSN `after`, and how many others there had been behind
+ * that run. */
+int blazei_tail_read(const struct blazei_tail_image *image, uint64_t after,
+                     blazei_tail_visitor visitor, void *arg, uint64_t *ret_lost);
 
 #endif

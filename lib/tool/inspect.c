@@ -2,7 +2,8 @@
 /* blaze-db stat, check, dump, backup and repair: a store as it lies in its directory.
  *
  * WHY    All of them only read it, by lib/store/survey.h and BLAZE_DB_READ_ONLY, and so work
- *        beside a program that has the database open. What they see then is what is on the disk.
+ *        beside a program that has the database open. What they see then is what is on the disk
+ *        and in its tail.
  *
  *        check asks three times: recovery of the log, a whole opening (each transaction merged, as
  *        an opening does it), and, where one of these fails, every frame, to name each damaged
@@ -91,14 +92,15 @@ static json_t *stat_json(const struct seen *seen)
 
 	blaze_id_format(&seen->store.store, store);
 	blaze_id_format(&seen->store.node, node);
-	return json_pack(
-	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:b}", "records",
-	        (json_int_t)seen->stats.records, "transactions",
-	        (json_int_t)seen->store.transactions, "bytes", (json_int_t)seen->store.bytes,
-	        "segments", (json_int_t)seen->store.segments, "memory_bytes",
-	        (json_int_t)seen->stats.memory_bytes, "origins", (json_int_t)seen->stats.origins,
-	        "policy", policy_name(seen->store.policy), "store", store, "node", node, "open",
-	        seen->held, "torn", seen->store.torn && !seen->held);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:b}", "records",
+	                 (json_int_t)seen->stats.records, "transactions",
+	                 (json_int_t)seen->store.transactions, "tail_transactions",
+	                 (json_int_t)seen->store.in_tail, "bytes", (json_int_t)seen->store.bytes,
+	                 "segments", (json_int_t)seen->store.segments, "memory_bytes",
+	                 (json_int_t)seen->stats.memory_bytes, "origins",
+	                 (json_int_t)seen->stats.origins, "policy", policy_name(seen->store.policy),
+	                 "store", store, "node", node, "open", seen->held, "torn",
+	                 seen->store.torn && !seen->held);
 }
 
 static void stat_text(const struct seen *seen)
@@ -106,7 +108,11 @@ static void stat_text(const struct seen *seen)
 	char id[37];
 
 	printf("records       %" PRIu64 "\n", seen->stats.records);
-	printf("transactions  %" PRIu64 " durable\n", seen->store.transactions);
+	printf("transactions  %" PRIu64 " on the disk\n",
+	       seen->store.transactions - seen->store.in_tail);
+	if (seen->store.in_tail > 0)
+		printf("tail          %" PRIu64 " transactions, which a power loss would take\n",
+		       seen->store.in_tail);
 	printf("log           %" PRIu64 " bytes in %u segment%s\n", seen->store.bytes,
 	       seen->store.segments, seen->store.segments == 1 ? "" : "s");
 	printf("memory        %" PRIu64 " bytes\n", seen->stats.memory_bytes);
@@ -212,18 +218,21 @@ static int check_sound(const struct tool *tool, const struct seen *seen)
 	for (unsigned i = 0; i < sizeof(seen->hash); i++)
 		snprintf(hash + 2 * i, 3, "%02x", seen->hash[i]);
 	if (tool->json) {
-		int status = tool_print_json(
-		        json_pack("{s:s, s:I, s:I, s:I, s:s}", "state", torn ? "torn" : "whole",
-		                  "records", (json_int_t)seen->stats.records, "transactions",
-		                  (json_int_t)seen->store.transactions, "bytes",
-		                  (json_int_t)seen->store.bytes, "hash", hash));
+		int status = tool_print_json(json_pack(
+		        "{s:s, s:I, s:I, s:I, s:I, s:s}", "state", torn ? "torn" : "whole",
+		        "records", (json_int_t)seen->stats.records, "transactions",
+		        (json_int_t)seen->store.transactions, "tail_transactions",
+		        (json_int_t)seen->store.in_tail, "bytes", (json_int_t)seen->store.bytes,
+		        "hash", hash));
 
 		return status == TOOL_DONE && torn ? TOOL_TORN : status;
 	}
-	printf("%s is %s: %" PRIu64 " records, %" PRIu64 " transactions, %" PRIu64
-	       " bytes of log, hash %s\n",
-	       tool->dir, torn ? "whole up to a torn end" : "whole", seen->stats.records,
-	       seen->store.transactions, seen->store.bytes, hash);
+	printf("%s is %s: %" PRIu64 " records, %" PRIu64 " transactions", tool->dir,
+	       torn ? "whole up to a torn end" : "whole", seen->stats.records,
+	       seen->store.transactions);
+	if (seen->store.in_tail > 0)
+		printf(" (%" PRIu64 " of them in the tail)", seen->store.in_tail);
+	printf(", %" PRIu64 " bytes of log, hash %s\n", seen->store.bytes, hash);
 	if (torn)
 		tool_complain("check: the log ends in something torn, as after a crash while it "
 		              "was written; the next opening cuts that");

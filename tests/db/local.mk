@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 db_tests = \
 	tests/db/soak_db \
+	tests/db/test_async \
 	tests/db/test_board \
 	tests/db/test_conflicts \
 	tests/db/test_crash \
@@ -23,6 +24,8 @@ db_tests = \
 check_PROGRAMS += $(db_tests)
 TESTS += $(db_tests)
 tests_db_soak_db_SOURCES = tests/db/soak_db.c
+tests_db_test_async_SOURCES = tests/db/test_async.c tests/db/node.h tests/db/stored.h
+EXTRA_tests_db_test_async_DEPENDENCIES = lib/tool/blaze-db$(EXEEXT)
 tests_db_test_board_SOURCES = tests/db/test_board.c
 tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
 tests_db_test_facade_SOURCES = tests/db/test_facade.c tests/db/node.h
