@@ -4,8 +4,7 @@
  * Threads: every call is safe from any thread. Writes make no system call beyond one wake per
  * idle period of a receiver, and wait at most the ring's stall budget (1 ms) for a slow receiver.
  *
- * A database lives in memory, or with a path in a directory too. In this version one in a directory
- * stands alone: it can't be registered in a topology. */
+ * A database lives in memory, or with a path in a directory too. */
 #ifndef BLAZE_DB_H
 #define BLAZE_DB_H
 
@@ -118,7 +117,9 @@ BLAZE_EXPORT int blaze_db_open(const char *name, const char *path,
 
 /* Closes; frees db unless it fails: -EBUSY while it is registered in a topology that lives on
  * (blaze_topology_free and blaze_topology_unregister end that), has a watch or a transaction under
- * way; -EDEADLK inside a visitor or a watch's callback. */
+ * way; -EDEADLK inside a visitor or a watch's callback. -EIO: db is freed, but its store did not
+ * take all that was acknowledged; with BLAZE_DURABILITY_ASYNC the rest stays in shared memory for
+ * the next opening, with NONE it is gone. */
 BLAZE_EXPORT int blaze_db_close(struct blaze_db *db);
 
 /* Inserts a record under a new id (UUIDv7), given in *ret_id (may be NULL). -EINVAL: a patch mark

@@ -203,10 +203,13 @@ static int replica_open(struct blaze_db *db, const char *uri,
 	return error;
 }
 
-static void db_free(struct blaze_db *db)
+/* 0, or -EIO: the store did not take all that was acknowledged. */
+static int db_free(struct blaze_db *db)
 {
+	int error;
+
 	blazei_durable_stop(db);
-	blazei_durable_close(db);
+	error = blazei_durable_close(db);
 	blazei_event_fini(db);
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
@@ -219,6 +222,7 @@ static void db_free(struct blaze_db *db)
 	blazei_opened_fini(&db->txns);
 	blazei_buffer_free(&db->out);
 	free(db);
+	return error;
 }
 
 static int db_new(const char *name, const char *path, const struct blaze_db_options *options,
@@ -325,8 +329,7 @@ int blaze_db_close(struct blaze_db *db)
 		return -EBUSY;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		blazei_service_remove(db);
-	db_free(db);
-	return 0;
+	return db_free(db);
 }
 
 static void store_stats(struct blazei_store *store, struct blaze_db_stats *stats)

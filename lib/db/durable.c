@@ -447,16 +447,21 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 	return error;
 }
 
-void blazei_durable_close(struct blaze_db *db)
+int blazei_durable_close(struct blaze_db *db)
 {
 	struct blazei_unsent *place;
+	bool acknowledged; /* before it was durable */
+	int error = 0;
 
 	if (db->store == NULL)
-		return;
-	/* What was acknowledged is durable or in the tail: the next opening finds it. */
-	if (blazei_store_close(db->store) != 0)
+		return 0;
+	acknowledged = db->store->durability != BLAZE_DURABILITY_SYNC;
+	/* With sync, what was acknowledged is durable whatever becomes of this. */
+	if (blazei_store_close(db->store) != 0) {
 		blazei_log(BLAZE_LOG_WARNING, "database %s: its store was not closed cleanly",
 		           db->name);
+		error = acknowledged ? -EIO : 0;
+	}
 	blazei_durable_rename(db);
 	while ((place = db->durable.spare) != NULL) {
 		db->durable.spare = place->next;
@@ -466,4 +471,5 @@ void blazei_durable_close(struct blaze_db *db)
 	free(db->durable.items);
 	pthread_cond_destroy(&db->durable.work);
 	db->store = NULL;
+	return error;
 }

@@ -80,8 +80,8 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 /* Starts the thread; 0 or -EAGAIN. Stops it. */
 int blazei_durable_start(struct blaze_db *db);
 void blazei_durable_stop(struct blaze_db *db);
-/* After stop; closes the store too. */
-void blazei_durable_close(struct blaze_db *db);
+/* After stop; closes the store too. 0, or -EIO: that did not take all that was acknowledged. */
+int blazei_durable_close(struct blaze_db *db);
 
 /* A place for a transaction that is about to be committed; NULL: no memory. write_lock is held. */
 struct blazei_unsent *blazei_durable_place(struct blaze_db *db);

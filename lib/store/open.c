@@ -16,7 +16,9 @@
 #include <blaze/db.h>
 
 #include "lib/store/checked.h"
+#include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/view.h"
 
 #define BUFFER_MAX (UINT64_C(1) << 32)
 
@@ -112,6 +114,12 @@ int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
 		store->durable = store->last;
 		return 0;
 	}
+	if (root->segment_count == BLAZEI_ROOT_SEGMENTS_MAX) {
+		blazei_log(BLAZE_LOG_ERROR,
+		           "store %s: all of its %u segments are taken, it can only be read",
+		           store->location, BLAZEI_ROOT_SEGMENTS_MAX);
+		return -ENOSPC;
+	}
 	root->incarnation = incarnation;
 	/* What the tail held goes to the log while the root still names that tail. */
 	if (store->last > store->durable)
@@ -187,6 +195,18 @@ static void store_free(struct blazei_store *store)
 	free(store);
 }
 
+/* The process may change its directory. */
+static int location_fix(struct blazei_store *store)
+{
+	char *absolute = realpath(store->location, NULL);
+
+	if (absolute == NULL)
+		return -errno;
+	free(store->location);
+	store->location = absolute;
+	return 0;
+}
+
 int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
                       const struct blazei_store_options *options, struct blazei_store **ret_store)
 {
@@ -205,6 +225,8 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
 		return error;
 	}
 	error = store->ops->geometry(store->backend, &store->geometry);
+	if (error == 0 && (ops == &blazei_file_ops || ops == &blazei_view_ops))
+		error = location_fix(store);
 	if (error == 0)
 		error = root_load(store, options->policy);
 	if (error != 0) {

@@ -13,6 +13,7 @@ db_tests = \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
 	tests/db/test_stored \
+	tests/db/test_stored_close \
 	tests/db/test_stored_disk \
 	tests/db/test_stored_kill \
 	tests/db/test_txn \
@@ -50,5 +51,7 @@ tests_db_test_stored_SOURCES = tests/db/test_stored.c tests/db/node.h tests/db/s
 tests_db_test_stored_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns
 tests_db_test_stored_kill_SOURCES = \
 	tests/db/test_stored_kill.c tests/db/node.h tests/db/stored.h
+tests_db_test_stored_close_SOURCES = \
+	tests/db/test_stored_close.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_disk_SOURCES = \
 	tests/db/test_stored_disk.c tests/db/node.h tests/db/stored.h
