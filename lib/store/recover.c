@@ -2,6 +2,8 @@
 /* Reading the log of a store; see log.h, and blaze-format(5) for what is torn and what is
  * corrupt. */
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <blaze/db.h>
 
@@ -287,6 +289,14 @@ int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *re
 	return -EBADMSG;
 }
 
+/* Whether the store is another user's, whose tail is not looked for here. */
+static bool foreign(const struct blazei_store *store)
+{
+	struct stat status;
+
+	return stat(store->location, &status) == 0 && status.st_uid != geteuid();
+}
+
 /* What the last opening left in memory, and what is lost of it. */
 static int memory_scan(struct scan *scan, const struct blazei_tail_image *image)
 {
@@ -304,6 +314,12 @@ static int memory_scan(struct scan *scan, const struct blazei_tail_image *image)
 	if (!blazei_id_equal(&root->boot, &store->boot)) {
 		cut_count(store, "it was open when the system went down");
 		return 0;
+	}
+	if (image->ring == NULL && foreign(store)) {
+		blazei_log(BLAZE_LOG_ERROR,
+		           "store %s: it was not closed, and its user's shared memory has the rest",
+		           store->location);
+		return -EACCES;
 	}
 	if (image->ring == NULL) {
 		cut_count(store, "it was not closed, and its tail is gone");

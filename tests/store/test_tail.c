@@ -237,6 +237,26 @@ START_TEST(missing_tail_is_counted)
 }
 END_TEST
 
+/* Who opens another user's store does not give up what that one's shared memory has. */
+START_TEST(tail_of_another_user_is_not_given_up)
+{
+	struct blazei_store *store = NULL;
+	unsigned count = 0;
+
+	die(filled(20, 50));
+	tails_visit(tail_remove, NULL);
+	(void)rmdir("fault");
+	ck_assert_int_eq(mkdir("fault", 0700), 0);
+	if (chown("fault", 54321, (gid_t)-1) == 0) {
+		ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+		ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count), -EACCES);
+		ck_assert_int_eq(blazei_store_close(store), 0);
+	}
+	ck_assert_int_eq(rmdir("fault"), 0);
+	check(20, 20, 1);
+}
+END_TEST
+
 static void tail_truncate(const char *path, void *arg)
 {
 	ck_assert_int_eq(truncate(path, *(off_t *)arg), 0);
@@ -455,6 +475,7 @@ int main(void)
 	tcase_add_test(tcase, death_after_many_rounds_loses_nothing);
 	tcase_add_test(tcase, power_loss_keeps_what_was_durable);
 	tcase_add_test(tcase, missing_tail_is_counted);
+	tcase_add_test(tcase, tail_of_another_user_is_not_given_up);
 	tcase_add_loop_test(tcase, truncated_tail_is_counted, 0, 5);
 	tcase_add_test(tcase, foreign_tail_is_not_taken);
 	tcase_add_test(tcase, damage_anywhere_leaves_a_prefix);
