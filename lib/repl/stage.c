@@ -179,7 +179,8 @@ static bool mark_holds(const struct blazei_session_entry *entries, unsigned coun
 static int origins_intern(const struct blazei_stage *stage, struct blazei_replica *replica,
                           const struct blazei_session_entry *entries, unsigned count)
 {
-	uint64_t *seqs = calloc(replica->vector.count, sizeof(*seqs));
+	/* With room for those that get an index here. */
+	uint64_t *seqs = calloc(replica->vector.count + count, sizeof(*seqs));
 	int index = seqs ? 0 : -ENOMEM;
 
 	if (seqs)
