@@ -300,8 +300,8 @@ static void child_run(int fd, const uint64_t last[THREADS])
 	_exit(4);
 }
 
-/* Kills a program that writes, and notes what it told before. */
-static void run_and_kill(uint64_t last[THREADS], unsigned us)
+/* Kills a program, once it has told of that many writes at least, and notes what it told. */
+static void run_and_kill(uint64_t last[THREADS], unsigned writes, unsigned us)
 {
 	uint64_t told;
 	int fds[2], status;
@@ -316,8 +316,7 @@ static void run_and_kill(uint64_t last[THREADS], unsigned us)
 		child_run(fds[1], last);
 	}
 	close(fds[1]);
-	/* Mostly once it writes, however slow the machine is; else perhaps while it opens. */
-	if (us % 4 != 0 && read(fds[0], &told, sizeof(told)) == sizeof(told))
+	for (; writes > 0 && read(fds[0], &told, sizeof(told)) == sizeof(told); writes--)
 		last[told % THREADS] = told / THREADS;
 	usleep(us);
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
@@ -363,13 +362,14 @@ START_TEST(killed_program_loses_nothing_acknowledged)
 	durability = _i == 0 ? BLAZE_DURABILITY_SYNC : BLAZE_DURABILITY_ASYNC;
 	printf("seed %u\n", seed);
 	for (unsigned i = 0; i < kills; i++) {
-		run_and_kill(last, (unsigned)rand_r(&seed) % 60000);
+		/* Mostly while it writes, however slow the machine is; else perhaps while it opens. */
+		run_and_kill(last, i % 4 != 3 ? 2 : 0, (unsigned)rand_r(&seed) % 60000);
 		compare(last);
 	}
 	for (unsigned i = 0; i < THREADS; i++)
 		all += last[i];
 	printf("%u kills, %llu records put\n", kills, (unsigned long long)all);
-	ck_assert_uint_ge(all, kills / 2);
+	ck_assert_uint_gt(all, kills);
 }
 END_TEST
 
