@@ -33,6 +33,7 @@ struct pair {
 	struct blazei_session_status answered;
 	uint64_t left; /* staged then */
 	pair_hook hook;
+	void (*amid)(struct pair *pair); /* while the first chunk is on its way */
 	void *arg;
 	size_t cap; /* 0: the longest */
 	bool whole;
@@ -142,6 +143,14 @@ static inline void pair_deliver(struct pair *pair, bool from_answerer, size_t le
 	node_expect_exact(node);
 }
 
+/* A message of the answerer goes on its way. */
+static inline void pair_count(struct pair *pair, unsigned kind)
+{
+	pair->kinds[kind]++;
+	if (pair->amid && kind == BLAZEI_KIND_CHUNK && pair->kinds[kind] == 1)
+		pair->amid(pair);
+}
+
 /* Moves one message from one side to the other. 1; 0: there was none; -1: the session is cut. */
 static inline int pair_move(struct pair *pair, bool from_answerer)
 {
@@ -158,7 +167,7 @@ static inline int pair_move(struct pair *pair, bool from_answerer)
 		return 0;
 	ck_assert_int_eq(blazei_session_check(pair->buf, len), 0);
 	if (from_answerer)
-		pair->kinds[((struct blazei_session_header *)pair->buf)->kind]++;
+		pair_count(pair, ((struct blazei_session_header *)pair->buf)->kind);
 	if (pair->hook)
 		fate = pair->hook(pair, pair->messages, from_answerer, pair->buf, &len);
 	pair->messages++;

@@ -62,17 +62,9 @@ static struct blazei_replica *replay(unsigned count, bool unfinished)
 }
 
 /* The answerer goes on writing once its first chunk is out: that comes as transactions. */
-static enum pair_fate write_on(struct pair *session, unsigned at, bool from_answerer, void *data,
-                               size_t *len)
+static void write_on(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
-
-	(void)at;
-	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
-		node_writes(session->answerer, 40, 2);
-	return PAIR_DELIVER;
+	node_writes(session->answerer, 40, 2);
 }
 
 START_TEST(snapshot_is_in_the_log_with_all_that_it_brought)
@@ -84,7 +76,7 @@ START_TEST(snapshot_is_in_the_log_with_all_that_it_brought)
 	own = entry_count;
 	ck_assert_uint_eq(own, 3);
 	node_writes(&b, 10, 20);
-	pair.hook = write_on;
+	pair.amid = write_on;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &b.origin), 22);
 	back.replica = replay(entry_count, false);

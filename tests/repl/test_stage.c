@@ -31,6 +31,11 @@ static void tear_down(void)
 /* Which messages of the answerer tell no chains. */
 static unsigned silent_kinds;
 
+static void write_on(struct pair *session)
+{
+	node_writes(session->answerer, 40, 2);
+}
+
 static enum pair_fate tell_no_chains(struct pair *session, unsigned at, bool from_answerer,
                                      void *data, size_t *len)
 {
@@ -38,11 +43,9 @@ static enum pair_fate tell_no_chains(struct pair *session, unsigned at, bool fro
 	struct blazei_session_entry *entries;
 	unsigned count;
 
+	(void)session;
 	(void)at;
 	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
-		node_writes(session->answerer, 40, 2);
 	if (!from_answerer || !(silent_kinds & 1u << header->kind))
 		return PAIR_DELIVER;
 	if (header->kind == BLAZEI_KIND_SNAPSHOT) {
@@ -74,6 +77,7 @@ START_TEST(chain_that_is_not_known_is_no_fork)
 	node_writes(&c, 3, 1);
 	node_give_all(&c, &b);
 	node_writes(&b, 10, 5);
+	pair.amid = write_on;
 	pair.hook = tell_no_chains;
 	silent_kinds = kinds[_i];
 	pair.anew = _i == 1;
@@ -108,6 +112,7 @@ START_TEST(duplicate_of_what_came_as_state_is_no_fork)
 {
 	node_writes(&c, 0, 3);
 	node_give_all(&c, &b);
+	pair.amid = write_on;
 	pair.hook = tell_no_chains;
 	silent_kinds = 1u << BLAZEI_KIND_SNAPSHOT | 1u << BLAZEI_KIND_LIVE;
 	pair_catch_up(&pair);
@@ -117,6 +122,11 @@ START_TEST(duplicate_of_what_came_as_state_is_no_fork)
 }
 END_TEST
 
+static void first_of_c(struct pair *session)
+{
+	node_give(&c, session->answerer, 1);
+}
+
 /* Its first one does not begin its chain, of which the snapshot tells nothing. */
 static enum pair_fate first_has_a_past(struct pair *session, unsigned at, bool from_answerer,
                                        void *data, size_t *len)
@@ -124,11 +134,9 @@ static enum pair_fate first_has_a_past(struct pair *session, unsigned at, bool f
 	struct blazei_session_part *part = data;
 	struct blazei_txn_header *header = (struct blazei_txn_header *)part->bytes;
 
+	(void)session;
 	(void)at;
 	(void)len;
-	if (from_answerer && part->header.kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
-		node_give(&c, session->answerer, 1);
 	if (!from_answerer || part->header.kind != BLAZEI_KIND_TXNS)
 		return PAIR_DELIVER;
 	ck_assert_uint_eq(header->seq, 1);
@@ -144,10 +152,12 @@ START_TEST(first_transaction_has_no_past)
 	/* It waits at the answerer, so that the vector names c, with nothing. */
 	ck_assert_int_eq(node_give(&c, &b, 2), 0);
 	node_writes(&b, 10, 5);
+	pair.amid = first_of_c;
 	pair.hook = first_has_a_past;
 	pair_run(&pair);
 	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_FAILED);
 	ck_assert_int_eq(pair.asked.error, -EBADMSG);
+	pair.amid = NULL;
 	pair.hook = NULL;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 2);
@@ -160,17 +170,10 @@ END_TEST
 static bool twin_late; /* c's second one follows the chunks */
 
 /* Amid the chunks, the asker hears of another history of c. */
-static enum pair_fate twin_amid(struct pair *session, unsigned at, bool from_answerer, void *data,
-                                size_t *len)
+static void twin_amid(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
 	struct node twin;
 
-	(void)at;
-	(void)len;
-	if (!from_answerer || header->kind != BLAZEI_KIND_CHUNK ||
-	    session->kinds[BLAZEI_KIND_CHUNK] != 1)
-		return PAIR_DELIVER;
 	if (twin_late)
 		ck_assert_int_eq(node_give(&c, session->answerer, 2), 1);
 	node_open(&twin, 3);
@@ -178,7 +181,6 @@ static enum pair_fate twin_amid(struct pair *session, unsigned at, bool from_ans
 	ck_assert_int_eq(node_give(&twin, session->asker, 1), 0);
 	ck_assert_uint_eq(node_stats(session->asker).quarantined, 1);
 	node_close(&twin);
-	return PAIR_DELIVER;
 }
 
 /* In the chunks (0), in what follows them (1): of one in quarantine each keeps what it has. */
@@ -193,7 +195,7 @@ START_TEST(who_is_in_quarantine_by_then_is_left_out)
 		node_give(&c, &b, 2);
 	node_insert(&b, 10, "{\"y\":1}");
 	node_update(&b, 0, "{\"y\":2}");
-	pair.hook = twin_amid;
+	pair.amid = twin_amid;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &b.origin), 2);
@@ -213,7 +215,7 @@ START_TEST(who_is_in_quarantine_stays_where_all_else_is_forgotten)
 	if (!twin_late)
 		node_give(&c, &b, 2);
 	node_insert(&b, 10, "{\"y\":1}");
-	pair.hook = twin_amid;
+	pair.amid = twin_amid;
 	pair.anew = true;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
@@ -226,17 +228,9 @@ END_TEST
 /* The own name ------------------------------------------------------------------------------- */
 
 /* Amid the chunks, the answerer hears what the asker wrote before it was set back. */
-static enum pair_fate future_amid(struct pair *session, unsigned at, bool from_answerer, void *data,
-                                  size_t *len)
+static void future_amid(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
-
-	(void)at;
-	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
-		node_give_all(session->arg, session->answerer);
-	return PAIR_DELIVER;
+	node_give_all(session->arg, session->answerer);
 }
 
 START_TEST(own_future_in_a_snapshot_displaces)
@@ -246,7 +240,7 @@ START_TEST(own_future_in_a_snapshot_displaces)
 	node_open(&before, 1);
 	node_writes(&before, 0, 3);
 	node_writes(&b, 10, 5);
-	pair.hook = future_amid;
+	pair.amid = future_amid;
 	pair.arg = &before;
 	pair_run(&pair);
 	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_REFUSED);
@@ -313,23 +307,15 @@ END_TEST
 /* Passes ------------------------------------------------------------------------------------- */
 
 /* Many new records follow the chunks. */
-static enum pair_fate write_many_amid(struct pair *session, unsigned at, bool from_answerer,
-                                      void *data, size_t *len)
+static void write_many_amid(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
-
-	(void)at;
-	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1)
-		node_writes(session->answerer, 100, 200);
-	return PAIR_DELIVER;
+	node_writes(session->answerer, 100, 200);
 }
 
 START_TEST(snapshot_may_be_followed_by_more_than_it_has)
 {
 	node_writes(&b, 10, 1);
-	pair.hook = write_many_amid;
+	pair.amid = write_many_amid;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.asked.txns, 200);
 	nodes_expect_equal(&a, &b);
@@ -337,26 +323,17 @@ START_TEST(snapshot_may_be_followed_by_more_than_it_has)
 END_TEST
 
 /* What comes by a lane meanwhile is there before it is installed, and is not merged twice. */
-static enum pair_fate write_to_both_amid(struct pair *session, unsigned at, bool from_answerer,
-                                         void *data, size_t *len)
+static void write_to_both_amid(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
-
-	(void)at;
-	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1) {
-		node_writes(session->answerer, 100, 20);
-		node_give_all(session->answerer, session->asker);
-	}
-	return PAIR_DELIVER;
+	node_writes(session->answerer, 100, 20);
+	node_give_all(session->answerer, session->asker);
 }
 
 START_TEST(transactions_that_came_meanwhile_are_passed_over)
 {
 	node_writes(&b, 10, 5);
 	node_give_all(&b, &a);
-	pair.hook = write_to_both_amid;
+	pair.amid = write_to_both_amid;
 	pair_catch_up(&pair);
 	ck_assert_uint_ge(pair.kinds[BLAZEI_KIND_TXNS], 1);
 	ck_assert_uint_eq(pair.asked.txns, 0);
@@ -365,19 +342,10 @@ START_TEST(transactions_that_came_meanwhile_are_passed_over)
 END_TEST
 
 /* A record of the first pass is deleted by another before the second, who had seen it. */
-static enum pair_fate delete_between_passes(struct pair *session, unsigned at, bool from_answerer,
-                                            void *data, size_t *len)
+static void delete_between_passes(struct pair *session)
 {
-	const struct blazei_session_header *header = data;
-
-	(void)at;
-	(void)len;
-	if (from_answerer && header->kind == BLAZEI_KIND_CHUNK &&
-	    session->kinds[BLAZEI_KIND_CHUNK] == 1) {
-		node_give_all(session->arg, session->answerer);
-		node_writes(session->answerer, 100, 200);
-	}
-	return PAIR_DELIVER;
+	node_give_all(session->arg, session->answerer);
+	node_writes(session->answerer, 100, 200);
 }
 
 START_TEST(delete_in_a_further_pass_had_seen_what_the_first_one_brought)
@@ -391,7 +359,7 @@ START_TEST(delete_in_a_further_pass_had_seen_what_the_first_one_brought)
 	node_give_all(&c, &b);
 	node_give_all(&c, &d);
 	ck_assert_int_eq(node_delete(&d, 1), 0);
-	pair.hook = delete_between_passes;
+	pair.amid = delete_between_passes;
 	pair.arg = &d;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.asked.passes, 2);
