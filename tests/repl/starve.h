@@ -3,6 +3,7 @@
 #ifndef TESTS_REPL_STARVE_H
 #define TESTS_REPL_STARVE_H
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,5 +72,17 @@ static inline bool starve_end(void)
 	allocations_left = NEVER;
 	return allocation_failed;
 }
+
+/* Calls again, once, what had no memory. For programs of Check. */
+#define ONCE_MORE(rc, call)                                                                        \
+	do {                                                                                       \
+		armed = true;                                                                      \
+		(rc) = (call);                                                                     \
+		armed = false;                                                                     \
+		if ((rc) == -ENOMEM) {                                                             \
+			ck_assert(allocation_failed);                                              \
+			(rc) = (call);                                                             \
+		}                                                                                  \
+	} while (0)
 
 #endif

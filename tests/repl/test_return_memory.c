@@ -9,18 +9,6 @@
 
 static uint64_t message[BLAZEI_SESSION_MESSAGE_MAX / 8];
 
-/* Calls again, once, what had no memory. */
-#define ONCE_MORE(rc, call)                                                                        \
-	do {                                                                                       \
-		armed = true;                                                                      \
-		(rc) = (call);                                                                     \
-		armed = false;                                                                     \
-		if ((rc) == -ENOMEM) {                                                             \
-			ck_assert(allocation_failed);                                              \
-			(rc) = (call);                                                             \
-		}                                                                                  \
-	} while (0)
-
 /* What there is of c's at `a` alone, and what `a` writes on that and beside it; b goes on. */
 static void fill(void)
 {

@@ -26,18 +26,6 @@ static void tear_down(void)
 	node_close(&a);
 }
 
-/* Calls again, once, what had no memory. */
-#define ONCE_MORE(rc, call)                                                                        \
-	do {                                                                                       \
-		armed = true;                                                                      \
-		(rc) = (call);                                                                     \
-		armed = false;                                                                     \
-		if ((rc) == -ENOMEM) {                                                             \
-			ck_assert(allocation_failed);                                              \
-			(rc) = (call);                                                             \
-		}                                                                                  \
-	} while (0)
-
 static struct blaze_record *update_of(unsigned i)
 {
 	struct blaze_record *record;
