@@ -334,6 +334,29 @@ START_TEST(session_restarts_where_the_place_is_gone)
 }
 END_TEST
 
+/* Opens nodes of which b has much that a lacks; a session is cut amid the snapshot, of which a few
+ * chunks are staged. */
+static void begin_cut(struct pair *pair, struct node *a, struct node *b, uint64_t history,
+                      bool whole)
+{
+	unsigned cut = 8;
+
+	node_open_history(a, 1, history);
+	node_open_history(b, 2, history);
+	for (unsigned i = 0; i < 60; i++)
+		node_write_long(b, i, 50000);
+	pair_open(pair, a, b);
+	pair->whole = whole;
+	pair->hook = cut_at;
+	pair->arg = &cut;
+	pair_run(pair);
+	pair->whole = false;
+	pair->hook = NULL;
+	pair->arg = NULL;
+	ck_assert_uint_ge(pair->asked.chunks, 3);
+	ck_assert_uint_ge(pair->left, 3 * 150000);
+}
+
 static enum pair_fate write_over_a_resumed_pass(struct pair *pair, unsigned at, bool from_answerer,
                                                 void *data, size_t *len)
 {
@@ -350,20 +373,11 @@ static enum pair_fate write_over_a_resumed_pass(struct pair *pair, unsigned at, 
 /* What a resumed pass goes on from is overrun while it is on its way: all begins anew. */
 START_TEST(session_restarts_where_a_resumed_pass_is_overrun)
 {
-	unsigned cut = 8;
 	struct pair pair;
 	struct node a;
 	struct node b;
 
-	node_open_history(&a, 1, 8192);
-	node_open_history(&b, 2, 8192);
-	for (unsigned i = 0; i < 60; i++)
-		node_write_long(&b, i, 50000);
-	pair_open(&pair, &a, &b);
-	pair.hook = cut_at;
-	pair.arg = &cut;
-	pair_run(&pair);
-	ck_assert_uint_ge(pair.asked.chunks, 3);
+	begin_cut(&pair, &a, &b, 8192, false);
 	pair.hook = write_over_a_resumed_pass;
 	pair_catch_up(&pair);
 	ck_assert(pair.asked.resumed);
@@ -378,23 +392,11 @@ END_TEST
 
 START_TEST(session_by_history_empties_the_stage_of_an_earlier_one)
 {
-	unsigned cut = 8;
 	struct pair pair;
 	struct node a;
 	struct node b;
 
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, UINT64_C(8) << 20);
-	for (unsigned i = 0; i < 40; i++)
-		node_write_long(&b, i, 50000);
-	pair_open(&pair, &a, &b);
-	pair.hook = cut_at;
-	pair.arg = &cut;
-	pair.whole = true;
-	pair_run(&pair);
-	ck_assert_uint_ge(pair.left, 3 * 150000);
-	pair.hook = NULL;
-	pair.whole = false;
+	begin_cut(&pair, &a, &b, UINT64_C(8) << 20, true);
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_SNAPSHOT], 0);
 	ck_assert_uint_eq(pair.left, 0);
@@ -408,20 +410,11 @@ END_TEST
 /* A place that the answerer never gave, or that its rows do not have. */
 START_TEST(session_restarts_where_the_place_is_none)
 {
-	unsigned cut = 8;
 	struct pair pair;
 	struct node a;
 	struct node b;
 
-	node_open_history(&a, 1, WIDE);
-	node_open_history(&b, 2, WIDE);
-	for (unsigned i = 0; i < 60; i++)
-		node_write_long(&b, i, 50000);
-	pair_open(&pair, &a, &b);
-	pair.hook = cut_at;
-	pair.arg = &cut;
-	pair_run(&pair);
-	pair.hook = NULL;
+	begin_cut(&pair, &a, &b, WIDE, false);
 	if (_i == 0)
 		pair.stage->resume.cursor = (uint64_t)(b.count + 1) << 32;
 	else if (_i == 1)
