@@ -117,9 +117,11 @@ void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, ui
 		blazei_effect_event(replica, BLAZEI_EFFECT_NODE_TWICE, writer, seq);
 }
 
-/* Every stamp of origin 0 becomes one of origin `index`. */
-static void stamps_rename(const struct blazei_table *table, uint16_t index)
+/* Every stamp of origin 0 becomes one of origin `index`. Who reads without the lock waits for it:
+ * transactions take stamps for what they have seen. */
+static void stamps_rename(struct blazei_table *table, uint16_t index)
 {
+	blazei_table_shut(table);
 	for (uint32_t i = 0; i < table->row_count; i++) {
 		struct blazei_row *row = table->rows[i];
 		struct blazei_entry *entry = blazei_row_first(row);
@@ -132,6 +134,7 @@ static void stamps_rename(const struct blazei_table *table, uint16_t index)
 			entry = blazei_entry_next(entry);
 		}
 	}
+	blazei_table_open(table);
 }
 
 int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,

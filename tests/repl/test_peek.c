@@ -337,6 +337,10 @@ START_TEST(version_changes_with_what_it_stands_for)
 	expect_changed(&node, &versions, false, true);
 	ck_assert_int_eq(node_write(&node, BLAZEI_WRITE_UPSERT, 1, "{\"a\":2,\"b\":2}", NULL), 0);
 	expect_changed(&node, &versions, false, true);
+	/* All stamps of the own name go over to another index. */
+	node.origin.incarnation++;
+	ck_assert_int_eq(blazei_replica_renew(node.replica, node.now_ns, &node.origin), 0);
+	expect_changed(&node, &versions, true, false);
 	/* Others are added, until the index is outgrown. */
 	node_insert(&node, 2, "{\"x\":0}");
 	expect_changed(&node, &versions, false, false);
