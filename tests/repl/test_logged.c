@@ -228,6 +228,31 @@ START_TEST(bounds_of_another_form_are_refused)
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
 	bound->kind = 9;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+	bound->kind = BLAZEI_KIND_BEGIN;
+	bound->reserved = 1;
+	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+}
+END_TEST
+
+/* As many as there may be origins, and one more; and as many more as make 2^32 bytes, which look
+ * like none. */
+START_TEST(bound_has_no_more_items_than_there_may_be_origins)
+{
+	static uint64_t words[(sizeof(struct blazei_unit_bound) +
+	                       (BLAZEI_ORIGINS_MAX + 1) * sizeof(struct blazei_unit_item)) /
+	                      8];
+	struct blazei_unit_bound *bound = (void *)words;
+
+	bound_set(bound, BLAZEI_KIND_BEGIN);
+	bound->item_count = BLAZEI_ORIGINS_MAX;
+	bound->bytes = blazei_unit_bytes(BLAZEI_ORIGINS_MAX);
+	ck_assert_int_eq(blazei_logged_check(words, bound->bytes), 0);
+	bound->item_count++;
+	bound->bytes = sizeof(words);
+	ck_assert_int_eq(blazei_logged_check(words, sizeof(words)), -EBADMSG);
+	bound->item_count = 1 + (1u << 26);
+	bound->bytes = blazei_unit_bytes(1);
+	ck_assert_int_eq(blazei_logged_check(words, bound->bytes), -EBADMSG);
 }
 END_TEST
 
@@ -242,6 +267,7 @@ int main(void)
 	tcase_add_test(tcase, log_of_all_leads_to_the_same_from_any_prefix);
 	tcase_add_test(tcase, what_does_not_follow_is_refused);
 	tcase_add_test(tcase, bounds_of_another_form_are_refused);
+	tcase_add_test(tcase, bound_has_no_more_items_than_there_may_be_origins);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
