@@ -93,6 +93,56 @@ START_TEST(snapshot_is_in_the_log_with_all_that_it_brought)
 }
 END_TEST
 
+/* Another history of c is heard of by the one that has the log. */
+static void twin_amid(struct pair *session)
+{
+	struct node twin;
+
+	node_open(&twin, 3);
+	node_writes(&twin, 50, 1);
+	ck_assert_int_eq(node_give(&twin, session->asker, 1), 0);
+	ck_assert_uint_eq(node_stats(session->asker).quarantined, 1);
+	node_close(&twin);
+}
+
+/* The log leads to what the node is, which takes no more than the first one of that other. */
+static void expect_back_without_more_of(const struct node *other)
+{
+	struct node back = { .now_ns = NOW, .replica = replay(entry_count, false) };
+
+	nodes_expect_equal(&a, &back);
+	node_expect(&back, 0, "{\"x\":1}");
+	ck_assert_uint_eq(blazei_replica_vector_seq(back.replica, &other->origin), 1);
+	ck_assert_int_eq(node_give(other, &back, 2), 0);
+	ck_assert_uint_eq(blazei_replica_vector_seq(back.replica, &other->origin), 1);
+	blazei_replica_free(back.replica);
+}
+
+/* Whom the snapshot tells of (0), and whom it does not (1): nothing more is taken of either. */
+START_TEST(who_was_in_quarantine_is_so_when_the_log_comes_back)
+{
+	struct node c;
+
+	node_open(&c, 3);
+	node_insert(&c, 0, "{\"x\":1}");
+	node_update(&c, 0, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&c, &a, 1), 1);
+	if (_i == 0) {
+		node_give(&c, &b, 1);
+		node_give(&c, &b, 2);
+	}
+	node_insert(&b, 10, "{\"y\":1}");
+	pair.amid = twin_amid;
+	pair_catch_up(&pair);
+	expect_back_without_more_of(&c);
+	/* And where all that there is was logged at once. */
+	blazei_logged_lag(a.replica);
+	ck_assert_int_eq(blazei_replica_log_all(a.replica), 0);
+	expect_back_without_more_of(&c);
+	node_close(&c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("logged_snapshot");
@@ -100,6 +150,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, snapshot_is_in_the_log_with_all_that_it_brought);
+	tcase_add_loop_test(tcase, who_was_in_quarantine_is_so_when_the_log_comes_back, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
