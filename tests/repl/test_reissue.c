@@ -298,6 +298,24 @@ START_TEST(hidden_field_shows_again_with_its_life)
 }
 END_TEST
 
+/* What others are told of it would let them collect what it may not have any more. */
+START_TEST(what_is_forgotten_is_durable_no_longer)
+{
+	const struct blazei_vector_entry held = { c.origin, 1 };
+
+	node_insert(&c, 1, "{\"x\":1}");
+	node_give_all(&c, &a);
+	ck_assert_int_gt(blazei_replica_durable_raise(a.replica, &held), 0);
+	ck_assert_uint_eq(come_back(), 1);
+	settle();
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 0);
+	give_both(&c, 1);
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 0);
+	ck_assert_int_gt(blazei_replica_durable_raise(a.replica, &held), 0);
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 1);
+}
+END_TEST
+
 /* Sizes --------------------------------------------------------------------------------------- */
 
 /* a has written more fields to record 1 than a record may have, those removed among them, and more
@@ -356,6 +374,7 @@ int main(void)
 		&field_waits_for_the_record_of_a_member,
 		&field_that_waits_is_issued_again_and_collected_in_the_end,
 		&hidden_field_shows_again_with_its_life,
+		&what_is_forgotten_is_durable_no_longer,
 		&wide_record_is_issued_in_parts,
 		&wide_record_takes_its_new_life_in_parts,
 	};
