@@ -426,6 +426,49 @@ START_TEST(full_shared_memory_is_told)
 }
 END_TEST
 
+/* Has the root of the medium, with one segment, name as many as it can: the others are empty. */
+static void segments_take_all(void)
+{
+	struct blazei_root *root = calloc(1, BLAZEI_ROOT_BYTES_MAX);
+
+	ck_assert_ptr_nonnull(root);
+	memcpy(root, medium.root, medium.root_len);
+	ck_assert_uint_eq(root->segment_count, 1);
+	ck_assert_uint_eq(root->segments[0].end, BLAZEI_SEGMENT_OPEN);
+	root->segments[0].end = medium.segments[root->segments[0].number].synced;
+	while (root->segment_count < BLAZEI_ROOT_SEGMENTS_MAX)
+		root->segments[root->segment_count++].number = root->next_segment++;
+	blazei_root_seal(root);
+	free(medium.root);
+	medium.root = (uint8_t *)root;
+	medium.root_len = blazei_root_bytes(root);
+}
+
+/* Refused before anything is written; who only looks finds all, that of the tail too. */
+START_TEST(store_with_all_segments_taken_can_only_be_read)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct blazei_store *store = NULL;
+		uint64_t version;
+		unsigned count = 0;
+
+		if (i == 0) {
+			die(filled(20, 50));
+			segments_take_all();
+		}
+		version = medium.root_version;
+		options.look = i == 1;
+		ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+		ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count),
+		                 options.look ? 0 : -ENOSPC);
+		ck_assert_uint_eq(count, 50);
+		ck_assert_int_eq(blazei_store_close(store), 0);
+		ck_assert_uint_eq(medium.root_version, version);
+		ck_assert_int_eq(tails_visit(NULL, NULL), 1);
+	}
+}
+END_TEST
+
 /* Without tmpfs each write waits for the disk. */
 START_TEST(without_tmpfs_it_is_as_sync)
 {
@@ -484,6 +527,7 @@ int main(void)
 	tcase_add_loop_test(tcase, one_failure_loses_nothing, 0, 2);
 	tcase_add_test(tcase, dead_disk_makes_it_read_only_and_keeps_the_tail);
 	tcase_add_test(tcase, full_shared_memory_is_told);
+	tcase_add_test(tcase, store_with_all_segments_taken_can_only_be_read);
 	tcase_add_loop_test(tcase, without_tmpfs_it_is_as_sync, 0, 2);
 	tcase_add_test(tcase, none_is_counted_when_it_dies);
 	tcase_add_test(tcase, interval_makes_durable);
