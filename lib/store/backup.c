@@ -16,10 +16,13 @@
  *   I3   The copy's root records the end of each segment: its reader has nothing to cut.
  *   I4   What is salvaged of a damaged store is an unbroken run of transactions from the first on:
  *        nothing depends on what is not there.
- *   I5   The copy has all that was kept, in frames or in the tail, when this began. */
+ *   I5   The copy has all that was kept, in frames or in the tail, when this began; where the tail is
+ *        gone or damaged it counts a cut. */
 #include "lib/store/backup.h"
 
 #include <stdlib.h>
+
+#include <blaze/db.h>
 
 #include "lib/op/unit.h"
 #include "lib/store/file.h"
@@ -216,13 +219,18 @@ static int entry_take(void *arg, const void *entry, size_t len)
 	return error;
 }
 
+/* A tail that is gone or damaged is a loss that the copy has to tell of, as the next opening of the
+ * original would: the copy says of itself that it was closed. */
 static int tail_copy(struct backup *backup)
 {
-	uint64_t lost;
+	struct blazei_root *root = backup->from->root;
+	const bool gone = root->opened == BLAZE_DURABILITY_ASYNC && backup->tail.ring == NULL;
+	uint64_t lost = 0;
 	int error = 0;
 
 	if (backup->tail.ring != NULL)
 		error = blazei_tail_read(&backup->tail, backup->last, entry_take, backup, &lost);
+	root->cuts += gone || lost > 0 || error == -EBADMSG;
 	if (error == -EBADMSG && backup->salvage)
 		error = 0;
 	if (error == 0)

@@ -456,6 +456,23 @@ static void killed(unsigned number)
 	ck_assert_uint_eq(atomic_load(&shared->noted), ALL);
 }
 
+/* The copy tells of the loss that the original's next opening would tell of. */
+START_TEST(backup_of_lost_tail_is_counted)
+{
+	char tail[200];
+	uint64_t cuts;
+
+	program_kill(program_start());
+	tail_path(0, tail);
+	ck_assert_int_eq(unlink(tail), 0);
+	backup_to(0, 1);
+	ck_assert_uint_eq(records_opened(1, &cuts), FIRST);
+	ck_assert_uint_eq(cuts, 1);
+	ck_assert_uint_eq(records_opened(0, &cuts), FIRST);
+	ck_assert_uint_eq(cuts, 1);
+}
+END_TEST
+
 START_TEST(tail_of_another_store_is_refused)
 {
 	char a[200], b[200], command[500];
@@ -538,6 +555,7 @@ int main(void)
 	tcase_add_test(tcase, backup_of_long_transactions_has_all);
 	tcase_add_test(tcase, tool_tells_tail_and_disk_apart);
 	tcase_add_test(tcase, forked_child_changes_nothing);
+	tcase_add_test(tcase, backup_of_lost_tail_is_counted);
 	tcase_add_test(tcase, tail_of_another_store_is_refused);
 	tcase_add_test(tcase, copied_directory_leaves_the_tail);
 	tcase_add_test(tcase, copied_directory_does_not_take_a_later_tail);
