@@ -165,6 +165,23 @@ START_TEST(first_transaction_has_no_past)
 }
 END_TEST
 
+/* What came last of a writer lost, so that no register of the snapshot tells when it was. */
+START_TEST(next_write_is_later_than_all_that_a_snapshot_covers)
+{
+	blazei_replica_set_server(b.replica, true);
+	node_insert(&b, 1, "{\"x\":1}");
+	c.now_ns += BLAZEI_NS_PER_S;
+	node_insert(&c, 1, "{\"x\":2}");
+	ck_assert_int_eq(node_give(&c, &b, 1), 1);
+	node_expect(&b, 1, "{\"x\":1}");
+	pair_catch_up(&pair);
+	ck_assert_uint_gt(pair.asked.chunks, 0);
+	ck_assert_uint_eq(blazei_replica_vector_seq(a.replica, &c.origin), 1);
+	node_insert(&a, 2, "{}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+}
+END_TEST
+
 /* Quarantine --------------------------------------------------------------------------------- */
 
 static bool twin_late; /* c's second one follows the chunks */
@@ -418,6 +435,7 @@ int main(void)
 	tcase_add_loop_test(tcase, chain_that_is_not_known_is_no_fork, 0, 3);
 	tcase_add_test(tcase, duplicate_of_what_came_as_state_is_no_fork);
 	tcase_add_test(tcase, first_transaction_has_no_past);
+	tcase_add_test(tcase, next_write_is_later_than_all_that_a_snapshot_covers);
 	tcase_add_loop_test(tcase, who_is_in_quarantine_by_then_is_left_out, 0, 2);
 	tcase_add_loop_test(tcase, who_is_in_quarantine_stays_where_all_else_is_forgotten, 0, 2);
 	tcase_add_test(tcase, own_future_in_a_snapshot_displaces);
