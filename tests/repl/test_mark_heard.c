@@ -296,6 +296,39 @@ START_TEST(mark_is_kept_by_a_store)
 }
 END_TEST
 
+static void on_append(void *arg, const void *entry, size_t len)
+{
+	ck_assert_int_eq(blazei_logged_check(entry, len), 0);
+	ck_assert_int_eq(blazei_replay_entry(arg, entry), 0);
+}
+
+START_TEST(mark_is_kept_by_a_log)
+{
+	const struct blazei_replica_options options = {
+		.self = { .node = { { 99 } }, .incarnation = 99 },
+		.policy = BLAZE_POLICY_SERVER_PRIORITY,
+	};
+	struct blazei_replay replay;
+	const struct blazei_log_sink sink = { .arg = &replay, .append = on_append };
+	struct node back = { .now_ns = NOW };
+
+	begin_retirable();
+	retire(&b, 1);
+	ck_assert_int_eq(blazei_replay_init(&replay, &options), 0);
+	blazei_replica_set_log(b.replica, &sink);
+	blazei_logged_lag(b.replica);
+	ck_assert_int_eq(blazei_replica_log_all(b.replica), 0);
+	ck_assert(!blazei_replay_unfinished(&replay));
+	back.replica = replay.replica;
+	nodes_expect_equal(&b, &back);
+	node_give_all(&past[0], &back);
+	ck_assert(!knows(&back, &past[0].origin));
+	nodes_expect_equal(&b, &back);
+	blazei_replica_free(back.replica);
+	blazei_replay_fini(&replay);
+}
+END_TEST
+
 START_TEST(place_that_was_nobodys_is_not_kept_by_a_store)
 {
 	static const struct blazei_origin nobody;
@@ -419,6 +452,7 @@ int main(void)
 		&who_was_away_takes_the_mark_and_loses_the_incarnation,
 		&what_its_node_had_lost_comes_back_by_who_has_it,
 		&mark_is_kept_by_a_store,
+		&mark_is_kept_by_a_log,
 		&place_that_was_nobodys_is_not_kept_by_a_store,
 		&mark_that_went_says_nothing,
 		&session_ends_where_indices_change,
