@@ -16,8 +16,8 @@
  *   I3   The copy's root records the end of each segment: its reader has nothing to cut.
  *   I4   What is salvaged of a damaged store is an unbroken run of transactions from the first on:
  *        nothing depends on what is not there.
- *   I5   The copy has all that was kept, in frames or in the tail, when this began; where the tail is
- *        gone or damaged it counts a cut. */
+ *   I5   The copy has all that was kept, in frames or in the tail, when this began; where the tail
+ *        is gone or damaged it counts a cut. */
 #include "lib/store/backup.h"
 
 #include <stdlib.h>
