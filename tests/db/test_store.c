@@ -362,7 +362,8 @@ START_TEST(killed_program_loses_nothing_acknowledged)
 	durability = _i == 0 ? BLAZE_DURABILITY_SYNC : BLAZE_DURABILITY_ASYNC;
 	printf("seed %u\n", seed);
 	for (unsigned i = 0; i < kills; i++) {
-		/* Mostly while it writes, however slow the machine is; else perhaps while it opens. */
+		/* Mostly while it writes, however slow the machine is; else perhaps while it
+		 * opens. */
 		run_and_kill(last, i % 4 != 3 ? 2 : 0, (unsigned)rand_r(&seed) % 60000);
 		compare(last);
 	}
