@@ -6,9 +6,9 @@
  *        The registers that it won here are what it wrote: existence, alive or dead, and the fields
  *        of no life that is over. Each is written as it stands, over itself and with its E,
  *        whoever this node is by now: so it says what it said, to everyone, and has seen what it
- *        had seen (reissue.h). Nothing is decided again. (Rejected: the
- *        calls that an application would make, an upsert or a delete; here the record is as they
- *        would leave it, so they would write nothing.)
+ *        had seen (reissue.h). Nothing is decided again. (Rejected: the calls that an application
+ *        would make, an upsert or a delete; here the record is as they would leave it, so they
+ *        would write nothing.)
  *
  * INVARIANTS
  *   I1   What is left to do stands in the table: registers of an old name beyond its bound. So a

@@ -412,7 +412,7 @@ static uint64_t groups_count(const struct blazei_stage *stage)
 	return count;
 }
 
-/* Applies those that are not here yet; there is room for them. The number. */
+/* Applies those that are wanted; there is room for them. The number. */
 static int txns_install(struct blazei_replica *replica, const struct blazei_blob *blob,
                         enum want want)
 {
