@@ -81,7 +81,8 @@ struct blazei_store {
 	bool recovered;
 	bool look;
 	bool torn;        /* the last segment had something behind its last frame */
-	bool cut;         /* the end of the log was lost before this opening, or may have been */
+	bool lost;        /* the end of the log was lost before this opening, or may have been */
+	bool cut;         /* and this opening counted it */
 	uint64_t written; /* LSN up to which the leader has synced */
 	struct blazei_buffer flight; /* what the leader writes */
 	struct blazei_buffer chunk;  /* of the tail, likewise */

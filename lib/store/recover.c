@@ -225,6 +225,7 @@ static int tail_take(void *arg, const void *txn, size_t len)
 static void cut_count(struct blazei_store *store, const char *what)
 {
 	/* Who only looks leaves it to the next opening; and it may be open just now. */
+	store->lost = true;
 	store->cut = !store->look;
 	store->root->cuts += store->cut;
 	blazei_log(BLAZE_LOG_WARNING, "store %s: cut behind transaction %llu: %s", store->location,

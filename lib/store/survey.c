@@ -60,6 +60,7 @@ int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 		found.transactions = store->last;
 		found.in_tail = store->last - store->written;
 		found.torn = store->torn;
+		found.lost = store->lost;
 		for (uint32_t i = 0; i < root->segment_count; i++)
 			found.bytes += root->segments[i].end;
 		*ret_store = found;

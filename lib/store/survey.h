@@ -21,6 +21,7 @@ struct blazei_survey_store {
 	uint64_t in_tail;      /* of these: not on the disk yet */
 	bool open;             /* its last segment has no recorded end */
 	bool torn;             /* and something lies behind what recovery takes of it */
+	bool lost; /* the next opening to write counts a cut, unless somebody has it open */
 };
 
 /* What recovery finds. 0; -EBADMSG: damage, and the log hook gets the place; -ENOENT: no store;

@@ -17,7 +17,7 @@ enum tool_exit {
 	TOOL_FAILED = 1,
 	TOOL_USAGE = 2,
 	TOOL_ABSENT = 3, /* no such database, or no such record */
-	TOOL_TORN = 4,   /* check: the log ends in something torn */
+	TOOL_TORN = 4,   /* check: the log ends in something torn, or its end is lost */
 };
 
 #define TOOL_FIELDS_MAX   64u

@@ -212,7 +212,7 @@ static int check_damaged(struct damage *damage)
 
 static int check_sound(const struct tool *tool, const struct seen *seen)
 {
-	bool torn = seen->store.torn && !seen->held;
+	bool torn = (seen->store.torn || seen->store.lost) && !seen->held;
 	char hash[33];
 
 	for (unsigned i = 0; i < sizeof(seen->hash); i++)
@@ -233,9 +233,12 @@ static int check_sound(const struct tool *tool, const struct seen *seen)
 	if (seen->store.in_tail > 0)
 		printf(" (%" PRIu64 " of them in the tail)", seen->store.in_tail);
 	printf(", %" PRIu64 " bytes of log, hash %s\n", seen->store.bytes, hash);
-	if (torn)
+	if (torn && seen->store.torn)
 		tool_complain("check: the log ends in something torn, as after a crash while it "
 		              "was written; the next opening cuts that");
+	else if (torn)
+		tool_complain("check: it was not closed, and of what was not on the disk some "
+		              "is lost, or may be; the next opening counts a cut");
 	return torn ? TOOL_TORN : TOOL_DONE;
 }
 

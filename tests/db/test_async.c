@@ -473,6 +473,27 @@ START_TEST(backup_of_lost_tail_is_counted)
 }
 END_TEST
 
+/* What is left is good, but it is not all: as with a torn end. */
+START_TEST(tool_tells_of_a_lost_tail)
+{
+	char tail[200], command[600];
+	int status;
+
+	if (getenv("BLAZE_BUILDDIR") == NULL)
+		return;
+	program_kill(program_start());
+	tail_path(0, tail);
+	ck_assert_int_eq(unlink(tail), 0);
+	snprintf(command, sizeof(command),
+	         "\"$BLAZE_BUILDDIR\"/lib/tool/blaze-db check %s >/dev/null 2>&1", stored_path(0));
+	status = system(command);
+	ck_assert_int_eq(WEXITSTATUS(status), 4);
+	records_opened(0, &(uint64_t){ 0 });
+	status = system(command);
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
 START_TEST(tail_of_another_store_is_refused)
 {
 	char a[200], b[200], command[500];
@@ -556,6 +577,7 @@ int main(void)
 	tcase_add_test(tcase, tool_tells_tail_and_disk_apart);
 	tcase_add_test(tcase, forked_child_changes_nothing);
 	tcase_add_test(tcase, backup_of_lost_tail_is_counted);
+	tcase_add_test(tcase, tool_tells_of_a_lost_tail);
 	tcase_add_test(tcase, tail_of_another_store_is_refused);
 	tcase_add_test(tcase, copied_directory_leaves_the_tail);
 	tcase_add_test(tcase, copied_directory_does_not_take_a_later_tail);
