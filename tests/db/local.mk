@@ -25,7 +25,8 @@ db_tests = \
 check_PROGRAMS += $(db_tests)
 TESTS += $(db_tests)
 tests_db_soak_db_SOURCES = tests/db/soak_db.c
-tests_db_test_async_SOURCES = tests/db/test_async.c tests/db/node.h tests/db/stored.h
+tests_db_test_async_SOURCES = \
+	tests/db/test_async.c tests/db/node.h tests/db/stored.h tests/base/child.h
 EXTRA_tests_db_test_async_DEPENDENCIES = lib/tool/blaze-db$(EXEEXT)
 tests_db_test_board_SOURCES = tests/db/test_board.c
 tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
@@ -45,12 +46,12 @@ tests_db_test_watch_memory_SOURCES = tests/db/test_watch_memory.c tests/db/node.
 tests_db_test_watch_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_db_test_watch_sync_SOURCES = tests/db/test_watch_sync.c tests/db/node.h
 tests_db_test_watch_sync_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_replica_set_sink
-tests_db_test_store_SOURCES = tests/db/test_store.c
-tests_db_test_view_SOURCES = tests/db/test_view.c
+tests_db_test_store_SOURCES = tests/db/test_store.c tests/base/child.h
+tests_db_test_view_SOURCES = tests/db/test_view.c tests/base/child.h
 tests_db_test_stored_SOURCES = tests/db/test_stored.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns
 tests_db_test_stored_kill_SOURCES = \
-	tests/db/test_stored_kill.c tests/db/node.h tests/db/stored.h
+	tests/db/test_stored_kill.c tests/db/node.h tests/db/stored.h tests/base/child.h
 tests_db_test_stored_close_SOURCES = \
 	tests/db/test_stored_close.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_disk_SOURCES = \

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "lib/store/log.h"
+#include "tests/base/child.h"
 #include "tests/db/stored.h"
 
 #define FIRST 20u /* records that are on the disk */
@@ -152,7 +153,7 @@ static void program(void)
 
 static pid_t program_start(void)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	int status = 0;
 
 	ck_assert_int_ge(pid, 0);

@@ -20,6 +20,7 @@
 #include <blaze/blaze.h>
 
 #include "lib/base/base.h"
+#include "tests/base/child.h"
 
 #define THREADS 4u
 #define BEHIND  8u
@@ -309,7 +310,7 @@ static void run_and_kill(uint64_t last[THREADS], unsigned writes, unsigned us)
 
 	ck_assert_int_eq(pipe(fds), 0);
 	ck_assert_int_eq(fcntl(fds[1], F_SETPIPE_SZ, 1 << 20) > 0, 1);
-	pid = fork();
+	pid = child_fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
 		close(fds[0]);

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "tests/base/child.h"
 #include "tests/db/stored.h"
 
 #define PROGRAMS 3u
@@ -151,7 +152,7 @@ static void program(unsigned self, unsigned bytes)
 /* Starts a program; bytes 0: it writes nothing. testpoint NULL: it is not killed by itself. */
 static pid_t start(unsigned self, unsigned bytes, const char *testpoint)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 
 	ck_assert_int_ge(pid, 0);
 	if (pid > 0)

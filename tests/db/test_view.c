@@ -18,6 +18,7 @@
 
 #include "lib/base/base.h"
 #include "lib/op/hash.h"
+#include "tests/base/child.h"
 
 #define SEGMENT "0000000000000001.seg"
 
@@ -79,7 +80,7 @@ static void store_make(bool killed)
 {
 	struct blaze_db *db = NULL;
 	int status;
-	pid_t pid = killed ? fork() : 0;
+	pid_t pid = killed ? child_fork() : 0;
 
 	if (pid == 0) {
 		ck_assert_int_eq(open_as(0, &db), 0);

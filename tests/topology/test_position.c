@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "tests/base/child.h"
 #include "tests/db/node.h"
 
 static struct blaze_position position_of(const struct node *node)
@@ -143,7 +144,7 @@ END_TEST
 /* Another process: a node that follows until it is told to end. */
 static pid_t follower_start(const char *name)
 {
-	pid_t child = fork();
+	pid_t child = child_fork();
 
 	if (child == 0) {
 		struct node node = node_open(name, "follower");
