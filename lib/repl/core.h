@@ -464,6 +464,12 @@ static inline uint64_t blazei_floor_priority(const struct blazei_replica *replic
 	return priority < hlc ? priority : hlc;
 }
 
+/* Whether the existence of a row that has one ends that life. */
+static inline bool blazei_life_ended(const struct blazei_row *row, uint32_t life)
+{
+	return life < row->life || (life == row->life && !blazei_row_alive(row));
+}
+
 /* Whether this entry is hidden, for now, and below the frontier. */
 static inline bool blazei_hidden_below(const struct blazei_members *members,
                                        const struct blazei_row *row,

@@ -92,12 +92,11 @@ static bool plan_make(const struct blazei_replica *replica, const struct blazei_
 	return makes;
 }
 
-/* Whether what is here ends that life for good. */
-static bool life_over(const struct plan *plan, uint32_t life)
+/* Whether what is here ends that life for good: all know it. */
+static bool life_over(const struct blazei_replica *replica, const struct plan *plan, uint32_t life)
 {
-	const struct blazei_row *here = plan->here;
-
-	return plan->over && (life < here->life || (life == here->life && !blazei_row_alive(here)));
+	return plan->over && blazei_life_ended(plan->here, life) &&
+	       blazei_below(&replica->members, plan->here->origin, plan->here->seq);
 }
 
 /* What is written for an entry, in *ret_op; false: nothing. */
@@ -114,7 +113,7 @@ static bool op_make(const struct blazei_replica *replica, const struct blazei_un
 
 	if (moves ? unset : !(entry->flags & BLAZEI_ENTRY_MARKED))
 		return false;
-	if (life_over(plan, life))
+	if (life_over(replica, plan, life))
 		return false;
 	if (plan->here)
 		seen = blazei_row_find(plan->here, entry->name, life);

@@ -47,8 +47,10 @@
  *        Where the existence that stands is a member's, it is not issued, as the member brings it
  *        itself, and may have deleted the record since. The fields are issued in its life, and wait
  *        there to be seen. (Rejected: another life, which hides the member's own fields; to say its
- *        existence again, which undoes its delete.) So do those of a life that is over by what not
- *        all know, as a concurrent insert of that life may let it go on.
+ *        existence again, which undoes its delete.) So do those of a life, of this or an earlier
+ *        one, that is over by what not all know: an existence that had not seen its end may beat
+ *        that and let it go on. It may come right behind the snapshot, where it had to wait for
+ *        the clock.
  *
  * INVARIANTS
  *   I1   What is listed is in the replica, or in the list, until the transaction that holds it is

@@ -20,15 +20,14 @@ struct subject {
 	const struct blazei_row *row;
 	const uint64_t *seen; /* by origin index */
 	bool existence;       /* it is unseen */
-	bool over;            /* its life, for good: all know that it is dead */
+	bool known;           /* to all: the lives that it ends are over for good */
 };
 
 static bool unseen(const struct subject *subject, const struct blazei_entry *entry)
 {
-	/* One that has not begun may begin; and one that is over go on, by an insert that had not
-	 * seen its end. */
-	return (entry->life > subject->row->life ||
-	        (entry->life == subject->row->life && !subject->over)) &&
+	/* One that has not begun may begin; and one that is over go on, by an existence that had
+	 * not seen its end and beats it. */
+	return (!subject->known || !blazei_life_ended(subject->row, entry->life)) &&
 	       entry->life != BLAZEI_LIFE_MAX && entry->seq > subject->seen[entry->origin];
 }
 
@@ -132,8 +131,7 @@ static int rows_list(struct blazei_unseen_list *list, const struct blazei_replic
 		struct subject subject = { .row = row, .seen = seen };
 
 		subject.existence = row->flags & BLAZEI_ROW_EXISTS && row->seq > seen[row->origin];
-		subject.over = !blazei_row_alive(row) &&
-		               blazei_below(&replica->members, row->origin, row->seq);
+		subject.known = blazei_below(&replica->members, row->origin, row->seq);
 		rc = list_grow(list) ? row_list(&subject, &list->items[list->count]) : -ENOMEM;
 		if (rc == 0)
 			list->count += list->items[list->count] != NULL;

@@ -298,6 +298,102 @@ START_TEST(hidden_field_shows_again_with_its_life)
 }
 END_TEST
 
+/* So does one of an earlier life than the record has by now. */
+START_TEST(field_of_an_earlier_life_shows_again_with_it)
+{
+	struct pair pair;
+
+	node_writes(&b, 60, 3);
+	frontier_collect(&b);
+	node_insert(&a, 1, "{\"y\":1}");
+	later(&b);
+	node_insert(&b, 1, "{}");
+	node_delete(&b, 1);
+	node_insert(&b, 1, "{\"w\":1}");
+	d.now_ns = b.now_ns + BLAZEI_NS_PER_S;
+	node_insert(&d, 1, "{\"z\":1}");
+	a.now_ns = d.now_ns;
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(issue(&a, &pair, 90), 1);
+	settle();
+	node_expect(&b, 1, "{\"w\":1}");
+	give_both(&d, 1);
+	node_expect(&b, 1, "{\"y\":1,\"z\":1}");
+}
+END_TEST
+
+/* A delete comes between the snapshot and the issue; not all know it, so its life may go on. */
+START_TEST(field_is_issued_after_a_delete_that_not_all_know)
+{
+	struct pair pair;
+
+	node_insert(&b, 1, "{}");
+	node_give_all(&b, &a);
+	node_give_all(&b, &c);
+	node_update(&a, 1, "{\"y\":1}");
+	node_writes(&b, 60, 3);
+	frontier_collect(&b);
+	later(&c);
+	node_delete(&c, 1);
+	d.now_ns = c.now_ns + BLAZEI_NS_PER_S;
+	node_insert(&d, 1, "{\"z\":1}");
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	node_give_all(&c, &a);
+	node_expect(&a, 1, NULL);
+	a.now_ns = d.now_ns;
+	ck_assert_uint_eq(issue(&a, &pair, 90), 1);
+	settle();
+	node_expect(&b, 1, NULL);
+	give_both(&d, 1);
+	node_expect(&b, 1, "{\"y\":1,\"z\":1}");
+}
+END_TEST
+
+/* All know it before the issue. */
+START_TEST(field_is_not_issued_after_a_delete_that_all_know)
+{
+	struct pair pair;
+
+	node_insert(&b, 1, "{}");
+	node_give_all(&b, &a);
+	node_give_all(&b, &c);
+	node_update(&a, 1, "{\"y\":1}");
+	node_writes(&b, 60, 3);
+	frontier_collect(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	later(&c);
+	node_delete(&c, 1);
+	node_give_all(&c, &b);
+	frontier_collect(&b);
+	node_give_all(&c, &a);
+	node_give_all(&b, &a);
+	ck_assert_uint_eq(blazei_stage_unseen(pair.stage)->count, 1);
+	ck_assert_uint_eq(issue(&a, &pair, 90), 0);
+}
+END_TEST
+
+/* Of an earlier life of a record whose present one all know nothing is issued: it is over. */
+START_TEST(field_of_a_life_that_is_over_is_not_issued)
+{
+	struct pair pair;
+
+	node_insert(&a, 1, "{\"y\":1}");
+	node_insert(&a, 2, "{\"y\":1}");
+	later(&b);
+	node_insert(&b, 1, "{}");
+	node_delete(&b, 1);
+	node_insert(&b, 1, "{\"w\":1}");
+	node_writes(&b, 60, 3);
+	frontier_collect(&b);
+	ck_assert_int_eq(catch_up_anew(&a, &b, &pair).state, BLAZEI_SESSION_LIVE);
+	ck_assert_uint_eq(blazei_stage_unseen(pair.stage)->count, 1);
+	ck_assert_uint_eq(issue(&a, &pair, 90), 1);
+	settle();
+	node_expect(&b, 1, "{\"w\":1}");
+	node_expect(&b, 2, "{\"y\":1}");
+}
+END_TEST
+
 /* What others are told of it would let them collect what it may not have any more. */
 START_TEST(what_is_forgotten_is_durable_no_longer)
 {
@@ -374,6 +470,10 @@ int main(void)
 		&field_waits_for_the_record_of_a_member,
 		&field_that_waits_is_issued_again_and_collected_in_the_end,
 		&hidden_field_shows_again_with_its_life,
+		&field_of_an_earlier_life_shows_again_with_it,
+		&field_is_issued_after_a_delete_that_not_all_know,
+		&field_is_not_issued_after_a_delete_that_all_know,
+		&field_of_a_life_that_is_over_is_not_issued,
 		&what_is_forgotten_is_durable_no_longer,
 		&wide_record_is_issued_in_parts,
 		&wide_record_takes_its_new_life_in_parts,
