@@ -262,6 +262,58 @@ static unsigned gather(struct blazei_replica *replica, struct mark *mark, uint16
 	return count;
 }
 
+/* A transaction, as one depends on it. */
+struct cause {
+	const struct blazei_origin *origin;
+	uint64_t seq;
+	uint64_t hlc;
+};
+
+/* Whether one that is not merged here would count as merged, once what `to` names is retired. */
+static bool would_cover(const struct blazei_vector *vector, const struct mark *mark,
+                        const uint16_t *to, const struct cause *cause)
+{
+	const uint16_t index = blazei_vector_find(vector, cause->origin);
+
+	if (!blazei_id_equal(&cause->origin->node, &mark->heir.node) ||
+	    !blazei_mark_covers(mark->hlc, cause->hlc))
+		return false;
+	if (index == BLAZEI_ORIGIN_NONE || vector->writers[index].seq == 0)
+		return !blazei_marked(vector, cause->origin, cause->hlc);
+	return to[index] != KEPT && cause->seq > vector->writers[index].seq;
+}
+
+/* The same of one that waits, and of all that it waits for. */
+static bool would_release(const struct blazei_vector *vector, const struct mark *mark,
+                          const uint16_t *to, const struct blazei_txn_header *header)
+{
+	const struct blazei_origin *origins = blazei_txn_origins(header);
+	const struct blazei_txn_dep *deps = blazei_txn_deps(header);
+	struct cause cause = { origins, header->seq, header->hlc };
+	bool would = would_cover(vector, mark, to, &cause);
+
+	for (unsigned i = 0; i < header->dep_count && !would; i++) {
+		cause = (struct cause){ &origins[deps[i].origin], deps[i].seq, deps[i].hlc };
+		would = would_cover(vector, mark, to, &cause);
+	}
+	return would;
+}
+
+/* I7 */
+static bool is_awaited(const struct blazei_vector *vector, const struct mark *mark,
+                       const uint16_t *to)
+{
+	for (unsigned i = 0; i < vector->waiting_count; i++) {
+		const struct blazei_writer *writer = &vector->writers[vector->waiting[i]];
+
+		for (const struct blazei_parked *parked = writer->first; parked;
+		     parked = parked->next)
+			if (would_release(vector, mark, to, (const void *)parked->words))
+				return true;
+	}
+	return false;
+}
+
 /* Retires what one node says is over; the number of its incarnations. */
 static unsigned node_retire(struct blazei_replica *replica, const struct blaze_id *node)
 {
@@ -275,7 +327,7 @@ static unsigned node_retire(struct blazei_replica *replica, const struct blaze_i
 	for (unsigned i = 0; i < vector->count; i++)
 		to[i] = KEPT;
 	count = gather(replica, &mark, to);
-	if (count == 0)
+	if (count == 0 || is_awaited(vector, &mark, to))
 		return 0;
 	retire(replica, to);
 	mark_set(vector, blazei_mark_find(vector, node), &mark);

@@ -32,10 +32,10 @@
  *        have it. A member that has it says so, or what depends on it, in the report by which it
  *        covers the heir's saying; the frontier covers that only once this report is merged here,
  *        and t with it: then there is more of the incarnation than its node said, and it stays.
- *        Who is no member and was heard by none may have t. Mostly t is beyond the mark, as the
- *        incarnation retired last is the one that lost it: then it comes in as something new. Only
- *        where another incarnation was retired since, does it count as merged; whoever has it must
- *        have missed all that by then, and be below the frontier.
+ *        Who is no member and was heard by none (I7) may have t. Mostly t is beyond the mark, as
+ *        the incarnation retired last is the one that lost it: then it comes in as something new.
+ *        Only where another incarnation was retired since, does it count as merged; whoever has it
+ *        must have missed all that by then, and be below the frontier.
  *
  * INVARIANTS
  *   I1   An incarnation is retired only where the saying, and all of it that is merged here, is
@@ -49,6 +49,8 @@
  *        other name there. Of any other snapshot they are passed over: its asker covers them.
  *   I6   Retiring allocates nothing once the list of members is read, and changes no value and no
  *        order: neither readers nor hashes see it.
+ *   I7   No mark makes ready what waits here, nor a duplicate: what waits for something of that
+ *        node which is not merged tells that somebody has it, and that mark has to wait for it.
  *
  * LAYOUT of an entry of a vector that is a mark: incarnation BLAZEI_RETIRED, seq the mark, chain
  *        the heir's incarnation, hlc the heir's seq.

@@ -95,6 +95,132 @@ START_TEST(incarnation_stays_that_has_more_than_its_node_said)
 }
 END_TEST
 
+/* An incarnation of a that ended early, and of which c alone has heard. */
+static void lost_open(struct node *lost)
+{
+	node_open(lost, 1);
+	lost->origin.incarnation = 5;
+	ck_assert_int_eq(blazei_replica_renew(lost->replica, lost->now_ns, &lost->origin), 0);
+	ck_assert_int_eq(node_insert(lost, 40, "{\"x\":40}"), 0);
+	ck_assert_int_eq(node_give(lost, &c, 1), 1);
+}
+
+START_TEST(nothing_is_retired_while_something_waits_for_what_the_node_lost)
+{
+	struct node lost;
+
+	begin_retirable();
+	lost_open(&lost);
+	ck_assert_int_eq(node_insert(&c, 41, "{\"x\":41}"), 0);
+	ck_assert_int_eq(node_give(&c, &b, 1), 0);
+	retire(&b, 0);
+	/* With that it is known, and stays. */
+	ck_assert_int_eq(node_give(&lost, &b, 1), 2);
+	retire(&b, 1);
+	ck_assert(knows(&b, &lost.origin));
+	node_expect(&b, 41, "{\"x\":41}");
+	node_close(&lost);
+}
+END_TEST
+
+START_TEST(nothing_is_retired_while_what_the_node_lost_waits)
+{
+	struct node lost;
+
+	begin_retirable();
+	lost_open(&lost);
+	ck_assert_int_eq(node_insert(&lost, 42, "{\"x\":42}"), 0);
+	ck_assert_int_eq(node_give(&lost, &b, 2), 0);
+	retire(&b, 0);
+	ck_assert_int_eq(node_give(&lost, &b, 1), 2);
+	retire(&b, 1);
+	node_expect(&b, 42, "{\"x\":42}");
+	node_close(&lost);
+}
+END_TEST
+
+/* Of two incarnations that are over the first one had written more than its node says: what waits
+ * for that would not wait below the mark of the second one. */
+START_TEST(nothing_is_retired_while_something_waits_for_more_than_was_said)
+{
+	struct node lost;
+
+	report(&a, &b);
+	report(&b, &a);
+	write_told(&a, &b, 1, "{\"x\":1}");
+	/* The crash comes behind the next one, which only c hears. */
+	node_open(&lost, 1);
+	lost.now_ns = a.now_ns;
+	for (unsigned i = 1; i <= a.count; i++) {
+		const struct blazei_txn_view view = { a.log[i - 1].data, a.log[i - 1].len };
+
+		node_give(&b, &lost, 1);
+		ck_assert_int_ge(blazei_replica_replay(lost.replica, &view, 1), 0);
+	}
+	ck_assert_int_eq(node_insert(&lost, 40, "{\"x\":40}"), 0);
+	node_give_all(&b, &c);
+	node_give_all(&a, &c);
+	ck_assert_int_eq(node_give(&lost, &c, 1), 1);
+	ck_assert_int_eq(node_insert(&c, 41, "{\"x\":41}"), 0);
+	ck_assert_int_eq(node_insert(&lost, 42, "{\"x\":42}"), 0);
+	ck_assert_int_eq(node_give(&lost, &c, 2), 1);
+	ck_assert_int_eq(node_insert(&c, 43, "{\"x\":43}"), 0);
+	a.now_ns += BLAZEI_NS_PER_S;
+	restart(&a);
+	clocks_set();
+	write_told(&a, &b, 1, "{\"x\":2}");
+	restart(&a);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	ck_assert_int_eq(node_give(&c, &b, 1), 0);
+	retire(&b, 0);
+	ck_assert_int_eq(node_give(&lost, &b, 1), 2);
+	/* The second one alone is as it was said to be; the first stays, and may be waited for. */
+	ck_assert_int_eq(node_give(&c, &b, 2), 0);
+	retire(&b, 1);
+	ck_assert(knows(&b, &past[0].origin));
+	node_expect(&b, 41, "{\"x\":41}");
+	ck_assert_int_eq(node_give(&lost, &b, 2), 2);
+	node_expect(&b, 43, "{\"x\":43}");
+	node_close(&lost);
+}
+END_TEST
+
+/* What waits of an incarnation that is beyond the mark. */
+START_TEST(what_waits_beyond_the_mark_keeps_nothing_back)
+{
+	begin_retirable();
+	restart(&a);
+	ck_assert_int_eq(node_insert(&a, 41, "{\"x\":41}"), 0);
+	ck_assert_int_eq(node_insert(&a, 42, "{\"x\":42}"), 0);
+	ck_assert_int_eq(node_give(&a, &b, 2), 0);
+	retire(&b, 1);
+	ck_assert_int_eq(node_give(&a, &b, 1), 2);
+}
+END_TEST
+
+/* What waits for something else, and has seen what was retired before. */
+START_TEST(what_waits_and_has_seen_the_retired_keeps_nothing_back)
+{
+	struct node other;
+
+	begin_retirable();
+	retire(&b, 1);
+	c_hears();
+	restart(&a);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(10 + i);
+	node_open(&other, 4);
+	ck_assert_int_eq(node_insert(&other, 40, "{\"x\":40}"), 0);
+	ck_assert_int_eq(node_give(&other, &c, 1), 1);
+	ck_assert_int_eq(node_insert(&c, 41, "{\"x\":41}"), 0);
+	ck_assert_int_eq(node_give(&c, &b, 1), 0);
+	retire(&b, 1);
+	ck_assert_int_eq(node_give(&other, &b, 1), 2);
+	node_close(&other);
+}
+END_TEST
+
 START_TEST(own_node_retires_its_own_and_indices_are_used_again)
 {
 	unsigned count = 0;
@@ -170,6 +296,11 @@ int main(void)
 		&nothing_is_said_while_another_incarnation_is_written_to,
 		&quarantined_incarnation_stays,
 		&incarnation_stays_that_has_more_than_its_node_said,
+		&nothing_is_retired_while_something_waits_for_what_the_node_lost,
+		&nothing_is_retired_while_what_the_node_lost_waits,
+		&nothing_is_retired_while_something_waits_for_more_than_was_said,
+		&what_waits_beyond_the_mark_keeps_nothing_back,
+		&what_waits_and_has_seen_the_retired_keeps_nothing_back,
 		&own_node_retires_its_own_and_indices_are_used_again,
 		&table_of_origins_that_is_small_is_never_full,
 		&nobody_is_called_retired,
