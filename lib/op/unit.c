@@ -7,6 +7,9 @@ static bool item_check(const struct blazei_unit_item *item, uint8_t kind)
 	if (item->reserved != 0 ||
 	    (item->flags & ~(BLAZEI_UNIT_VECTOR | BLAZEI_UNIT_LEFT | BLAZEI_UNIT_QUARANTINED)) != 0)
 		return false;
+	/* Own writes that would depend on what is not there are merged nowhere. */
+	if (item->dep_max > ((item->flags & BLAZEI_UNIT_LEFT) != 0 ? item->seq : 0))
+		return false;
 	return kind == BLAZEI_KIND_BEGIN || item->flags == BLAZEI_UNIT_VECTOR;
 }
 

@@ -32,7 +32,7 @@ struct blazei_unit_item {
 	uint64_t seq;
 	uint64_t chain;   /* of number seq; 0: not known */
 	uint64_t hlc;     /* likewise */
-	uint64_t dep_max; /* own writes depend on no more of it */
+	uint64_t dep_max; /* own writes depend on no more of it; at most seq, 0 unless LEFT */
 	uint32_t flags;
 	uint32_t reserved;
 };

@@ -18,7 +18,8 @@
 #define BLAZEI_ROOT_MAGIC        0x525a4c42u /* "BLZR" */
 #define BLAZEI_ROOT_VERSION      0
 #define BLAZEI_ROOT_SEGMENTS_MAX 2048u
-#define BLAZEI_SEGMENT_OPEN      UINT64_MAX /* end of a segment that may still grow */
+#define BLAZEI_SEGMENT_MAX       (UINT64_MAX / 2) /* a number that no store lives to reach */
+#define BLAZEI_SEGMENT_OPEN      UINT64_MAX       /* end of a segment that may still grow */
 
 struct blazei_root_segment {
 	uint64_t number;

@@ -265,7 +265,8 @@ static int image_check(const struct blazei_tail_header *header, const struct bla
 		return -ENOENT;
 	if (!blazei_id_equal(&header->store, store) || header->nonce != name->nonce)
 		return -ENOENT;
-	if ((header->bytes & (header->bytes - 1)) != 0 || header->bytes > RING_BYTES_MAX ||
+	if ((header->bytes & (header->bytes - 1)) != 0 ||
+	    header->bytes < BLAZEI_TAIL_HEADER_BYTES || header->bytes > RING_BYTES_MAX ||
 	    file_bytes != BLAZEI_TAIL_HEADER_BYTES + header->bytes)
 		return -ENOENT;
 	return 0;

@@ -214,7 +214,17 @@ START_TEST(bounds_of_another_form_are_refused)
 	item->reserved = 0;
 	item->flags = 8;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
-	item->flags = 1;
+	/* What own writes depend on is there; only of a name that was left is it less. */
+	item->flags = BLAZEI_UNIT_VECTOR | BLAZEI_UNIT_LEFT;
+	item->seq = 7;
+	item->dep_max = 7;
+	ck_assert_int_eq(blazei_logged_check(entry, one), 0);
+	item->dep_max = 8;
+	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+	item->flags = BLAZEI_UNIT_VECTOR;
+	item->dep_max = 1;
+	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+	item->dep_max = 0;
 	bound->flags = 4;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
 	bound->flags = 0;

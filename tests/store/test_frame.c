@@ -145,21 +145,40 @@ END_TEST
 /* Right in its checksum, and wrong in what it says. */
 START_TEST(root_that_contradicts_itself_is_refused)
 {
-	for (unsigned what = 0; what < 6; what++) {
+	for (unsigned what = 0; what < 10; what++) {
 		struct blazei_root *root = root_make(3);
 
-		if (what == 0)
+		switch (what) {
+		case 0:
 			root->segments[1].number = 1;
-		else if (what == 1)
+			break;
+		case 1:
 			root->segments[1].end = BLAZEI_SEGMENT_OPEN;
-		else if (what == 2)
+			break;
+		case 2:
 			root->segments[1].end = 4097;
-		else if (what == 3)
+			break;
+		case 3:
 			root->next_segment = 3;
-		else if (what == 4)
+			break;
+		case 4:
 			root->policy = 3;
-		else
+			break;
+		case 5:
 			root->segments[0].number = 0;
+			break;
+		case 6:
+			root->reserved = 1;
+			break;
+		case 7:
+			root->reserved_too = 1;
+			break;
+		case 8: /* then the next one would be number 0 */
+			root->next_segment = root->segment_count = 0;
+			break;
+		default: /* and then it could not be counted on */
+			root->next_segment = UINT64_MAX;
+		}
 		blazei_root_seal(root);
 		ck_assert_int_eq(blazei_root_check(root, blazei_root_bytes(root)), -EBADMSG);
 		free(root);

@@ -14,6 +14,7 @@
 
 #include <blaze/db.h>
 
+#include "lib/op/hash.h"
 #include "lib/repl/replica.h"
 #include "lib/store/log.h"
 #include "tests/store/fault.h"
@@ -273,6 +274,33 @@ START_TEST(truncated_tail_is_counted)
 }
 END_TEST
 
+/* Makes it one of 8 bytes, which look like the number of the next entry; not even the head of one
+ * has room there. */
+static void tail_shrink(const char *path, void *arg)
+{
+	const uint64_t next = 21;
+	struct blazei_tail_header header;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	(void)arg;
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	header.bytes = 8;
+	header.hash = XXH3_64bits(&header, offsetof(struct blazei_tail_header, hash));
+	ck_assert_int_eq(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	ck_assert_int_eq(pwrite(fd, &next, sizeof(next), BLAZEI_TAIL_HEADER_BYTES), sizeof(next));
+	ck_assert_int_eq(ftruncate(fd, BLAZEI_TAIL_HEADER_BYTES + 8), 0);
+	close(fd);
+}
+
+START_TEST(tail_without_room_for_an_entry_is_none)
+{
+	die(filled(20, 50));
+	tails_visit(tail_shrink, NULL);
+	check(20, 20, 1);
+}
+END_TEST
+
 /* A tail of another opening, under the right name. */
 START_TEST(foreign_tail_is_not_taken)
 {
@@ -520,6 +548,7 @@ int main(void)
 	tcase_add_test(tcase, missing_tail_is_counted);
 	tcase_add_test(tcase, tail_of_another_user_is_not_given_up);
 	tcase_add_loop_test(tcase, truncated_tail_is_counted, 0, 5);
+	tcase_add_test(tcase, tail_without_room_for_an_entry_is_none);
 	tcase_add_test(tcase, foreign_tail_is_not_taken);
 	tcase_add_test(tcase, damage_anywhere_leaves_a_prefix);
 	tcase_add_test(tcase, damaged_tail_is_counted);
