@@ -21,6 +21,7 @@ struct scan {
 	void *arg;
 	struct blazei_frame_place place;
 	uint64_t limit; /* where it ends, or may */
+	uint64_t there; /* where it was found to end, else that */
 	uint64_t start; /* of the window, in the segment */
 	size_t len;     /* of what is in it */
 	uint8_t *window;
@@ -36,21 +37,28 @@ static int corrupt(const struct scan *scan, uint64_t offset, const char *what)
 	return -EBADMSG;
 }
 
-/* Has what is at offset in the window, as far as a frame may reach. The bytes there or an error. */
+/* Has what is at offset in the window, as far as a frame may reach. The bytes there or an error.
+ * A read that gives less than was asked for tells where the segment ends, which is not asked again:
+ * else each of the last frames would be a read of all that follows. */
 static int64_t window_at(struct scan *scan, uint64_t offset, const uint8_t **ret_data)
 {
-	uint64_t left = scan->limit - offset;
+	uint64_t left = offset < scan->there ? scan->there - offset : 0;
 	uint64_t need = left < BLAZEI_FRAME_BYTES_MAX ? left : BLAZEI_FRAME_BYTES_MAX;
 
+	*ret_data = scan->window;
+	if (need == 0)
+		return 0;
 	if (offset < scan->start || offset + need > scan->start + scan->len) {
+		uint64_t want = left < WINDOW_BYTES ? left : WINDOW_BYTES;
 		int64_t n = scan->store->ops->segment_read(
-		        scan->store->backend, scan->segment->number, offset, scan->window,
-		        left < WINDOW_BYTES ? left : WINDOW_BYTES);
+		        scan->store->backend, scan->segment->number, offset, scan->window, want);
 
 		if (n < 0)
 			return n;
 		scan->start = offset;
 		scan->len = (size_t)n;
+		if ((uint64_t)n < want)
+			scan->there = offset + (uint64_t)n;
 		if ((uint64_t)n < need)
 			need = (uint64_t)n;
 	}
@@ -159,6 +167,7 @@ static int segment_scan(struct scan *scan)
 	uint64_t offset = 0;
 
 	scan->limit = open ? scan->store->geometry.segment_bytes : scan->segment->end;
+	scan->there = scan->limit;
 	while (offset < scan->limit) {
 		const uint8_t *data;
 		int64_t n = window_at(scan, offset, &data);

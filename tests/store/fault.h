@@ -44,6 +44,7 @@ struct fault_medium {
 	void *arg;
 	unsigned fail_in;    /* the operation from here that fails; 0: none */
 	unsigned fail_count; /* how many fail from there on */
+	unsigned reads;      /* of segments, so far */
 };
 
 extern struct fault_medium *fault_medium;
