@@ -6,6 +6,7 @@
  * A death of the process is played by forgetting the store: its memory stays, its tail stays on
  * tmpfs, and nothing more is written, as the medium stands still from then on. */
 #include <check.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,20 +84,21 @@ static void setup(void)
 
 static int tails_visit(void (*visitor)(const char *path, void *arg), void *arg)
 {
-	char command[128], path[256];
-	FILE *list;
+	DIR *stream = opendir(dir);
+	struct dirent *entry;
+	char path[400];
 	int count = 0;
 
-	snprintf(command, sizeof(command), "ls -A %s", dir);
-	list = popen(command, "r");
-	ck_assert_ptr_nonnull(list);
-	snprintf(path, sizeof(path), "%s/", dir);
-	while (fscanf(list, "%100s", path + strlen(dir) + 1) == 1) {
+	ck_assert_ptr_nonnull(stream);
+	while ((entry = readdir(stream)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
 		count++;
 		if (visitor != NULL)
 			visitor(path, arg);
 	}
-	pclose(list);
+	closedir(stream);
 	return count;
 }
 
