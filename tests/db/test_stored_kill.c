@@ -280,6 +280,18 @@ static void compare(unsigned bytes)
 	ck_assert_uint_gt(all, 0);
 }
 
+/* Waits until a program has written something. */
+static void noted_await(unsigned self, pid_t pid)
+{
+	while (atomic_load(&shared->of[self].noted) == 0) {
+		int status = 0;
+
+		ck_assert_msg(waitpid(pid, &status, WNOHANG) == 0, "a program ended with %#x",
+		              (unsigned)status);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+}
+
 START_TEST(killed_at_any_moment_all_end_up_equal)
 {
 	const char *text = getenv("BLAZE_KILLS");
@@ -290,6 +302,9 @@ START_TEST(killed_at_any_moment_all_end_up_equal)
 	printf("seed %u\n", seed);
 	for (unsigned i = 0; i < PROGRAMS; i++)
 		pids[i] = start(i, 100, NULL);
+	/* On a slow machine none of the kills would come later than a start. */
+	for (unsigned i = 0; i < PROGRAMS; i++)
+		noted_await(i, pids[i]);
 	for (unsigned i = 0; i < kills; i++) {
 		unsigned victim = (unsigned)rand_r(&seed) % PROGRAMS;
 		unsigned second = (unsigned)rand_r(&seed) % PROGRAMS;
