@@ -93,6 +93,48 @@ void blazei_vector_spread(const struct blazei_vector *vector, const void *entrie
 			                  : 0;
 }
 
+/* Raises the seq of a stamp's origin that is at or below a limit of H. */
+static inline void limit_reach(const uint64_t *limits, uint64_t *seqs, uint16_t origin,
+                               uint64_t seq, uint64_t hlc)
+{
+	if (blazei_mark_covers(limits[origin], hlc) && seq > seqs[origin])
+		seqs[origin] = seq;
+}
+
+static void limits_reach(const struct blazei_table *table, const uint64_t *limits, uint64_t *seqs)
+{
+	for (uint32_t i = 0; i < table->row_count; i++) {
+		const struct blazei_row *row = table->rows[i];
+		const struct blazei_entry *entry = blazei_row_first(row);
+
+		if (row->flags & BLAZEI_ROW_EXISTS)
+			limit_reach(limits, seqs, row->origin, row->seq, row->hlc);
+		for (uint32_t k = 0; k < row->entry_count; k++) {
+			limit_reach(limits, seqs, entry->origin, entry->seq, entry->hlc);
+			entry = blazei_entry_next(entry);
+		}
+	}
+}
+
+void blazei_stamps_spread(const struct blazei_replica *replica, const void *entries, size_t stride,
+                          unsigned count, uint64_t *seqs)
+{
+	const struct blazei_vector *vector = &replica->vector;
+	const struct foreign foreign = { entries, stride, count };
+	uint64_t limits[BLAZEI_ORIGINS_MAX] = { 0 };
+	bool any = false;
+
+	blazei_vector_spread(vector, entries, stride, count, seqs);
+	for (unsigned i = 0; i < vector->count; i++)
+		if (seqs[i] == 0 && vector->writers[i].seq > 0 &&
+		    !blazei_origin_retired(&vector->origins[i])) {
+			limits[i] = foreign_mark(&foreign, &vector->origins[i].node);
+			any = any || limits[i] > 0;
+		}
+	if (any)
+		limits_reach(&replica->table, limits, seqs);
+}
+
 /* Retiring ----------------------------------------------------------------------------------- */
 
 /* What stands for the incarnations of a node that are over. */

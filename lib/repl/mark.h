@@ -20,8 +20,9 @@
  * RULES  what counts as covered by whom
  *   M1   A transaction or dependency of an incarnation of which nothing is known here, of a node
  *        with a mark here, is merged where its H is at or below the mark.
- *   M2   A vector that has a mark of a node and does not list one of its incarnations covers all
- *        that is known of that one, where H of that is at or below that mark.
+ *   M2   A vector that has a mark of a node and does not list one of its incarnations covers what
+ *        that one wrote with an H at or below that mark: all that is known of it, or the part
+ *        that its node had not lost.
  *   M3   A vector covers what a mark here stands for where it has a mark of that node as great, or
  *        covers the heir's transaction: that depends on it all.
  *   M4   Stamps of one node with the same H are of one write, if one of them is of a mark.

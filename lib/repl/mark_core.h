@@ -37,6 +37,11 @@ static inline bool blazei_known_long(const struct blazei_replica *replica,
  * are `stride` bytes apart. */
 void blazei_vector_spread(const struct blazei_vector *vector, const void *entries, size_t stride,
                           unsigned count, uint64_t *seqs);
+/* The same of what the vector covers of the stamps in the table: also of an incarnation that is
+ * retired there and of which more is known here than the mark covers. One pass over all records
+ * where there is such a one. */
+void blazei_stamps_spread(const struct blazei_replica *replica, const void *entries, size_t stride,
+                          unsigned count, uint64_t *seqs);
 /* Takes the marks of a whole snapshot that was merged, which has this vector. */
 void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_session_entry *entries,
                         unsigned count);

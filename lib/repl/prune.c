@@ -87,20 +87,12 @@ static void rows_prune(const struct pruner *pruner)
 		row_prune(pruner, table->rows[i]);
 }
 
-/* Notes what the entries cover; their origins are known. */
-static void pruner_fill(struct pruner *pruner, const struct blazei_session_entry *entries,
-                        unsigned count)
-{
-	blazei_vector_spread(&pruner->replica->vector, entries, sizeof(*entries), count,
-	                     pruner->seqs);
-}
-
 void blazei_prune(struct blazei_replica *replica, const struct blazei_session_entry *entries,
                   unsigned count)
 {
 	struct pruner pruner = { .replica = replica };
 
-	pruner_fill(&pruner, entries, count);
+	blazei_stamps_spread(replica, entries, sizeof(*entries), count, pruner.seqs);
 	/* What is quarantined here was not asked for: that it is absent says nothing. */
 	for (unsigned i = 0; i < replica->vector.count && replica->quarantined > 0; i++)
 		if (replica->vector.writers[i].halted & BLAZEI_HALTED_QUARANTINED)
@@ -144,7 +136,9 @@ void blazei_forget(struct blazei_replica *replica, const struct blazei_session_e
 {
 	struct pruner pruner = { .replica = replica, .beyond = true };
 
-	pruner_fill(&pruner, entries, count);
+	/* What a mark covers of an incarnation that goes beyond it goes with that: the snapshot is
+	 * merged again, and has it. */
+	blazei_vector_spread(&replica->vector, entries, sizeof(*entries), count, pruner.seqs);
 	/* Of a quarantined one each keeps what it has. */
 	for (unsigned i = 0; i < replica->vector.count; i++)
 		if (replica->vector.writers[i].halted & BLAZEI_HALTED_QUARANTINED)

@@ -440,7 +440,7 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 
 	/* All origins that need be were interned by the check. */
 	memset(cut, 0, BLAZEI_ORIGINS_MAX * sizeof(*cut));
-	blazei_vector_spread(&replica->vector, stage->v0, sizeof(*stage->v0), stage->v0_count, cut);
+	blazei_stamps_spread(replica, stage->v0, sizeof(*stage->v0), stage->v0_count, cut);
 	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
 		blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
 	for (unsigned i = 0; i < stage->v0_count; i++)

@@ -157,7 +157,7 @@ int blazei_unseen_list_fill(struct blazei_unseen_list *list, struct blazei_repli
 	seqs = calloc(vector->count, sizeof(*seqs));
 	if (!seqs)
 		return -ENOMEM;
-	blazei_vector_spread(vector, seen->entries, sizeof(*seen->entries), seen->count, seqs);
+	blazei_stamps_spread(replica, seen->entries, sizeof(*seen->entries), seen->count, seqs);
 	for (unsigned i = 0; i < vector->count; i++) {
 		const struct blaze_id *node = &vector->origins[i].node;
 

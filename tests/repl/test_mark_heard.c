@@ -2,6 +2,7 @@
 /* Those who have retired an incarnation and those who have not understand each other
  * (lib/repl/mark.h). */
 #include "lib/repl/mark_core.h"
+#include "lib/repl/reissue.h"
 #include "tests/repl/over.h"
 #include "tests/repl/stored.h"
 
@@ -236,30 +237,133 @@ START_TEST(who_was_away_takes_the_mark_and_loses_the_incarnation)
 }
 END_TEST
 
-START_TEST(what_its_node_had_lost_comes_back_by_who_has_it)
+/* The first incarnation of a wrote one more, of which c alone heard, before the crash came. */
+static void lost_open(struct node *lost)
 {
-	struct node lost;
-
-	begin_retirable();
-	/* c alone heard one more, after which the crash came. */
 	c_hears();
-	node_open(&lost, 1);
-	lost.now_ns = past[0].now_ns;
+	node_open(lost, 1);
+	lost->now_ns = past[0].now_ns;
 	for (unsigned i = 1; i <= past[0].count; i++) {
 		const struct blazei_txn_view view = { past[0].log[i - 1].data,
 			                              past[0].log[i - 1].len };
 
 		/* What it depends on: b's first report. */
-		node_give(&b, &lost, 1);
-		ck_assert_int_ge(blazei_replica_replay(lost.replica, &view, 1), 0);
+		node_give(&b, lost, 1);
+		ck_assert_int_ge(blazei_replica_replay(lost->replica, &view, 1), 0);
 	}
-	ck_assert_int_eq(node_insert(&lost, 40, "{\"x\":40}"), 0);
-	ck_assert_int_eq(node_give(&lost, &c, 1), 1);
+	ck_assert_int_eq(node_insert(lost, 40, "{\"x\":40}"), 0);
+	ck_assert_int_eq(node_give(lost, &c, 1), 1);
+}
+
+START_TEST(what_its_node_had_lost_comes_back_by_who_has_it)
+{
+	struct node lost;
+
+	begin_retirable();
+	lost_open(&lost);
 	node_close(&lost);
 	retire(&b, 1);
 	nodes_catch_up(&b, &c);
 	node_expect(&b, 40, "{\"x\":40}");
 	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
+/* The next incarnation has seen all of the first one but what was lost. */
+START_TEST(what_is_under_the_mark_conflicts_with_nothing_where_there_is_more)
+{
+	struct node lost;
+	struct pair pair;
+
+	begin();
+	lost_open(&lost);
+	node_close(&lost);
+	write_told(&a, &b, 1, "{\"x\":2}");
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	retire(&b, 1);
+	pair_open(&pair, &c, &b);
+	pair.whole = true;
+	pair_catch_up(&pair);
+	ck_assert(pair.asked.whole);
+	pair_close(&pair);
+	ck_assert_uint_eq(node_stats(&c).conflicts, 0);
+	node_expect(&c, 1, "{\"x\":2}");
+	node_expect(&c, 40, "{\"x\":40}");
+}
+END_TEST
+
+/* Of two records one is deleted and collected where the first incarnation is retired. */
+static void collected_make(struct node *lost)
+{
+	report(&a, &b);
+	report(&b, &a);
+	write_told(&a, &b, 1, "{\"x\":1}");
+	write_told(&a, &b, 3, "{\"x\":3}");
+	restart(&a);
+	lost_open(lost);
+	ck_assert_int_eq(node_delete(&a, 1), 0);
+	node_give(&a, &b, a.count);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	ck_assert_int_ge(blazei_replica_collect(b.replica, UINT32_MAX), 0);
+	for (unsigned i = 6; i < 10; i++)
+		round_make(i);
+	ck_assert_int_gt(blazei_replica_collect(b.replica, UINT32_MAX), 0);
+	retire(&b, 1);
+}
+
+START_TEST(what_was_collected_is_pruned_where_there_is_more)
+{
+	struct node lost;
+	struct pair pair;
+
+	collected_make(&lost);
+	node_close(&lost);
+	pair_open(&pair, &c, &b);
+	pair.whole = true;
+	pair_catch_up(&pair);
+	ck_assert(pair.asked.whole);
+	pair_close(&pair);
+	node_expect(&c, 1, NULL);
+	node_expect(&c, 40, "{\"x\":40}");
+}
+END_TEST
+
+START_TEST(what_is_under_the_mark_is_not_issued_anew_where_there_is_more)
+{
+	struct node lost;
+	struct pair pair;
+
+	collected_make(&lost);
+	lost.now_ns = b.now_ns;
+	pair_open(&pair, &lost, &b);
+	pair.anew = true;
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_LIVE);
+	node_expect(&lost, 1, NULL);
+	node_expect(&lost, 3, "{\"x\":3}");
+	node_expect(&lost, 40, NULL);
+	ck_assert_uint_eq(blazei_stage_unseen(pair.stage)->count, 1);
+	ck_assert_uint_eq(blazei_stage_unseen(pair.stage)->items[0]->row.id.bytes[15],
+	                  id_of(40).bytes[15]);
+	pair_close(&pair);
+	node_close(&lost);
+}
+END_TEST
+
+START_TEST(what_a_vector_lists_is_covered_no_further_than_it_says)
+{
+	struct blazei_vector_entry entries[2] = { { .seq = UINT64_MAX / 2 }, { .seq = 1 } };
+	uint64_t seqs[16] = { 0 };
+
+	begin();
+	c_hears();
+	entries[0].origin = a.origin;
+	entries[0].origin.incarnation = BLAZEI_RETIRED;
+	entries[1].origin = past[0].origin;
+	blazei_stamps_spread(c.replica, entries, sizeof(*entries), 2, seqs);
+	ck_assert_uint_eq(seqs[blazei_vector_find(&c.replica->vector, &past[0].origin)], 1);
 }
 END_TEST
 
@@ -451,6 +555,10 @@ int main(void)
 		&newcomer_takes_the_mark_with_a_whole_snapshot,
 		&who_was_away_takes_the_mark_and_loses_the_incarnation,
 		&what_its_node_had_lost_comes_back_by_who_has_it,
+		&what_is_under_the_mark_conflicts_with_nothing_where_there_is_more,
+		&what_was_collected_is_pruned_where_there_is_more,
+		&what_is_under_the_mark_is_not_issued_anew_where_there_is_more,
+		&what_a_vector_lists_is_covered_no_further_than_it_says,
 		&mark_is_kept_by_a_store,
 		&mark_is_kept_by_a_log,
 		&place_that_was_nobodys_is_not_kept_by_a_store,
