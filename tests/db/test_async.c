@@ -28,6 +28,7 @@ enum order {
 
 static struct board {
 	_Atomic uint64_t noted;
+	_Atomic uint64_t limit; /* of records, while it goes on */
 	_Atomic int order;
 	_Atomic int done;
 } * shared;
@@ -133,7 +134,7 @@ static void program(void)
 
 		if (order == END)
 			_exit(blaze_db_close(db) == 0 ? 0 : 13);
-		if (order == GO_ON) {
+		if (order == GO_ON && atomic_load(&shared->noted) < atomic_load(&shared->limit)) {
 			put_next(db, 20000);
 			blazei_sleep_ns(BLAZEI_NS_PER_MS);
 		} else if (order == FORK) {
@@ -253,10 +254,8 @@ static void clear(unsigned number)
 static void backup_to(unsigned from, unsigned to)
 {
 	struct blaze_db *view = view_open(from);
-	struct blaze_db_stats stats = BLAZE_DB_STATS_INIT;
 
 	ck_assert_int_eq(blaze_db_backup(view, stored_path(to)), 0);
-	ck_assert_int_eq(blaze_db_stats(view, &stats), 0);
 	ck_assert_int_eq(blaze_db_close(view), 0);
 }
 
@@ -288,7 +287,8 @@ START_TEST(backup_beside_its_program_has_all)
 }
 END_TEST
 
-/* The program writes meanwhile, around its tail again and again. */
+/* The program writes meanwhile, around its tail again and again; but not without end where the
+ * reading is slow, as then there is ever more to read. */
 START_TEST(backup_beside_a_writer_has_what_was_acknowledged)
 {
 	pid_t pid = program_start();
@@ -297,6 +297,7 @@ START_TEST(backup_beside_a_writer_has_what_was_acknowledged)
 	for (unsigned i = 0; i < 5; i++) {
 		uint64_t noted = atomic_load(&shared->noted);
 
+		atomic_store(&shared->limit, noted + 400);
 		backup_to(0, 1);
 		ck_assert_uint_ge(records_in(1), noted);
 		clear(1);
@@ -346,14 +347,24 @@ END_TEST
 
 /* blaze-db ----------------------------------------------------------------------------------- */
 
+static const char *tool(void)
+{
+	static char path[400];
+	const char *build = getenv("BLAZE_BUILDDIR");
+
+	ck_assert_msg(build != NULL, "BLAZE_BUILDDIR, where blaze-db is built, is not set");
+	snprintf(path, sizeof(path), "'%s/lib/tool/blaze-db'", build);
+	return path;
+}
+
 /* Whether it succeeds and prints a line that holds this. */
 static void tool_says(const char *arguments, const char *text)
 {
-	char command[600], line[300];
+	char command[800], line[300];
 	bool said = text == NULL;
 	FILE *out;
 
-	snprintf(command, sizeof(command), "\"$BLAZE_BUILDDIR\"/lib/tool/blaze-db %s", arguments);
+	snprintf(command, sizeof(command), "%s %s", tool(), arguments);
 	out = popen(command, "r");
 	ck_assert_ptr_nonnull(out);
 	while (fgets(line, sizeof(line), out) != NULL)
@@ -388,8 +399,7 @@ START_TEST(tool_tells_tail_and_disk_apart)
 {
 	pid_t pid;
 
-	if (getenv("BLAZE_BUILDDIR") == NULL)
-		return;
+	tool();
 	pid = program_start();
 	tool_check_all();
 	program_kill(pid);
@@ -477,16 +487,14 @@ END_TEST
 /* What is left is good, but it is not all: as with a torn end. */
 START_TEST(tool_tells_of_a_lost_tail)
 {
-	char tail[200], command[600];
+	char tail[200], command[800];
 	int status;
 
-	if (getenv("BLAZE_BUILDDIR") == NULL)
-		return;
+	tool();
 	program_kill(program_start());
 	tail_path(0, tail);
 	ck_assert_int_eq(unlink(tail), 0);
-	snprintf(command, sizeof(command),
-	         "\"$BLAZE_BUILDDIR\"/lib/tool/blaze-db check %s >/dev/null 2>&1", stored_path(0));
+	snprintf(command, sizeof(command), "%s check %s >/dev/null 2>&1", tool(), stored_path(0));
 	status = system(command);
 	ck_assert_int_eq(WEXITSTATUS(status), 4);
 	records_opened(0, &(uint64_t){ 0 });
