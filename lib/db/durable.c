@@ -37,9 +37,29 @@ static bool items_grow(struct blazei_durable *durable)
 	return true;
 }
 
+/* Whether this is the next of a run: then it needs no item of its own. */
+static bool item_extend(struct blazei_durable *durable, const struct blazei_origin *origin,
+                        uint64_t seq)
+{
+	struct blazei_durable_item *last;
+	uint64_t n;
+
+	if (durable->count == 0)
+		return false;
+	last = &durable->items[(durable->first + durable->count - 1) & (durable->max - 1)];
+	n = durable->appended - last->lsn;
+	if (n != last->more + 1 || seq != last->entry.seq + n ||
+	    !blazei_origin_equal(&last->entry.origin, origin))
+		return false;
+	last->more = n;
+	return true;
+}
+
 static void item_add(struct blazei_durable *durable, const struct blazei_origin *origin,
                      uint64_t seq)
 {
+	if (!durable->lost && item_extend(durable, origin, seq))
+		return;
 	if (durable->lost || !items_grow(durable)) {
 		durable->lost = true;
 		durable->count = 0;
@@ -93,6 +113,22 @@ static void entry_settle(struct blaze_db *db, const struct blazei_vector_entry *
 		blazei_board_durable_store(blazei_db_board(db), (unsigned)index, entry->seq);
 }
 
+/* Settles what of a run is durable, up to lsn; whether some of it is not yet. */
+static bool item_settle(struct blaze_db *db, struct blazei_durable_item *item, uint64_t lsn)
+{
+	const uint64_t n = lsn - item->lsn;
+	struct blazei_vector_entry entry = item->entry;
+
+	entry.seq += n < item->more ? n : item->more;
+	entry_settle(db, &entry);
+	if (n >= item->more)
+		return false;
+	item->lsn += n + 1;
+	item->entry.seq += n + 1;
+	item->more -= n + 1;
+	return true;
+}
+
 /* Moves the vector's durable side on. lock is held. */
 static void settle(struct blaze_db *db)
 {
@@ -104,7 +140,10 @@ static void settle(struct blaze_db *db)
 	if (blazei_replica_log_behind(db->replica))
 		durable->count = 0;
 	while (durable->count > 0 && durable->items[durable->first].lsn <= lsn) {
-		entry_settle(db, &durable->items[durable->first].entry);
+		struct blazei_durable_item *item = &durable->items[durable->first];
+
+		if (item_settle(db, item, lsn))
+			break;
 		durable->first = (durable->first + 1) & (durable->max - 1);
 		durable->count--;
 	}

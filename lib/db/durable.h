@@ -36,9 +36,12 @@
 
 struct blaze_db;
 
-/* One thing that the log has, from which LSN on. */
+/* What the log has from an LSN on; and one seq more with each of the `more` LSNs behind it, as a
+ * node that writes alone fills the log with: what becomes durable is then settled as one, whatever
+ * the rate. */
 struct blazei_durable_item {
 	uint64_t lsn;
+	uint64_t more;
 	struct blazei_vector_entry entry;
 };
 

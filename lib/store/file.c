@@ -6,6 +6,8 @@
  *        makes the sync that follows write its length too, which costs twice. They are cut to their
  *        end when they are sealed, so what lies ahead is lost for a segment that grows only.
  *        (Rejected: fallocate; the first write to such a block changes the file's map likewise.)
+ *        An append longer than the zeros would be goes without: there the disk has more to do with
+ *        writing all of it twice than with the length.
  *
  * LAYOUT of the directory
  *          lock                 locked by the one program that has it open
@@ -274,15 +276,23 @@ static int file_segment_create(void *arg, uint64_t segment)
 	return 0;
 }
 
-/* Writes zeros so that `end` is within them, or as far as they may go. */
-static int write_ahead(struct file_store *store, uint64_t end)
+/* Writes zeros so that an append, which fits, is within them, where that is worth it. */
+static int write_ahead(struct file_store *store, uint64_t len)
 {
+	const uint64_t end = store->end + len;
+
+	/* The engine does not write one of this length past the page cache, which these zeros would
+	 * have to try out first. */
+	if (len > AHEAD_BYTES && store->ahead < end)
+		store->ahead = end;
 	while (store->engine.ahead && store->ahead < end) {
-		int error = blazei_engine_zero(&store->engine, store->ahead, AHEAD_BYTES);
+		uint64_t room = SEGMENT_BYTES - store->ahead;
+		uint64_t n = room < AHEAD_BYTES ? room : AHEAD_BYTES;
+		int error = blazei_engine_zero(&store->engine, store->ahead, n);
 
 		if (error != 0)
 			return error;
-		store->ahead += AHEAD_BYTES;
+		store->ahead += n;
 	}
 	return 0;
 }
@@ -297,7 +307,7 @@ static int append_prepare(struct file_store *store, const struct blaze_store_req
 		return -EINVAL;
 	if (request->len > SEGMENT_BYTES - store->end)
 		return -EMSGSIZE;
-	error = write_ahead(store, store->end + request->len);
+	error = write_ahead(store, request->len);
 	if (error == 0)
 		store->end += request->len;
 	return error;

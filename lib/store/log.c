@@ -161,12 +161,29 @@ static int chunk_write(struct blazei_store *store, const struct blazei_chunk *ch
 	return 0;
 }
 
+/* All that was appended is kept as the durability asks for, if that is so; lock is held. */
+static void kept_set(struct blazei_store *store)
+{
+	/* Relaxed: both are changed under the lock. */
+	uint64_t untailed = atomic_load_explicit(&store->untailed, memory_order_relaxed);
+	uint64_t kept = atomic_load_explicit(&store->kept, memory_order_relaxed);
+	uint64_t now = store->durable;
+
+	if (store->durability == BLAZE_DURABILITY_NONE ||
+	    (store->durability == BLAZE_DURABILITY_ASYNC && untailed <= store->durable))
+		now = store->last;
+	/* Release: pairs with the acquire in blazei_store_kept; the tail has it. */
+	if (now > kept)
+		atomic_store_explicit(&store->kept, now, memory_order_release);
+}
+
 /* All up to `written` is durable; the tail is free up to a position. */
 static void chunk_landed(struct blazei_store *store, uint64_t tail_head)
 {
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->written;
 	store->tail.head = tail_head;
+	kept_set(store);
 	blazei_store_gate_set(store);
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
@@ -346,6 +363,7 @@ int blazei_store_append(struct blazei_store *store, const void *entry, size_t le
 	}
 	if (error == 0) {
 		*ret_lsn = store->last;
+		kept_set(store);
 		if (store->since_ns == 0)
 			store->since_ns = blazei_monotonic_ns();
 		blazei_store_gate_set(store);
@@ -449,19 +467,10 @@ int blazei_store_role_set(struct blazei_store *store, uint32_t role)
 	return error;
 }
 
-uint64_t blazei_store_kept(struct blazei_store *store)
+uint64_t blazei_store_kept(const struct blazei_store *store)
 {
-	/* Relaxed: changed under the lock, which makes it whole with the others. */
-	uint64_t kept;
-
-	pthread_mutex_lock(&store->lock);
-	kept = store->durable;
-	if (store->durability == BLAZE_DURABILITY_NONE ||
-	    (store->durability == BLAZE_DURABILITY_ASYNC &&
-	     atomic_load_explicit(&store->untailed, memory_order_relaxed) <= store->durable))
-		kept = store->last;
-	pthread_mutex_unlock(&store->lock);
-	return kept;
+	/* Acquire: pairs with the release in kept_set. */
+	return atomic_load_explicit(&store->kept, memory_order_acquire);
 }
 
 /* Ends the log: no segment is open any more. */

@@ -102,6 +102,7 @@ struct blazei_store {
 
 	/* Bits of BLAZEI_GATE_; changed under the lock. */
 	_Alignas(BLAZEI_CACHE_LINE) _Atomic uint32_t gate;
+	_Atomic uint64_t kept; /* LSN up to which all is, as the durability asks for; likewise */
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t lock;
 	pthread_cond_t changed; /* something became durable, or the log failed */
@@ -181,8 +182,8 @@ uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced
  * the log is read-only. */
 uint32_t blazei_store_role(const struct blazei_store *store);
 int blazei_store_role_set(struct blazei_store *store, uint32_t role);
-/* Up to which LSN all is kept as the durability asks for: what others may see. */
-uint64_t blazei_store_kept(struct blazei_store *store);
+/* Up to which LSN all is kept as the durability asks for: what others may see. Takes no lock. */
+uint64_t blazei_store_kept(const struct blazei_store *store);
 void blazei_store_stats(struct blazei_store *store, struct blazei_store_stats *ret_stats);
 /* Calls on_failed if that is due: after an append has failed, without a lock. */
 void blazei_store_tell(struct blazei_store *store);

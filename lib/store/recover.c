@@ -357,6 +357,8 @@ int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
 		error = segments_scan(&scan);
 	store->durable = store->last;
 	store->written = store->last;
+	/* Relaxed: nobody else has the store yet. */
+	atomic_store_explicit(&store->kept, store->last, memory_order_relaxed);
 	if (error == 0)
 		error = memory_scan(&scan, &image);
 	blazei_tail_image_free(&image);

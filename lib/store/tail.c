@@ -15,6 +15,9 @@
 #include "lib/store/place.h"
 
 #define NAME_BYTES 32u
+/* How far ahead lines are asked for; and of one entry at most so many. */
+#define AHEAD_BYTES 4096u
+#define AHEAD_MAX   2048u
 /* In which a reader looks for what it needs: longer ones are no tails. */
 #define TRIES_MAX      8u
 #define RING_BYTES_MAX (UINT64_C(1) << 32)
@@ -199,12 +202,29 @@ void blazei_tail_close(struct blazei_tail *tail)
 	*tail = (struct blazei_tail){ .header = NULL };
 }
 
+/* Asks for the lines that later entries will take, as many as this one takes: the leader has read
+ * what was there last, so each is in another CPU's cache or in none, and the locks behind the entry
+ * wait for its stores. Reaching into the second map of the ring is right, too. */
+static void lines_ask(const struct blazei_tail *tail, size_t len)
+{
+	const uint8_t *at = tail->data + ((tail->end + AHEAD_BYTES) & (tail->bytes - 1));
+
+	for (size_t i = 0; i < len && i < AHEAD_MAX; i += BLAZEI_CACHE_LINE)
+#if defined(__x86_64__)
+		/* What the other line means, but not what it makes for the oldest CPUs. */
+		__asm__ __volatile__("prefetchw (%0)" : : "r"(at + i));
+#else
+		__builtin_prefetch(at + i, 1);
+#endif
+}
+
 void blazei_tail_put(struct blazei_tail *tail, uint64_t lsn, const void *data, size_t len)
 {
 	struct blazei_tail_entry entry = { entry_hash(tail->seed, lsn, data, len), lsn };
 	uint8_t *at = tail->data + (tail->end & (tail->bytes - 1));
 
 	assert(blazei_tail_fits(tail, len) && len % 8 == 0);
+	lines_ask(tail, sizeof(entry) + len);
 	memcpy(at, &entry, sizeof(entry));
 	BLAZEI_TESTPOINT("tail_entry_begun");
 	memcpy(at + sizeof(entry), data, len);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lib/store/file.h"
+#include "lib/store/log.h"
 #include "tests/db/stored.h"
 
 static _Atomic bool closed;
@@ -225,6 +226,41 @@ START_TEST(pumped_database_syncs_in_the_pump)
 }
 END_TEST
 
+/* Transactions that came one behind the other become durable as far as the log is, not all or
+ * none. The flusher leaves them alone meanwhile. */
+START_TEST(run_is_durable_in_parts)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct blaze_record *record;
+	struct blaze_db *db;
+	uint64_t before;
+
+	options.durability = BLAZE_DURABILITY_ASYNC;
+	options.sync_interval_ns = 600 * BLAZEI_NS_PER_S;
+	options.flags = BLAZE_DB_MANUAL;
+	ck_assert_int_eq(blaze_db_open("parts", stored_path(0), &options, &db), 0);
+	ck_assert_int_eq(blaze_record_new(&record), 0);
+	ck_assert_int_eq(blaze_record_set_int(record, "n", 1), 0);
+	before = blazei_replica_durable(db->replica, 0);
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert_int_eq(blaze_db_insert(db, record, NULL), 0);
+	ck_assert_int_eq(blazei_store_sync(db->store), 0);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(blaze_db_insert(db, record, NULL), 0);
+	blazei_durable_advance(db);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 0), before + 5);
+	ck_assert_uint_eq(db->durable.count, 1);
+	ck_assert_int_eq(blaze_db_insert(db, record, NULL), 0);
+	blazei_durable_advance(db);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 0), before + 5);
+	ck_assert_int_eq(blaze_db_sync(db), 0);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 0), before + 10);
+	ck_assert_uint_eq(db->durable.count, 0);
+	blaze_record_free(record);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stored_disk");
@@ -239,6 +275,7 @@ int main(void)
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
+	tcase_add_test(tcase, run_is_durable_in_parts);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -312,6 +313,56 @@ START_TEST(forked_child_closes_its_copy)
 }
 END_TEST
 
+/* Appends, with a sync; the length of the file is then what it should be. */
+static void append_and_look(void *store, uint64_t offset, uint64_t len, off_t file_bytes)
+{
+	const struct blaze_store_ops *ops = &blazei_file_ops;
+	uint8_t *bytes = malloc(len), *again = malloc(len);
+	const struct blaze_store_request requests[] = {
+		{ BLAZE_STORE_APPEND, 0, 1, offset, bytes, len, 1 },
+		{ BLAZE_STORE_SYNC, 0, 1, 0, NULL, 0, 2 },
+	};
+	struct blaze_store_completion completion;
+	struct stat status;
+
+	ck_assert(bytes != NULL && again != NULL);
+	for (uint64_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)((offset + i) * 7 >> 5 | 1);
+	ck_assert_int_eq(ops->submit(store, requests, 2), 2);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(ops->poll(store, &completion, 1), 1);
+		ck_assert_int_eq(completion.result, 0);
+	}
+	ck_assert_int_eq(ops->segment_read(store, 1, offset, again, len), (int64_t)len);
+	ck_assert_mem_eq(again, bytes, len);
+	ck_assert_int_eq(stat("test_engine.dir/0000000000000001.seg", &status), 0);
+	ck_assert_int_eq(status.st_size, file_bytes);
+	free(bytes);
+	free(again);
+}
+
+/* What is long is written once, what is short into zeros, and those end where the segment does. */
+START_TEST(only_short_appends_go_into_zeros)
+{
+	const struct blaze_store_ops *ops = &blazei_file_ops;
+	const uint64_t mib = UINT64_C(1) << 20, most = BLAZEI_FILE_SEGMENT_BYTES;
+	void *store;
+
+	setenv("BLAZE_STORE_ENGINE", _i == 0 ? "" : "plain", 1);
+	ck_assert_int_eq(ops->open("test_engine.dir", &store), 0);
+	ck_assert_int_eq(ops->segment_create(store, 1), 0);
+	append_and_look(store, 0, 3 * mib + BLOCK, (off_t)(3 * mib + BLOCK));
+	append_and_look(store, 3 * mib + BLOCK, BLOCK, (off_t)(4 * mib + BLOCK));
+	append_and_look(store, 3 * mib + 2 * BLOCK, 2 * mib, (off_t)(5 * mib + 2 * BLOCK));
+	append_and_look(store, 5 * mib + 2 * BLOCK, mib, (off_t)(6 * mib + 2 * BLOCK));
+	append_and_look(store, 6 * mib + 2 * BLOCK, most - 7 * mib,
+	                (off_t)(most - mib + 2 * BLOCK));
+	append_and_look(store, most - mib + 2 * BLOCK, BLOCK, (off_t)most);
+	ops->close(store);
+	dir_clear();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("engine");
@@ -327,6 +378,7 @@ int main(void)
 	tcase_add_test(tcase, write_cut_short_fails_all_behind_it);
 	tcase_add_test(tcase, lost_ring_is_an_error_and_then_done_without);
 	tcase_add_loop_test(tcase, forked_child_closes_its_copy, 0, 2);
+	tcase_add_loop_test(tcase, only_short_appends_go_into_zeros, 0, 2);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
