@@ -84,6 +84,7 @@ struct blazei_writer {
 	struct blazei_parked *last;
 	uint32_t parked;
 	uint32_t parked_bytes;
+	uint64_t self_before;  /* it was self until that renewal, from 1 on; 0: never */
 	uint64_t report_first; /* the last ones in a row that told of a member, and nothing else */
 	uint64_t report_last;
 };
@@ -225,6 +226,7 @@ struct blazei_replica {
 	bool log_behind;       /* the log lacks something: all goes there before anything else */
 	uint64_t began_hlc;    /* what this incarnation writes is above */
 	uint64_t began_seq;    /* and what it wrote before this run is not */
+	_Atomic uint64_t renewals; /* how often index 0 became another origin's */
 	struct blazei_left left;
 	struct blazei_buffer txn; /* the last one encoded */
 	struct blazei_write_op *ops;
@@ -244,6 +246,13 @@ struct blazei_replica {
 static inline bool blazei_is_server(const struct blazei_replica *replica)
 {
 	return atomic_load_explicit(&replica->server, memory_order_relaxed);
+}
+
+static inline uint64_t blazei_renewals(const struct blazei_replica *replica)
+{
+	/* Acquire: pairs with the release in stamps_rename. Who peeks at a row and finds the number
+	 * the same before and after has one whose index 0 means that name. */
+	return atomic_load_explicit(&replica->renewals, memory_order_acquire);
 }
 
 /* vector.c ----------------------------------------------------------------------------------- */

@@ -20,7 +20,9 @@
  *   I2   Replay leaves the same registers, vector and dependencies of the next write as the first
  *        time. A restored vector makes the next write depend on all of it, which is more, and true.
  *   I3   After a renewal every stamp and the vector name the old origin as before; only its index
- *        is another one. The next write depends on the old origin's last one.
+ *        is another one. The next write depends on the old origin's last one. Copies of rows that
+ *        transactions in the making hold are not reached: these note the number of renewals, and
+ *        find by it what index 0 was then (writeset.c).
  *
  * FAILURE Renewal fails before it changes anything. Restoring and replay that fail leave a replica
  *         that is good for nothing but to be freed. */
@@ -119,9 +121,16 @@ void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, ui
 
 /* Every stamp of origin 0 becomes one of origin `index`. Who reads without the lock waits for it:
  * transactions take stamps for what they have seen. */
-static void stamps_rename(struct blazei_table *table, uint16_t index)
+static void stamps_rename(struct blazei_replica *replica, uint16_t index)
 {
+	struct blazei_table *table = &replica->table;
+	const uint64_t renewals = blazei_renewals(replica) + 1;
+
+	replica->vector.writers[index].self_before = renewals;
 	blazei_table_shut(table);
+	/* Release: pairs with the acquire in blazei_renewals: who finds this number finds the table
+	 * shut, or opened again. */
+	atomic_store_explicit(&replica->renewals, renewals, memory_order_release);
 	for (uint32_t i = 0; i < table->row_count; i++) {
 		struct blazei_row *row = table->rows[i];
 		struct blazei_entry *entry = blazei_row_first(row);
@@ -154,7 +163,7 @@ int blazei_replica_renew(struct blazei_replica *replica, uint64_t now_ns,
 	for (unsigned i = 0; i < vector->count; i++)
 		vector->writers[i].heard = 0;
 	blazei_members_reset(&replica->members);
-	stamps_rename(&replica->table, (uint16_t)index);
+	stamps_rename(replica, (uint16_t)index);
 	blazei_history_clear(&replica->history);
 	replica->displaced = false;
 	replica->began_seq = 0;

@@ -131,7 +131,7 @@ static inline bool one_life(const struct blazei_row *row)
 
 /* A copy of what of a row a reader sees: all that the transaction will ever ask of it. */
 static int row_copy(struct blazei_writeset *writeset, const struct blazei_row *row,
-                    const struct blazei_row **ret_copy)
+                    struct blazei_row **ret_copy)
 {
 	struct blazei_row *copy;
 	void *memory;
@@ -158,7 +158,7 @@ static void list_init(struct blazei_op_list *list)
 /* Adds a record as it was found. Fields are set one by one: what is built elsewhere and copied at
  * once makes the CPU wait for its own stores. */
 static int record_add(struct blazei_writeset *writeset, const struct blaze_id *id, uint64_t hash,
-                      const struct blazei_row *base, uint32_t next_life)
+                      struct blazei_row *base, uint32_t next_life)
 {
 	struct blazei_staged *staged;
 	void *memory;
@@ -194,12 +194,16 @@ static int record_find_and_add(struct blazei_replica *replica, struct blazei_wri
                                const struct blaze_id *id, uint64_t hash)
 {
 	const struct blazei_row *row = blazei_table_find(&replica->table, id, hash);
-	const struct blazei_row *base = NULL;
+	struct blazei_row *base = NULL;
 	int rc = blazei_members_update(replica);
 
 	if (rc == 0 && row)
 		rc = row_copy(writeset, row, &base);
-	return rc < 0 ? rc : record_add(writeset, id, hash, base, blazei_next_life(replica, row));
+	if (rc == 0)
+		rc = record_add(writeset, id, hash, base, blazei_next_life(replica, row));
+	if (rc == 0)
+		writeset->recent->renewals = blazei_renewals(replica);
+	return rc;
 }
 
 /* The same without the lock, of a record that is alive: nothing beside its row is asked for. */
@@ -207,19 +211,23 @@ static bool record_peek_and_add(struct blazei_replica *replica, struct blazei_wr
                                 const struct blaze_id *id, uint64_t hash)
 {
 	struct blazei_row *copy = blazei_arena_room(&writeset->arena, BLAZEI_SLAB_BYTES_MAX);
+	const uint64_t renewals = blazei_renewals(replica);
 	uint32_t next_life;
 	void *memory;
 
 	if (!copy || blazei_peek_row(&replica->table, id, hash, copy) < 0 ||
-	    !blazei_row_alive(copy))
+	    !blazei_row_alive(copy) || blazei_renewals(replica) != renewals)
 		return false;
 	next_life = blazei_life_after(copy->life);
 	if (blazei_unlikely(!one_life(copy))) {
 		next_life = blazei_next_life(replica, copy);
 		row_keep(copy, copy);
 	}
-	return blazei_arena_take(&writeset->arena, sizeof(*copy) + copy->used, &memory) == 0 &&
-	       record_add(writeset, id, hash, copy, next_life) == 0;
+	if (blazei_arena_take(&writeset->arena, sizeof(*copy) + copy->used, &memory) < 0 ||
+	    record_add(writeset, id, hash, copy, next_life) < 0)
+		return false;
+	writeset->recent->renewals = renewals;
+	return true;
 }
 
 static inline struct blazei_staged *record_find(const struct blazei_writeset *writeset,
@@ -460,6 +468,29 @@ static void groups_sort(struct blazei_write_group **groups, uint32_t count)
 	}
 }
 
+/* Where the replica took another name since the record was touched, the one that it had then has
+ * another index than 0 now. */
+static void base_rename(const struct blazei_replica *replica, struct blazei_staged *staged)
+{
+	struct blazei_entry *entry = blazei_row_first(staged->base);
+	uint16_t index = 1;
+
+	while (index < replica->vector.count &&
+	       replica->vector.writers[index].self_before != staged->renewals + 1)
+		index++;
+	/* Retired meanwhile, with a snapshot: it passes for what the present name wrote. */
+	if (index == replica->vector.count)
+		index = 0;
+	if ((staged->base->flags & BLAZEI_ROW_EXISTS) && staged->base->origin == 0)
+		staged->base->origin = index;
+	for (uint32_t i = 0; i < staged->base->entry_count; i++) {
+		if (entry->origin == 0)
+			entry->origin = index;
+		entry = blazei_entry_next(entry);
+	}
+	staged->renewals = blazei_renewals(replica);
+}
+
 int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
                           struct blazei_writeset *writeset, struct blazei_txn_view *ret_txn)
 {
@@ -478,8 +509,11 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 	}
 	for (uint32_t i = 0; i < writeset->count; i++) {
 		struct blazei_staged *staged = writeset->list[i];
-		unsigned n = blazei_staged_groups(replica, staged);
+		unsigned n;
 
+		if (blazei_unlikely(staged->base && staged->renewals != blazei_renewals(replica)))
+			base_rename(replica, staged);
+		n = blazei_staged_groups(replica, staged);
 		for (unsigned j = 0; j < n; j++)
 			writeset->groups[count++] = &staged->groups[j];
 	}

@@ -37,9 +37,10 @@ struct blazei_standing {
 struct blazei_staged {
 	struct blaze_id id;
 	uint64_t hash;
-	const struct blazei_row *base; /* a copy of what can be seen; NULL: there was no row */
-	size_t encoded;                /* bytes of its groups */
-	uint32_t next_life;            /* 0: there is none left */
+	struct blazei_row *base; /* a copy of what can be seen; NULL: there was no row */
+	uint64_t renewals;       /* of the replica: index 0 in it is the name after so many */
+	size_t encoded;          /* bytes of its groups */
+	uint32_t next_life;      /* 0: there is none left */
 	struct blazei_standing now;
 	bool measured; /* the two that follow are known */
 	int64_t fields;

@@ -213,6 +213,67 @@ START_TEST(an_update_of_what_an_own_call_deleted_meanwhile_is_a_conflict)
 }
 END_TEST
 
+/* The node goes on under another name, its node id too. */
+static void rename_a(unsigned rank)
+{
+	a.origin.node.bytes[0] = (uint8_t)rank;
+	a.origin.incarnation += 7;
+	ck_assert_int_eq(blazei_replica_renew(a.replica, a.now_ns, &a.origin), 0);
+}
+
+/* Of records 1 to 4 each is touched under another name than the one before: as by who holds the
+ * lock, or does not; and each was written under the name of its touch. */
+static void touch_under_names(bool peeks)
+{
+	for (unsigned i = 1; i <= 4; i++) {
+		const struct blaze_id id = id_of(i);
+
+		node_insert(&a, i, "{\"x\":1}");
+		ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+		if (peeks)
+			ck_assert(blazei_writeset_peek(a.replica, txn.writeset, &id));
+		else
+			txn_expect(&txn, i, "{\"x\":1}");
+		rename_a(10 + i);
+	}
+}
+
+START_TEST(what_was_seen_was_written_under_the_name_of_then)
+{
+	touch_under_names(_i);
+	for (unsigned i = 1; i <= 2; i++)
+		ck_assert_int_eq(txn_update(&txn, i, "{\"x\":2}"), 0);
+	for (unsigned i = 3; i <= 4; i++)
+		ck_assert_int_eq(txn_delete(&txn, i), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 0);
+	nodes_expect_equal(&a, &b);
+	node_expect(&b, 1, "{\"x\":2}");
+	node_expect(&b, 3, NULL);
+}
+END_TEST
+
+/* What came since under the new name was not seen. */
+START_TEST(what_came_under_the_new_name_was_not_seen)
+{
+	touch_under_names(_i);
+	for (unsigned i = 1; i <= 4; i++) {
+		node_update(&a, i, "{\"x\":3}");
+		ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	}
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(txn_delete(&txn, 3), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	/* b cannot tell what of record 3 the end had seen. */
+	ck_assert_uint_eq(node_stats(&a).conflicts, 2);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
 static const TTest *const *const tests[] = {
 	&a_server_write_between_touch_and_commit_wins,
 	&a_server_write_before_the_touch_is_beaten,
@@ -237,6 +298,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, what_was_seen_was_written_under_the_name_of_then, 0, 2);
+	tcase_add_loop_test(tcase, what_came_under_the_new_name_was_not_seen, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
