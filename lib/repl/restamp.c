@@ -4,7 +4,7 @@
  *
  * WHY    Another history stands under the old name, so nobody is sure to take anything more of it.
  *        The registers that it won here are what it wrote: existence, alive or dead, and the fields
- *        of no life that is over. Each is written as it stands, over itself and with its E,
+ *        of no life of which all know that it is over. Each is written as it stands, over itself and with its E,
  *        whoever this node is by now: so it says what it said, to everyone, and has seen what it
  *        had seen (reissue.h). Nothing is decided again. (Rejected: the calls that an application
  *        would make, an upsert or a delete; here the record is as they would leave it, so they
@@ -28,11 +28,14 @@ static bool left_behind(const struct blazei_replica *replica, uint16_t origin, u
 	return writer->left && seq > writer->dep_max;
 }
 
+/* Whether it is to be seen, or will be where its life begins or goes on: not all know that this is
+ * over. The list of members is up to date. */
 static bool register_left(const struct blazei_replica *replica, const struct blazei_row *row,
                           const struct blazei_entry *entry)
 {
-	return left_behind(replica, entry->origin, entry->seq) && entry->life >= row->life &&
-	       entry->life != BLAZEI_LIFE_MAX;
+	return left_behind(replica, entry->origin, entry->seq) && entry->life != BLAZEI_LIFE_MAX &&
+	       !(blazei_life_ended(row, entry->life) &&
+	         blazei_below(&replica->members, row->origin, row->seq));
 }
 
 /* Adds a row's registers, as many as the transaction may have. Whether these are all. */
@@ -105,6 +108,8 @@ int blazei_restamp(struct blazei_replica *replica, uint64_t now_ns, struct blaze
 	bool end = false;
 	int rc = blazei_order_update(&replica->order, &replica->table);
 
+	if (rc == 0)
+		rc = blazei_members_update(replica);
 	blazei_bundle_init(&bundle, replica);
 	while (rc == 0 && bundle.group_count == 0 && !end)
 		rc = rows_gather(replica, &bundle, &from, &end);

@@ -139,6 +139,43 @@ START_TEST(what_is_no_record_is_not_written_anew)
 }
 END_TEST
 
+/* A field of a life that is over, as far as is known here, is to be seen again where that goes on. */
+START_TEST(hidden_field_is_written_anew_while_its_life_may_go_on)
+{
+	node_insert(&a, 1, "{\"y\":1}");
+	b.now_ns = a.now_ns + BLAZEI_NS_PER_S;
+	node_insert(&b, 1, "{}");
+	node_delete(&b, 1);
+	node_insert(&b, 1, "{\"w\":1}");
+	node_give_all(&b, &a);
+	node_expect(&a, 1, "{\"w\":1}");
+	displace();
+	ck_assert_uint_eq(leave(), 1);
+	blazei_replica_set_server(c.replica, true);
+	node_insert(&c, 1, "{\"z\":1}");
+	node_give_all(&c, &a);
+	node_give_all(&c, &b);
+	nodes_expect_equal(&a, &b);
+	node_expect(&b, 1, "{\"y\":1,\"z\":1}");
+}
+END_TEST
+
+/* Not where all know that it is over. */
+START_TEST(field_of_a_life_that_is_over_is_not_written_anew)
+{
+	node_insert(&a, 1, "{\"y\":1}");
+	b.now_ns = a.now_ns + BLAZEI_NS_PER_S;
+	node_insert(&b, 1, "{}");
+	node_delete(&b, 1);
+	node_insert(&b, 1, "{\"w\":1}");
+	node_writes(&b, 50, 3);
+	frontier_collect(&b);
+	node_give_all(&b, &a);
+	displace();
+	ck_assert_uint_eq(leave(), 0);
+}
+END_TEST
+
 /* Others wrote over all of it: nothing of the old name stands any more. */
 START_TEST(what_was_overwritten_is_not_written_anew)
 {
@@ -232,6 +269,8 @@ int main(void)
 		&more_bytes_than_are_gathered_at_once_are_all_written,
 		&ids_end_with_the_greatest,
 		&what_is_no_record_is_not_written_anew,
+		&hidden_field_is_written_anew_while_its_life_may_go_on,
+		&field_of_a_life_that_is_over_is_not_written_anew,
 		&what_was_overwritten_is_not_written_anew,
 		&record_longer_than_a_transaction_takes_several,
 		&name_that_there_is_no_room_for_is_e2big_and_changes_nothing,

@@ -3,7 +3,8 @@
  * anew what it wrote.
  *
  *        N1   Leaving a name changes nothing that a reader sees.
- *        N2   Nothing that is to be seen stands under the name that was left, beyond the bound.
+ *        N2   Nothing that is to be seen, or may come to be, stands under the name that was left,
+ *             beyond the bound.
  *        N3   What a node that comes back had written itself, and what stood when its state and the
  *             snapshot were merged, it shows when it has issued it anew.
  *
@@ -31,10 +32,11 @@ static void left_check(struct sim_world *world, const struct blazei_replica *rep
 		const struct blazei_entry *entry = blazei_row_first(row);
 		bool stands = (row->flags & BLAZEI_ROW_EXISTS) && row->origin == index &&
 		              row->seq > bound;
+		const bool ends = blazei_below(&replica->members, row->origin, row->seq);
 
 		for (uint32_t k = 0; k < row->entry_count; k++) {
 			stands = stands || (entry->origin == index && entry->seq > bound &&
-			                    entry->life >= row->life);
+			                    (entry->life >= row->life || !ends));
 			entry = blazei_entry_next(entry);
 		}
 		if (stands)
