@@ -4,11 +4,11 @@
  *
  * WHY    Another history stands under the old name, so nobody is sure to take anything more of it.
  *        The registers that it won here are what it wrote: existence, alive or dead, and the fields
- *        of no life of which all know that it is over. Each is written as it stands, over itself and with its E,
- *        whoever this node is by now: so it says what it said, to everyone, and has seen what it
- *        had seen (reissue.h). Nothing is decided again. (Rejected: the calls that an application
- *        would make, an upsert or a delete; here the record is as they would leave it, so they
- *        would write nothing.)
+ *        of no life of which all know that it is over. Each is written as it stands, over itself
+ *        and with its E, whoever this node is by now: so it says what it said, to everyone, and has
+ *        seen what it had seen (reissue.h). Nothing is decided again. (Rejected: the calls that an
+ *        application would make, an upsert or a delete; here the record is as they would leave it,
+ *        so they would write nothing.)
  *
  * INVARIANTS
  *   I1   What is left to do stands in the table: registers of an old name beyond its bound. So a

@@ -139,7 +139,7 @@ START_TEST(what_is_no_record_is_not_written_anew)
 }
 END_TEST
 
-/* A field of a life that is over, as far as is known here, is to be seen again where that goes on. */
+/* A field of a life that is over for now is to be seen again where that goes on. */
 START_TEST(hidden_field_is_written_anew_while_its_life_may_go_on)
 {
 	node_insert(&a, 1, "{\"y\":1}");
