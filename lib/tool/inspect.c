@@ -92,15 +92,16 @@ static json_t *stat_json(const struct seen *seen)
 
 	blaze_id_format(&seen->store.store, store);
 	blaze_id_format(&seen->store.node, node);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:b}", "records",
-	                 (json_int_t)seen->stats.records, "transactions",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:b, s:b}",
+	                 "records", (json_int_t)seen->stats.records, "transactions",
 	                 (json_int_t)seen->store.transactions, "tail_transactions",
 	                 (json_int_t)seen->store.in_tail, "bytes", (json_int_t)seen->store.bytes,
 	                 "segments", (json_int_t)seen->store.segments, "memory_bytes",
 	                 (json_int_t)seen->stats.memory_bytes, "origins",
-	                 (json_int_t)seen->stats.origins, "policy", policy_name(seen->store.policy),
-	                 "store", store, "node", node, "open", seen->held, "torn",
-	                 seen->store.torn && !seen->held);
+	                 (json_int_t)seen->stats.origins, "cuts", (json_int_t)seen->stats.cuts,
+	                 "policy", policy_name(seen->store.policy), "store", store, "node", node,
+	                 "open", seen->held, "torn", seen->store.torn && !seen->held, "lost",
+	                 seen->store.lost && !seen->held);
 }
 
 static void stat_text(const struct seen *seen)
@@ -121,10 +122,18 @@ static void stat_text(const struct seen *seen)
 	printf("node          %s\n", id);
 	blaze_id_format(&seen->store.store, id);
 	printf("store         %s\n", id);
-	if (seen->held)
+	if (seen->stats.cuts > 0)
+		printf("cuts          %" PRIu64 ": so often its end was lost, or may have been\n",
+		       seen->stats.cuts);
+	if (seen->held) {
 		printf("open          in %s\n", seen->who);
-	else if (seen->store.torn)
+		return;
+	}
+	if (seen->store.torn)
 		printf("torn          at its end: the next opening cuts that\n");
+	if (seen->store.lost)
+		printf("lost          or perhaps, some of what was not on the disk: it was not "
+		       "closed\n");
 }
 
 int tool_stat(const struct tool *tool)

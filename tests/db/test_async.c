@@ -487,33 +487,42 @@ END_TEST
 /* What is left is good, but it is not all: as with a torn end. */
 START_TEST(tool_tells_of_a_lost_tail)
 {
-	char tail[200], command[800];
-	int status;
+	char tail[200], command[800], stat[300];
 
 	tool();
 	program_kill(program_start());
 	tail_path(0, tail);
 	ck_assert_int_eq(unlink(tail), 0);
 	snprintf(command, sizeof(command), "%s check %s >/dev/null 2>&1", tool(), stored_path(0));
-	status = system(command);
-	ck_assert_int_eq(WEXITSTATUS(status), 4);
+	ck_assert_int_eq(WEXITSTATUS(system(command)), 4);
+	snprintf(stat, sizeof(stat), "stat %s --json", stored_path(0));
+	tool_says(stat, "\"cuts\":0,");
+	tool_says(stat, "\"lost\":true");
 	records_opened(0, &(uint64_t){ 0 });
-	status = system(command);
-	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	ck_assert_int_eq(WEXITSTATUS(system(command)), 0);
+	tool_says(stat, "\"cuts\":1,");
+	tool_says(stat, "\"lost\":false");
 }
 END_TEST
 
+static void copy(const char *from, const char *to)
+{
+	char command[500];
+
+	snprintf(command, sizeof(command), "cp -a %s %s", from, to);
+	ck_assert_int_eq(system(command), 0);
+}
+
 START_TEST(tail_of_another_store_is_refused)
 {
-	char a[200], b[200], command[500];
+	char a[200], b[200];
 	uint64_t cuts;
 
 	killed(0);
 	killed(1);
 	tail_path(0, a);
 	tail_path(1, b);
-	snprintf(command, sizeof(command), "cp -a %s %s", b, a);
-	ck_assert_int_eq(system(command), 0);
+	copy(b, a);
 	ck_assert_uint_eq(records_in(0), FIRST);
 	ck_assert_ptr_nonnull(strstr(log_lines, "its tail is gone"));
 	/* The one whose tail it is has all. */
@@ -524,14 +533,6 @@ START_TEST(tail_of_another_store_is_refused)
 }
 END_TEST
 
-static void copy_directory(unsigned from, unsigned to)
-{
-	char command[300];
-
-	snprintf(command, sizeof(command), "cp -a %s %s", stored_path(from), stored_path(to));
-	ck_assert_int_eq(system(command), 0);
-}
-
 /* A copy is of the same store: it has what the tail held, and leaves that to the original. */
 START_TEST(copied_directory_leaves_the_tail)
 {
@@ -540,7 +541,7 @@ START_TEST(copied_directory_leaves_the_tail)
 
 	killed(0);
 	tail_path(0, tail);
-	copy_directory(0, 1);
+	copy(stored_path(0), stored_path(1));
 	ck_assert_uint_eq(records_opened(1, &cuts), ALL);
 	ck_assert_uint_eq(cuts, 0);
 	ck_assert_int_eq(access(tail, F_OK), 0);
@@ -557,7 +558,7 @@ START_TEST(copied_directory_does_not_take_a_later_tail)
 	pid_t pid;
 
 	killed(0);
-	copy_directory(0, 1);
+	copy(stored_path(0), stored_path(1));
 	ck_assert_uint_eq(records_opened(0, &cuts), ALL);
 	pid = program_start();
 	ck_assert_uint_eq(records_opened(1, &cuts), FIRST);
