@@ -2,11 +2,11 @@
 /* Cheaper assertions.
  *
  * WHY    Each of Check's assertions that holds writes its place to a file, so that of a test which
- *        crashes the report has the last one: a system call, and more than what most assertions look
- *        at. Loops that look a million times spend most of their time there, under valgrind minutes.
- *        So here each test tells all of its first places, and one in 64 of those that follow. An
- *        assertion that fails tells its own place in any case. The linker puts this in the way
- *        (--wrap). */
+ *        crashes the report has the last one: a system call, and more than what most assertions
+ *        look at. Loops that look a million times spend most of their time there, under valgrind
+ *        minutes. So here each test tells all of its first places, and one in 64 of those that
+ *        follow. An assertion that fails tells its own place in any case. The linker puts this in
+ *        the way (--wrap). */
 #include <check.h>
 #include <stdatomic.h>
 
