@@ -24,10 +24,12 @@
  *   I3   A write that fails leaves the transaction as it was, but for the first touch.
  *   I4   What is staged takes at most BLAZEI_WRITESET_BYTES_MAX of memory, and is never longer than
  *        a transaction may be, as far as can be told before its commit.
+ *   I5   A stamp in a copy means the origin that its index had at the touch, whatever name the
+ *        replica has at the commit.
  *
  * CONCURRENCY A write set belongs to one thread. Who calls holds the replica's lock, or had the
- *        record peeked (peek.h): what is asked of the replica beside are names, which stay, and
- *        whether it is a server. */
+ *        record peeked (peek.h): what is asked of the replica beside are names, which stay,
+ *        whether it is a server, and how often it was renamed. */
 #ifndef BLAZEI_WRITESET_H
 #define BLAZEI_WRITESET_H
 
