@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/perf_store.h"
 #include "perf/yard.h"
 
 static const char usage_text[] =
@@ -24,6 +25,7 @@ static const char usage_text[] =
         "                     [--sabotage ..] [--json]\n"
         "       blaze-perf yard [--size BYTES] [--batch N] [--seconds S] [--lane BYTES] [--json]\n"
         "       blaze-perf line | futex | idle [--seconds S] [--json]\n"
+        "       blaze-perf store [--records N] [--runs N] [--seconds S] [--sabotage drop]\n"
         "       blaze-perf bench [--runs N] [--seconds S]\n";
 
 enum option_code {
@@ -303,6 +305,13 @@ static int run_idle(const struct perf_options *options)
 	return 0;
 }
 
+static int run_store(const struct perf_options *options)
+{
+	if (options->sabotage != PERF_SABOTAGE_NONE && options->sabotage != PERF_SABOTAGE_DROP)
+		return usage_error("store has no such --sabotage"), 2;
+	return perf_store(options);
+}
+
 #define OPTION(code)   (UINT32_C(1) << ((code)-OPT_WRITERS))
 #define OPTIONS_COMMON (OPTION(OPT_SECONDS) | OPTION(OPT_HELP))
 #define OPTIONS_LOAD                                                                               \
@@ -322,6 +331,8 @@ static const struct command {
 	{ "db", run_db, OPTIONS_LOAD | OPTION(OPT_RECORDS) | OPTION(OPT_TXN) | OPTION(OPT_READ) },
 	{ "idle", run_idle, OPTIONS_COMMON | OPTION(OPT_JSON) },
 	{ "bench", perf_bench, OPTIONS_COMMON | OPTION(OPT_RUNS) },
+	{ "store", run_store,
+	  OPTIONS_COMMON | OPTION(OPT_RUNS) | OPTION(OPT_RECORDS) | OPTION(OPT_SABOTAGE) },
 	{ "line", run_line, OPTIONS_COMMON | OPTION(OPT_JSON) },
 	{ "futex", run_futex, OPTIONS_COMMON | OPTION(OPT_JSON) },
 };

@@ -22,11 +22,16 @@ perf_blaze_perf_SOURCES = \
 	perf/perf_ring_load.c \
 	perf/perf_ring_roles.h \
 	perf/perf_stat.c \
+	perf/perf_store.c \
+	perf/perf_store.h \
+	perf/perf_store_disk.c \
+	perf/perf_store_peers.c \
+	perf/perf_store_self.c \
 	perf/yard.c \
 	perf/yard.h \
 	perf/yard_main.c
-perf_blaze_perf_CPPFLAGS = $(AM_CPPFLAGS) -DPERF_EMBEDDED
-perf_blaze_perf_LDADD = libblazeshm.la
+perf_blaze_perf_CPPFLAGS = $(AM_CPPFLAGS) -DPERF_EMBEDDED $(PEERS_CPPFLAGS)
+perf_blaze_perf_LDADD = libblazeshm.la $(SQLITE_LIBS) $(LMDB_LIBS) $(ROCKSDB_LIBS)
 
 noinst_PROGRAMS += perf/blaze-yard
 perf_blaze_yard_SOURCES = perf/pattern.h perf/yard.c perf/yard.h perf/yard_main.c

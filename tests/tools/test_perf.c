@@ -238,6 +238,25 @@ START_TEST(db_sabotage_fails)
 }
 END_TEST
 
+#define STORE_RUN "store --runs 1 --seconds 0.01 --records 600"
+
+START_TEST(store_prints_rows_and_loses_nothing)
+{
+	ck_assert_int_eq(perf(STORE_RUN, NULL), 0);
+	ck_assert_int_eq(perf(STORE_RUN " | grep -q '^| open 600 records: blazeshm |'", NULL), 0);
+	/* And leaves nothing behind. */
+	ck_assert_int_eq(perf("--help >/dev/null; ls -d blaze-perf.??????", NULL), 2);
+}
+END_TEST
+
+START_TEST(store_sabotage_fails)
+{
+	ck_assert_int_eq(perf(STORE_RUN " --sabotage drop", NULL), 1);
+	ck_assert_int_eq(
+	        perf(STORE_RUN " --sabotage drop 2>&1 | grep -q 'are lost or wrong'", NULL), 0);
+}
+END_TEST
+
 START_TEST(yardsticks_print_json)
 {
 	json_t *json;
@@ -272,6 +291,8 @@ static const char *const usage_errors[] = {
 	"db --read sometimes",
 	"db --read get --duplex",
 	"yard surplus",
+	"store --sabotage corrupt",
+	"store --json",
 };
 
 START_TEST(usage_error_exits_2)
@@ -296,6 +317,8 @@ int main(void)
 	                    sizeof(sabotages) / sizeof(sabotages[0]));
 	tcase_add_loop_test(tcase, db_shape_loses_nothing, 0,
 	                    sizeof(db_shapes) / sizeof(db_shapes[0]));
+	tcase_add_test(tcase, store_prints_rows_and_loses_nothing);
+	tcase_add_test(tcase, store_sabotage_fails);
 	tcase_add_loop_test(tcase, db_sabotage_fails, 0,
 	                    sizeof(db_sabotages) / sizeof(db_sabotages[0]));
 	tcase_add_test(tcase, yardsticks_print_json);
