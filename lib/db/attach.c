@@ -26,6 +26,7 @@ void blazei_db_show_vector(struct blaze_db *db)
 {
 	struct blazei_board *board = blazei_db_board(db);
 	unsigned count = blazei_replica_vector_count(db->replica);
+	bool anew = false;
 
 	/* The old board's entries have the places that they had under the old name. */
 	if (board == NULL || db->silent)
@@ -33,10 +34,20 @@ void blazei_db_show_vector(struct blaze_db *db)
 	if (count > BLAZEI_BOARD_VECTOR_MAX)
 		count = BLAZEI_BOARD_VECTOR_MAX;
 	for (unsigned i = 1; i < count; i++) {
-		struct blazei_vector_entry entry;
+		struct blazei_vector_detail detail;
 
-		blazei_replica_vector_entry(db->replica, i, &entry);
-		blazei_board_vector_store(board, i, &entry);
+		blazei_replica_vector_detail(db->replica, i, &detail);
+		/* Incarnations were retired, or an index that was nobody's is used again. */
+		if (!anew && i < blazei_board_vector_count(board, BLAZEI_BOARD_BYTES) &&
+		    blazei_board_vector_differs(board, i, &detail.entry.origin)) {
+			anew = true;
+			blazei_board_layout_begin(board);
+		}
+		blazei_board_vector_store(board, i, &detail.entry, detail.hlc);
+	}
+	if (anew) {
+		blazei_durable_show(db);
+		blazei_board_layout_end(board);
 	}
 }
 
@@ -68,7 +79,7 @@ static struct blazei_link *link_swap(struct blaze_db *db, struct blazei_link *li
 	if (link != NULL) {
 		blazei_replica_vector_entry(db->replica, 0, &self);
 		self.seq = blazei_durable_own(db);
-		blazei_board_vector_store(blazei_db_board(db), 0, &self);
+		blazei_board_vector_store(blazei_db_board(db), 0, &self, 0);
 		blazei_db_show_vector(db);
 		blazei_durable_show(db);
 		blazei_db_show_text(db);

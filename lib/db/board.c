@@ -10,6 +10,8 @@
  *        field, so what was checked can no longer change. */
 #include "lib/db/board.h"
 
+#include <stdlib.h>
+
 #include <blaze/topology.h>
 
 #include "lib/op/value.h"
@@ -40,28 +42,80 @@ void blazei_board_publish(struct blazei_board *board, const struct blazei_board_
 	atomic_store_explicit(&board->magic, BLAZEI_BOARD_MAGIC, memory_order_release);
 }
 
+bool blazei_board_vector_differs(const struct blazei_board *board, unsigned index,
+                                 const struct blazei_origin *origin)
+{
+	const struct blazei_board_entry *entry = &board->vector[index];
+	uint64_t node[2];
+
+	memcpy(node, origin->node.bytes, sizeof(node));
+	/* Relaxed: only this process writes these, under a lock. */
+	return atomic_load_explicit(&entry->incarnation, memory_order_relaxed) !=
+	               origin->incarnation ||
+	       atomic_load_explicit(&entry->node[0], memory_order_relaxed) != node[0] ||
+	       atomic_load_explicit(&entry->node[1], memory_order_relaxed) != node[1];
+}
+
+static void layout_add(struct blazei_board *board, uint64_t n)
+{
+	/* Relaxed: only this process writes it, under a lock. */
+	uint64_t layout = atomic_load_explicit(&board->layout, memory_order_relaxed);
+
+	/* Release: pairs with the acquire in blazei_board_vector_load: who sees it sees the entry
+	 * emptied, and all that was stored before. */
+	atomic_store_explicit(&board->layout, layout + n, memory_order_release);
+	/* Pairs with the acquire fences of the readers: who sees what is stored from here on sees
+	 * the layout. */
+	atomic_thread_fence(memory_order_release);
+}
+
+void blazei_board_layout_begin(struct blazei_board *board)
+{
+	layout_add(board, 1);
+}
+
+void blazei_board_layout_end(struct blazei_board *board)
+{
+	layout_add(board, 1);
+}
+
+static void entry_name(struct blazei_board *board, unsigned index,
+                       const struct blazei_origin *origin)
+{
+	struct blazei_board_entry *entry = &board->vector[index];
+	uint64_t node[2];
+
+	memcpy(node, origin->node.bytes, sizeof(node));
+	/* Relaxed: ordered by the layout; or nobody reads it yet, and vector_count publishes it. */
+	atomic_store_explicit(&entry->node[0], node[0], memory_order_relaxed);
+	atomic_store_explicit(&entry->node[1], node[1], memory_order_relaxed);
+	atomic_store_explicit(&entry->incarnation, origin->incarnation, memory_order_relaxed);
+}
+
 void blazei_board_vector_store(struct blazei_board *board, unsigned index,
-                               const struct blazei_vector_entry *entry)
+                               const struct blazei_vector_entry *entry, uint64_t hlc)
 {
 	/* Relaxed: only this process writes it, under a lock. */
 	uint64_t count = atomic_load_explicit(&board->vector_count, memory_order_relaxed);
-	uint64_t node[2];
 
 	if (index >= BLAZEI_BOARD_VECTOR_MAX || index > count)
 		return;
-	if (index < count) {
-		blazei_board_seq_store(board, index, entry->seq);
-		return;
+	if (index == count) {
+		entry_name(board, index, &entry->origin);
+	} else if (blazei_board_vector_differs(board, index, &entry->origin)) {
+		/* Relaxed: the layout orders it. */
+		atomic_store_explicit(&board->vector[index].seq, 0, memory_order_relaxed);
+		layout_add(board, 2);
+		entry_name(board, index, &entry->origin);
+		/* Before the release of seq. Of one that is appended it may be there already. */
+		atomic_store_explicit(&board->durable[index], 0, memory_order_relaxed);
 	}
-	memcpy(node, entry->origin.node.bytes, sizeof(node));
-	/* Relaxed: the release of vector_count publishes all of these. */
-	atomic_store_explicit(&board->vector[index].node[0], node[0], memory_order_relaxed);
-	atomic_store_explicit(&board->vector[index].node[1], node[1], memory_order_relaxed);
-	atomic_store_explicit(&board->vector[index].incarnation, entry->origin.incarnation,
-	                      memory_order_relaxed);
-	atomic_store_explicit(&board->vector[index].seq, entry->seq, memory_order_relaxed);
+	/* Relaxed: before the release of seq, so who sees that sees this H, or a later one. */
+	atomic_store_explicit(&board->hlc[index], hlc, memory_order_relaxed);
+	blazei_board_seq_store(board, index, entry->seq);
 	/* Pairs with the acquire in blazei_board_vector_count. */
-	atomic_store_explicit(&board->vector_count, count + 1, memory_order_release);
+	if (index == count)
+		atomic_store_explicit(&board->vector_count, count + 1, memory_order_release);
 }
 
 static int board_check(const struct blazei_board *board, uint64_t bytes)
@@ -160,20 +214,72 @@ unsigned blazei_board_vector_count(const struct blazei_board *board, uint64_t by
 	return count > BLAZEI_BOARD_VECTOR_MAX ? BLAZEI_BOARD_VECTOR_MAX : (unsigned)count;
 }
 
-void blazei_board_vector_load(const struct blazei_board *board, unsigned index,
-                              struct blazei_vector_entry *ret_entry)
+/* Whether nothing of it was named anew meanwhile. */
+static bool item_try(const struct blazei_board *board, unsigned index,
+                     struct blazei_board_item *ret_item)
 {
 	const struct blazei_board_entry *entry = &board->vector[index];
+	/* Acquire: pairs with the release in layout_add. */
+	uint64_t layout = atomic_load_explicit(&board->layout, memory_order_acquire);
 	uint64_t node[2];
 
-	/* Acquire: pairs with blazei_board_seq_store. The rest is relaxed because it does not
-	 * change once vector_count covers it. */
-	ret_entry->seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
+	/* Acquire: pairs with blazei_board_seq_store. The rest is relaxed: the layout tells whether
+	 * it changed. */
+	ret_item->entry.seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
 	node[0] = atomic_load_explicit(&entry->node[0], memory_order_relaxed);
 	node[1] = atomic_load_explicit(&entry->node[1], memory_order_relaxed);
-	memcpy(ret_entry->origin.node.bytes, node, sizeof(node));
-	ret_entry->origin.incarnation =
+	memcpy(ret_item->entry.origin.node.bytes, node, sizeof(node));
+	ret_item->entry.origin.incarnation =
 	        atomic_load_explicit(&entry->incarnation, memory_order_relaxed);
+	ret_item->hlc = atomic_load_explicit(&board->hlc[index], memory_order_relaxed);
+	/* Acquire: pairs with the release in blazei_board_durable_store. */
+	ret_item->durable = atomic_load_explicit(&board->durable[index], memory_order_acquire);
+	/* Pairs with the release fence in layout_add. */
+	atomic_thread_fence(memory_order_acquire);
+	/* Relaxed: the fence orders it behind the words. */
+	return atomic_load_explicit(&board->layout, memory_order_relaxed) == layout;
+}
+
+void blazei_board_vector_load(const struct blazei_board *board, unsigned index,
+                              struct blazei_board_item *ret_item)
+{
+	for (int retry = 0; retry < READ_RETRY_MAX; retry++)
+		if (item_try(board, index, ret_item))
+			return;
+	memset(ret_item, 0, sizeof(*ret_item));
+}
+
+int blazei_board_vector_copy(const struct blazei_board *board, uint64_t bytes,
+                             struct blazei_vector_view *ret_view)
+{
+	struct blazei_vector_entry *entries = NULL;
+
+	for (int retry = 0; retry < READ_RETRY_MAX; retry++) {
+		/* Acquire: pairs with the release in layout_add. */
+		uint64_t layout = atomic_load_explicit(&board->layout, memory_order_acquire);
+		unsigned count = blazei_board_vector_count(board, bytes);
+		struct blazei_board_item item;
+
+		free(entries);
+		entries = calloc((size_t)count + 1, sizeof(*entries));
+		if (entries == NULL)
+			return -ENOMEM;
+		/* The own entry last: whatever the others tell of it was there before. */
+		for (unsigned i = count; i-- > 0;) {
+			(void)item_try(board, i, &item);
+			entries[i] = item.entry;
+		}
+		/* Pairs with the release fence in layout_add. */
+		atomic_thread_fence(memory_order_acquire);
+		/* Relaxed: the fence orders it behind the entries. */
+		if ((layout & 1) == 0 &&
+		    atomic_load_explicit(&board->layout, memory_order_relaxed) == layout) {
+			*ret_view = (struct blazei_vector_view){ entries, count };
+			return 0;
+		}
+	}
+	free(entries);
+	return -EAGAIN;
 }
 
 bool blazei_node_name_valid(const char *text, size_t len)

@@ -22,17 +22,18 @@
 
 /* What catch-up remembers of a member (lag.c, pull.c, answer.c). */
 struct blazei_lag {
-	unsigned index;           /* the entry of its vector that is watched */
-	bool watched;             /* this replica lacked something of it when last looked at */
-	uint64_t target;          /* the entry's seq then */
-	uint64_t mine;            /* this replica's then */
-	uint64_t drains;          /* complete polls that the database had done then */
-	uint64_t since_ns;        /* when `mine` was first seen */
-	uint64_t missing;         /* transactions lacking in all, when last counted */
-	unsigned failures;        /* attempts in a row to fetch from it that failed */
-	uint64_t not_before;      /* no new attempt before this time */
-	bool below;               /* the frontier, when last looked at: it is not heard */
-	struct blaze_id answered; /* ring of its last request that was dealt with */
+	unsigned index;              /* the entry of its vector that is watched */
+	struct blazei_origin origin; /* and whose it is */
+	bool watched;                /* this replica lacked something of it when last looked at */
+	uint64_t target;             /* the entry's seq then */
+	uint64_t mine;               /* this replica's then */
+	uint64_t drains;             /* complete polls that the database had done then */
+	uint64_t since_ns;           /* when `mine` was first seen */
+	uint64_t missing;            /* transactions lacking in all, when last counted */
+	unsigned failures;           /* attempts in a row to fetch from it that failed */
+	uint64_t not_before;         /* no new attempt before this time */
+	bool below;                  /* the frontier, when last looked at: it is not heard */
+	struct blaze_id answered;    /* ring of its last request that was dealt with */
 };
 
 struct blazei_member {

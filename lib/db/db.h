@@ -109,6 +109,7 @@ struct blaze_db {
 	uint64_t next_renew_ns; /* of renew.c */
 	uint64_t next_tick_ns;  /* of the list of members */
 	uint64_t next_collect_ns;
+	uint64_t next_retire_ns;
 	bool full;               /* nothing is taken in: the store has too much to do (durable.h) */
 	uint64_t sweep_until_ns; /* of private rings, see pull.c */
 	uint64_t next_sweep_ns;

@@ -58,21 +58,26 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
 	struct blazei_lag *lag = &member->lag;
 	unsigned first = count, next = count;
-	struct blazei_vector_entry entry;
+	struct blazei_board_item item;
 	bool lost = false;
 
 	lag->missing = 0;
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t mine;
 
-		blazei_board_vector_load(member->board, i, &entry);
-		mine = blazei_replica_vector_covered(db->replica, &entry.origin);
+		blazei_board_vector_load(member->board, i, &item);
+		mine = blazei_replica_vector_covered(db->replica, &item.entry.origin, item.hlc);
+		/* Another's now: what was watched was retired there, so it is everywhere. */
+		if (lag->watched && i == lag->index &&
+		    !blazei_origin_equal(&item.entry.origin, &lag->origin))
+			lag->watched = false;
 		if (lag->watched && i == lag->index)
 			lost = watched_lost(db, lag, mine, now_ns);
 		/* Of the own writes nobody can have more, but for those of a name that was left. */
-		if (entry.seq <= mine || blazei_origin_equal(&entry.origin, &db->self))
+		if (item.entry.seq <= mine || blazei_origin_equal(&item.entry.origin, &db->self))
 			continue;
-		lag->missing += entry.seq - mine > UINT32_MAX ? UINT32_MAX : entry.seq - mine;
+		lag->missing +=
+		        item.entry.seq - mine > UINT32_MAX ? UINT32_MAX : item.entry.seq - mine;
 		if (first == count)
 			first = i;
 		if (next == count && i > lag->index)
@@ -80,32 +85,34 @@ static bool member_measure(struct blaze_db *db, struct blazei_member *member, ui
 	}
 	if (!lag->watched && first < count) {
 		lag->index = next < count ? next : first;
-		blazei_board_vector_load(member->board, lag->index, &entry);
-		lag->target = entry.seq;
-		watch(db, lag, blazei_replica_vector_covered(db->replica, &entry.origin), now_ns);
+		blazei_board_vector_load(member->board, lag->index, &item);
+		lag->origin = item.entry.origin;
+		lag->target = item.entry.seq;
+		watch(db, lag,
+		      blazei_replica_vector_covered(db->replica, &item.entry.origin, item.hlc),
+		      now_ns);
 	}
 	return lost;
 }
 
 bool blazei_lag_below(struct blaze_db *db, const struct blazei_member *member)
 {
-	struct blazei_vector_view view = { .entries = NULL };
-	struct blazei_vector_entry *entries;
+	struct blazei_vector_view view;
 	bool below;
+	int error;
 
 	if (!blazei_replica_has_frontier(db->replica))
 		return false;
 	if (member->board == NULL)
 		return true;
-	view.count = blazei_board_vector_count(member->board, member->board_bytes);
-	entries = calloc(view.count + 1, sizeof(*entries));
-	if (entries == NULL)
+	error = blazei_board_vector_copy(member->board, member->board_bytes, &view);
+	/* It is being laid out anew: that changes nothing. */
+	if (error == -EAGAIN)
+		return member->lag.below;
+	if (error != 0)
 		return true;
-	for (unsigned i = 0; i < view.count; i++)
-		blazei_board_vector_load(member->board, i, &entries[i]);
-	view.entries = entries;
 	below = blazei_replica_below_frontier(db->replica, &view);
-	free(entries);
+	free((void *)(uintptr_t)view.entries);
 	return below;
 }
 

@@ -9,26 +9,12 @@
  *        The own open transactions keep it back too (lib/repl/opened.h). Those of nodes without a
  *        store do not show on their boards, so they are not waited for.
  *
- * FAILURE  Without memory for somebody's vector nothing is written; the next tick does it. */
+ * FAILURE  Without memory for somebody's vector, or where that is being laid out anew, nothing is
+ *        written; the next tick does it. */
 #include <stdlib.h>
 
 #include "lib/db/db.h"
 #include "lib/repl/members.h"
-
-/* The vector that a board shows, the owner's own entry first. 0 or -ENOMEM. */
-static int hold_read(const struct blazei_member *member, struct blazei_vector_view *ret_view)
-{
-	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
-	struct blazei_vector_entry *entries = calloc(count + 1, sizeof(*entries));
-
-	if (entries == NULL)
-		return -ENOMEM;
-	/* The own entry last: whatever the others tell of it was there before. */
-	for (unsigned i = count; i-- > 0;)
-		blazei_board_vector_load(member->board, i, &entries[i]);
-	*ret_view = (struct blazei_vector_view){ entries, count };
-	return 0;
-}
 
 int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
                            const struct blazei_vector_view *durable)
@@ -50,7 +36,8 @@ int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
 		if (!member->live || !member->reachable || member->board == NULL ||
 		    member->lag.below)
 			continue;
-		error = hold_read(member, &holds[tick.hold_count]);
+		error = blazei_board_vector_copy(member->board, member->board_bytes,
+		                                 &holds[tick.hold_count]);
 		tick.hold_count += error == 0;
 	}
 	if (error == 0)

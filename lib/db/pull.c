@@ -133,7 +133,7 @@ static bool vector_exceeds(struct blaze_db *db)
 {
 	const struct blazei_session_entry *entries;
 	unsigned count = blazei_session_vector(db->pull.carry.session, &entries);
-	struct blazei_vector_entry own;
+	struct blazei_board_item own;
 
 	for (unsigned i = 0; i < count; i++) {
 		const struct blazei_member *member =
@@ -143,9 +143,8 @@ static bool vector_exceeds(struct blaze_db *db)
 		    blazei_board_vector_count(member->board, member->board_bytes) == 0)
 			continue;
 		blazei_board_vector_load(member->board, 0, &own);
-		if (own.origin.incarnation == entries[i].origin.incarnation &&
-		    blazei_id_equal(&own.origin.node, &entries[i].origin.node) &&
-		    entries[i].seq > own.seq && entries[i].seq - own.seq > 1)
+		if (blazei_origin_equal(&own.entry.origin, &entries[i].origin) &&
+		    entries[i].seq > own.entry.seq && entries[i].seq - own.entry.seq > 1)
 			return true;
 	}
 	return false;
@@ -160,7 +159,9 @@ static uint64_t others_count(const struct blaze_db *db)
 
 	for (unsigned i = 1; i < count; i++) {
 		blazei_replica_vector_entry(db->replica, i, &entry);
-		n += entry.seq;
+		/* A mark's is a time. */
+		if (!blazei_origin_retired(&entry.origin))
+			n += entry.seq;
 	}
 	return n;
 }

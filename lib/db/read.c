@@ -99,7 +99,7 @@ int64_t blaze_db_count(struct blaze_db *db)
 
 int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position)
 {
-	struct blazei_vector_entry self;
+	struct blazei_vector_detail self;
 	int error = blazei_db_usable(db);
 
 	if (error != 0)
@@ -107,12 +107,13 @@ int blaze_db_position(struct blaze_db *db, struct blaze_position *ret_position)
 	if (ret_position == NULL)
 		return -EINVAL;
 	pthread_mutex_lock(&db->lock);
-	blazei_replica_vector_entry(db->replica, 0, &self);
+	blazei_replica_vector_detail(db->replica, 0, &self);
 	pthread_mutex_unlock(&db->lock);
 	*ret_position = (struct blaze_position){
-		.node = self.origin.node,
-		.incarnation = self.origin.incarnation,
-		.seq = self.seq,
+		.node = self.entry.origin.node,
+		.incarnation = self.entry.origin.incarnation,
+		.seq = self.entry.seq,
+		.time_ns = self.hlc,
 	};
 	return 0;
 }

@@ -50,7 +50,7 @@ void blazei_db_silent_show(struct blaze_db *db)
 	if (!db->silent || db->link == NULL)
 		return;
 	self.seq = blazei_durable_own(db);
-	blazei_board_vector_store(blazei_db_board(db), db->silent_index, &self);
+	blazei_board_vector_store(blazei_db_board(db), db->silent_index, &self, 0);
 }
 
 int blazei_db_leave_name(struct blaze_db *db)

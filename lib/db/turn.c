@@ -10,6 +10,7 @@
 #include "lib/db/db.h"
 
 #include "lib/db/service.h"
+#include "lib/repl/mark.h"
 #include "lib/repl/members.h"
 
 #define BATCH_MAX 64u /* what a link hands over at once, at most: link.h */
@@ -20,6 +21,9 @@
 /* How often, and of how many records, what nobody needs any more is dropped. */
 #define COLLECT_NS   (10 * BLAZEI_NS_PER_MS)
 #define COLLECT_ROWS 512u
+
+/* How often incarnations that are over are looked for. */
+#define RETIRE_NS (100 * BLAZEI_NS_PER_MS)
 
 /* The handler's own result, which no link returns: the census may be out of date. */
 #define STOP_STALE (-EUCLEAN)
@@ -121,6 +125,23 @@ static void collect(struct blaze_db *db, uint64_t now_ns)
 	pthread_mutex_unlock(&db->lock);
 }
 
+/* Retires incarnations that are over, and shows that in the same go: indices mean the same on the
+ * board as in the replica, whenever the lock is free. Not beside a session, which it would end. */
+static void retire(struct blaze_db *db, uint64_t now_ns)
+{
+	if (now_ns < db->next_retire_ns || db->pull.active)
+		return;
+	db->next_retire_ns = now_ns + RETIRE_NS;
+	for (unsigned i = 0; i < BLAZEI_ANSWERS_MAX; i++)
+		if (db->answers[i].active)
+			return;
+	pthread_mutex_lock(&db->lock);
+	if (blazei_replica_has_frontier(db->replica) && blazei_replica_retire_due(db->replica) &&
+	    blazei_replica_retire(db->replica, &db->txns) > 0)
+		blazei_db_show_vector(db);
+	pthread_mutex_unlock(&db->lock);
+}
+
 unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_advanced)
 {
 	unsigned flags = 0;
@@ -142,6 +163,7 @@ unsigned blazei_db_turn(struct blaze_db *db, uint64_t now_ns, uint64_t *ret_adva
 		flags |= blazei_answers_step(db, now_ns);
 		blazei_durable_tick(db, now_ns);
 		collect(db, now_ns);
+		retire(db, now_ns);
 	}
 	*ret_advanced = db->advanced;
 	pthread_mutex_unlock(&db->poll_lock);

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "lib/repl/mark.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/stage.h"
 
 #define CHUNK_BYTES (UINT64_C(1) << 20) /* no further row once there */
@@ -369,6 +371,25 @@ static int unit_end(struct blazei_replay *replay, const struct blazei_unit_bound
 	return rc;
 }
 
+/* Sees to a place for the transaction's incarnation: what the log tells of may have been retired by
+ * then. 0, -ENOMEM, -E2BIG. */
+static int place_make(struct blazei_replay *replay, const struct blazei_txn_header *header)
+{
+	const struct blazei_origin *origin = blazei_txn_origins(header);
+	const struct blazei_vector *vector = &replay->replica->vector;
+	int count;
+
+	if (vector->free_count > 0 || vector->count < vector->limit ||
+	    blazei_vector_find(vector, origin) != BLAZEI_ORIGIN_NONE)
+		return 0;
+	count = blazei_replica_retire(replay->replica, NULL);
+	if (count < 0)
+		return count;
+	replay->retired |= count > 0;
+	/* What is retired now counts as merged, whoever had it still. */
+	return vector->free_count > 0 || blazei_marked(vector, origin, header->hlc) ? 0 : -E2BIG;
+}
+
 int blazei_replay_entry(struct blazei_replay *replay, const void *entry)
 {
 	const struct blazei_unit_bound *bound = entry;
@@ -391,9 +412,14 @@ int blazei_replay_entry(struct blazei_replay *replay, const void *entry)
 		return unit_keep(replay, entry);
 	if (bound->kind == BLAZEI_KIND_STATE)
 		return -EBADMSG;
-	rc = blazei_replica_replay(replay->replica, &view, 1);
+	rc = place_make(replay, entry);
+	if (rc == 0)
+		rc = blazei_replica_replay(replay->replica, &view, 1);
 	if (rc < 0)
 		return rc;
+	if (replay->retired && blazei_marked(&replay->replica->vector, blazei_txn_origins(entry),
+	                                     ((const struct blazei_txn_header *)entry)->hlc))
+		return 0;
 	/* Each stands behind all that it depends on: one that isn't merged now never is. */
 	return rc == 1 ? 0 : -EBADMSG;
 }

@@ -51,11 +51,13 @@ struct blazei_replay {
 	struct blazei_replica *replica;  /* the caller's, to take over at the end */
 	struct blazei_stage *stage;      /* of the open unit */
 	struct blazei_unit_bound *begin; /* and its begin; NULL: none is open */
+	bool retired;                    /* there was no place for another incarnation */
 };
 
 /* Makes a new replica. 0 or an error of blazei_replica_new; to be ended either way. */
 int blazei_replay_init(struct blazei_replay *replay, const struct blazei_replica_options *options);
-/* Takes a checked entry. 0; -EBADMSG it does not follow from those before; -ENOMEM, -E2BIG. */
+/* Takes a checked entry. 0; -EBADMSG it does not follow from those before; -ENOMEM; -E2BIG it is of
+ * one incarnation too many, and of none of those before may any be retired (mark.h). */
 int blazei_replay_entry(struct blazei_replay *replay, const void *entry);
 /* Whether the log ends within a unit: what is logged next must be that it is dropped. */
 static inline bool blazei_replay_unfinished(const struct blazei_replay *replay)

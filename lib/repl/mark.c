@@ -8,6 +8,9 @@
 
 #define KEPT BLAZEI_ORIGIN_NONE
 
+/* Of more records the pass takes too long to be made for a few indices. */
+#define RETIRE_ROWS 65536u
+
 static_assert(offsetof(struct blazei_session_entry, seq) ==
                       offsetof(struct blazei_vector_entry, seq),
               "spread reads both");
@@ -221,10 +224,15 @@ static void leave(struct blazei_replica *replica, unsigned index, bool marks)
 		replica->recent_writer = 0;
 }
 
-/* Retires all that `to` names. */
-static void retire(struct blazei_replica *replica, const uint16_t *to)
+/* Retires all that `to` names. False: a transaction is open. */
+static bool retire(struct blazei_replica *replica, const uint16_t *to, struct blazei_opened *opened)
 {
 	blazei_table_shut(&replica->table);
+	/* One that begins now reads no row before they are open again. */
+	if (opened && !blazei_opened_none_shut(opened)) {
+		blazei_table_open(&replica->table);
+		return false;
+	}
 	rows_move(&replica->table, to);
 	blazei_table_open(&replica->table);
 	for (unsigned i = 0; i < replica->vector.count; i++)
@@ -232,6 +240,7 @@ static void retire(struct blazei_replica *replica, const uint16_t *to)
 			leave(replica, i, to[i] == i);
 	replica->table.shape++;
 	replica->members.stale = true;
+	return true;
 }
 
 static struct blazei_mark_item item_read(const uint8_t *items, unsigned i)
@@ -357,34 +366,46 @@ static bool is_awaited(const struct blazei_vector *vector, const struct mark *ma
 }
 
 /* Retires what one node says is over; the number of its incarnations. */
-static unsigned node_retire(struct blazei_replica *replica, const struct blaze_id *node)
+static unsigned node_retire(struct blazei_replica *replica, const struct blaze_id *node,
+                            struct blazei_opened *opened)
 {
 	struct blazei_vector *vector = &replica->vector;
 	uint16_t *to = replica->map;
 	struct mark mark;
 	unsigned count;
+	uint16_t at;
 
 	if (!said_below(replica, node, &mark))
 		return 0;
 	for (unsigned i = 0; i < vector->count; i++)
 		to[i] = KEPT;
 	count = gather(replica, &mark, to);
-	if (count == 0 || is_awaited(vector, &mark, to))
+	if (count == 0 || is_awaited(vector, &mark, to) || !retire(replica, to, opened))
 		return 0;
-	retire(replica, to);
-	mark_set(vector, blazei_mark_find(vector, node), &mark);
+	at = blazei_mark_find(vector, node);
+	mark_set(vector, at, &mark);
+	/* After a crash they come back as what they were. */
+	vector->writers[at].durable = vector->writers[at].seq;
 	return count;
 }
 
-int blazei_replica_retire(struct blazei_replica *replica)
+int blazei_replica_retire(struct blazei_replica *replica, struct blazei_opened *opened)
 {
 	unsigned count = 0;
 
 	if (blazei_members_refresh(replica) < 0)
 		return -ENOMEM;
 	for (unsigned i = 0; i < replica->members.count; i++)
-		count += node_retire(replica, &replica->members.list[i].node);
+		count += node_retire(replica, &replica->members.list[i].node, opened);
 	return (int)count;
+}
+
+bool blazei_replica_retire_due(const struct blazei_replica *replica)
+{
+	const struct blazei_vector *vector = &replica->vector;
+
+	return replica->table.row_count <= RETIRE_ROWS ||
+	       vector->count - vector->free_count > vector->limit / 2;
 }
 
 static bool lists(const struct blazei_session_entry *entries, unsigned count,
@@ -435,7 +456,7 @@ void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_sess
 		}
 	}
 	if (any)
-		retire(replica, to);
+		(void)retire(replica, to, NULL);
 }
 
 /* Saying ------------------------------------------------------------------------------------- */

@@ -55,6 +55,11 @@ static unsigned count_of(struct blazei_opened *opened, unsigned which)
 	return atomic_fetch_add_explicit(&opened->counts[which], 0, memory_order_acq_rel);
 }
 
+bool blazei_opened_none_shut(struct blazei_opened *opened)
+{
+	return count_of(opened, 0) == 0 && count_of(opened, 1) == 0;
+}
+
 int blazei_opened_bound(struct blazei_opened *opened, const struct blazei_replica *replica,
                         struct blazei_vector_view *ret_bound)
 {

@@ -38,6 +38,9 @@ unsigned blazei_opened_begin(struct blazei_opened *opened);
 void blazei_opened_end(struct blazei_opened *opened, unsigned which);
 /* Whether none is open; acquires what their ends released. */
 bool blazei_opened_none(const struct blazei_opened *opened);
+/* The same, for who keeps rows from being read without the lock (blazei_table_shut): one that
+ * begins from here on finds them shut. */
+bool blazei_opened_none_shut(struct blazei_opened *opened);
 /* What all that are open had seen when they began, valid until the next call: 1; 0: none is; or
  * -ENOMEM. */
 int blazei_opened_bound(struct blazei_opened *opened, const struct blazei_replica *replica,

@@ -115,9 +115,11 @@ uint64_t blazei_replica_hlc(const struct blazei_replica *replica);
 
 /* Up to which seq of an entry the store of this replica holds it for good: what its owner says. */
 uint64_t blazei_replica_durable(const struct blazei_replica *replica, unsigned index);
-/* Of an origin, likewise; 0 for one never heard of. */
+/* Of an origin, likewise; 0 for one never heard of; UINT64_MAX for one that is retired here
+ * (mark.h, M1), where hlc, the H of what is asked for, is under the mark. hlc 0: not known, so it
+ * is not. */
 uint64_t blazei_replica_durable_seq(const struct blazei_replica *replica,
-                                    const struct blazei_origin *origin);
+                                    const struct blazei_origin *origin, uint64_t hlc);
 /* The origin's entry is durable up to seq. Its index; -ENOENT: it is not known, or was before. */
 int blazei_replica_durable_raise(struct blazei_replica *replica,
                                  const struct blazei_vector_entry *entry);
@@ -141,9 +143,10 @@ void blazei_replica_vector_entry(const struct blazei_replica *replica, unsigned 
 /* The seq up to which this replica holds an origin's transactions; 0 for one never heard of. */
 uint64_t blazei_replica_vector_seq(const struct blazei_replica *replica,
                                    const struct blazei_origin *origin);
-/* The same, but UINT64_MAX for a quarantined origin: nothing more of it is wanted. */
+/* The same, but UINT64_MAX for a quarantined origin: nothing more of it is wanted; and, by H as for
+ * durable_seq, for one that is retired. */
 uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
-                                       const struct blazei_origin *origin);
+                                       const struct blazei_origin *origin, uint64_t hlc);
 
 /* Reads without the lock: any thread, beside whatever the one that holds it is doing, but free.
  * As get, fetch and count; -EAGAIN: take the lock and use these (peek.h). */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "lib/repl/core.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/session.h"
 
 #define SLOT_COUNT  (2u * BLAZEI_ORIGINS_MAX)
@@ -211,11 +212,18 @@ uint64_t blazei_replica_durable(const struct blazei_replica *replica, unsigned i
 }
 
 uint64_t blazei_replica_durable_seq(const struct blazei_replica *replica,
-                                    const struct blazei_origin *origin)
+                                    const struct blazei_origin *origin, uint64_t hlc)
 {
-	uint16_t index = blazei_vector_find(&replica->vector, origin);
+	const struct blazei_vector *vector = &replica->vector;
+	uint16_t index = blazei_vector_find(vector, origin);
 
-	return index == BLAZEI_ORIGIN_NONE ? 0 : replica->vector.writers[index].durable;
+	if (index != BLAZEI_ORIGIN_NONE)
+		return vector->writers[index].durable;
+	index = blazei_mark_find(vector, &origin->node);
+	return index != BLAZEI_ORIGIN_NONE &&
+	                       blazei_mark_covers(vector->writers[index].durable, hlc)
+	               ? UINT64_MAX
+	               : 0;
 }
 
 int blazei_replica_durable_raise(struct blazei_replica *replica,
@@ -230,7 +238,7 @@ int blazei_replica_durable_raise(struct blazei_replica *replica,
 }
 
 uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
-                                       const struct blazei_origin *origin)
+                                       const struct blazei_origin *origin, uint64_t hlc)
 {
 	uint16_t index = blazei_vector_find(&replica->vector, origin);
 
@@ -239,7 +247,7 @@ uint64_t blazei_replica_vector_covered(const struct blazei_replica *replica,
 	if (blazei_origin_retired(origin))
 		return UINT64_MAX;
 	if (index == BLAZEI_ORIGIN_NONE)
-		return 0;
+		return blazei_marked(&replica->vector, origin, hlc) ? UINT64_MAX : 0;
 	if (replica->vector.writers[index].halted & BLAZEI_HALTED_QUARANTINED)
 		return UINT64_MAX;
 	return replica->vector.writers[index].seq;

@@ -15,6 +15,9 @@
  *        A node may leave its name (lib/db/renew.c), and what it had committed under it is then
  *        waited for as what it has committed under the new one, where nobody has more of the old.
  *
+ *        A node may have retired the incarnation (lib/repl/mark.h) that is waited for, and knows
+ *        what it wrote by H alone: boards show H, and a position has it.
+ *
  * FAILURE  A node that dies while it is waited for is -ENOENT. What only a dead node had, and
  *        nobody got from its lane, is not waited for beyond the time-out. */
 #include "lib/topology/topology.h"
@@ -28,8 +31,14 @@
 /* More origins than this are not waited for: no honest board shows so many. */
 #define TARGET_MAX (2 * BLAZEI_BOARD_VECTOR_MAX)
 
+struct wanted {
+	struct blazei_vector_entry entry;
+	uint64_t hlc; /* of its transaction, or more; 0: not known */
+	bool listed;  /* the board at hand has its origin */
+};
+
 struct target {
-	struct blazei_vector_entry *entries;
+	struct wanted *entries;
 	unsigned count;
 	unsigned cap;
 };
@@ -41,21 +50,20 @@ struct view {
 	struct blazei_census *census;
 	struct blaze_id node;
 	/* The transaction that is waited for; NULL: all that was committed before. */
-	const struct blazei_vector_entry *position;
+	const struct wanted *position;
 	bool durable; /* until the node's store has it for good */
 };
 
-static int target_add(struct target *target, const struct blazei_vector_entry *entry)
+static int target_add(struct target *target, const struct wanted *wanted)
 {
-	struct blazei_vector_entry *entries;
+	struct wanted *entries;
 
 	for (unsigned i = 0; i < target->count; i++) {
-		struct blazei_vector_entry *at = &target->entries[i];
+		struct wanted *at = &target->entries[i];
 
-		if (at->origin.incarnation == entry->origin.incarnation &&
-		    blazei_id_equal(&at->origin.node, &entry->origin.node)) {
-			if (entry->seq > at->seq)
-				at->seq = entry->seq;
+		if (blazei_origin_equal(&at->entry.origin, &wanted->entry.origin)) {
+			if (wanted->entry.seq > at->entry.seq)
+				*at = *wanted;
 			return 0;
 		}
 	}
@@ -70,22 +78,24 @@ static int target_add(struct target *target, const struct blazei_vector_entry *e
 		target->entries = entries;
 		target->cap = cap;
 	}
-	target->entries[target->count++] = *entry;
+	target->entries[target->count++] = *wanted;
 	return 0;
 }
 
-/* Adds what a node's board shows and the waiting node may lack. */
+/* Adds what a node's board shows and the waiting node may lack. Not what was retired there: that is
+ * everywhere. */
 static int target_add_member(struct target *target, const struct blazei_member *member)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
 	int error = 0;
 
 	for (unsigned i = 0; i < count && error == 0; i++) {
-		struct blazei_vector_entry entry;
+		struct blazei_board_item item;
 
-		blazei_board_vector_load(member->board, i, &entry);
-		if (entry.seq > 0)
-			error = target_add(target, &entry);
+		blazei_board_vector_load(member->board, i, &item);
+		if (item.entry.seq > 0 && !blazei_origin_retired(&item.entry.origin))
+			error = target_add(
+			        target, &(struct wanted){ .entry = item.entry, .hlc = item.hlc });
 	}
 	return error;
 }
@@ -140,39 +150,61 @@ static void local_compare(struct view *view, struct target *target)
 
 	pthread_mutex_lock(&view->db->lock);
 	for (unsigned i = 0; i < target->count; i++) {
-		const struct blazei_vector_entry *entry = &target->entries[i];
+		const struct wanted wanted = target->entries[i];
+		const struct blazei_origin *origin = &wanted.entry.origin;
 
 		/* Of a quarantined origin nothing more is taken, and nothing is waited for. */
-		if (view->durable
-		            ? blazei_replica_durable_seq(replica, &entry->origin) < entry->seq
-		            : blazei_replica_vector_covered(replica, &entry->origin) < entry->seq)
-			target->entries[kept++] = *entry;
+		if ((view->durable ? blazei_replica_durable_seq(replica, origin, wanted.hlc)
+		                   : blazei_replica_vector_covered(replica, origin, wanted.hlc)) <
+		    wanted.entry.seq)
+			target->entries[kept++] = wanted;
 	}
 	pthread_mutex_unlock(&view->db->lock);
 	target->count = kept;
 }
 
-static void board_compare(const struct blazei_member *member, struct target *target, bool durable)
+/* Whether an entry of a board is a mark under which that is. */
+static bool item_marks(const struct blazei_board_item *item, const struct wanted *wanted)
+{
+	return blazei_origin_retired(&item->entry.origin) && wanted->hlc != 0 &&
+	       wanted->hlc <= item->entry.seq &&
+	       blazei_id_equal(&item->entry.origin.node, &wanted->entry.origin.node);
+}
+
+/* Forgets what a board covers: by its entries, or by its marks. */
+static void board_pass(const struct blazei_member *member, struct target *target, bool durable,
+                       bool marks)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
 
 	for (unsigned i = 0; i < count && target->count > 0; i++) {
-		struct blazei_vector_entry entry;
+		struct blazei_board_item item;
 		unsigned kept = 0;
 
-		blazei_board_vector_load(member->board, i, &entry);
+		blazei_board_vector_load(member->board, i, &item);
+		if (item.entry.seq == 0 || marks != blazei_origin_retired(&item.entry.origin))
+			continue;
 		if (durable)
-			entry.seq = blazei_board_durable_load(member->board, i);
+			item.entry.seq = item.durable;
 		for (unsigned j = 0; j < target->count; j++) {
-			const struct blazei_vector_entry *wanted = &target->entries[j];
+			struct wanted wanted = target->entries[j];
+			bool same = blazei_origin_equal(&wanted.entry.origin, &item.entry.origin);
 
-			if (wanted->seq > entry.seq ||
-			    wanted->origin.incarnation != entry.origin.incarnation ||
-			    !blazei_id_equal(&wanted->origin.node, &entry.origin.node))
-				target->entries[kept++] = *wanted;
+			wanted.listed |= same;
+			if (marks ? wanted.listed || !item_marks(&item, &wanted)
+			          : !same || wanted.entry.seq > item.entry.seq)
+				target->entries[kept++] = wanted;
 		}
 		target->count = kept;
 	}
+}
+
+static void board_compare(const struct blazei_member *member, struct target *target, bool durable)
+{
+	for (unsigned i = 0; i < target->count; i++)
+		target->entries[i].listed = false;
+	board_pass(member, target, durable, false);
+	board_pass(member, target, durable, true);
 }
 
 static int foreign_compare(struct view *view, struct target *target, bool probe)
@@ -193,27 +225,29 @@ static int foreign_compare(struct view *view, struct target *target, bool probe)
 
 /* Sources ------------------------------------------------------------------------------------ */
 
-static bool member_brings(const struct blazei_member *member,
-                          const struct blazei_vector_entry *position)
+static bool member_brings(const struct blazei_member *member, const struct wanted *position)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
-	struct blazei_vector_entry entry;
+	struct blazei_board_item item;
+	bool marked = false;
 
 	/* Its own last commits may not be on its board yet. */
-	if (member->text->incarnation == position->origin.incarnation &&
-	    blazei_id_equal(&member->text->node, &position->origin.node))
+	if (member->text->incarnation == position->entry.origin.incarnation &&
+	    blazei_id_equal(&member->text->node, &position->entry.origin.node))
 		return true;
 	for (unsigned i = 0; i < count; i++) {
-		blazei_board_vector_load(member->board, i, &entry);
-		if (blazei_origin_equal(&entry.origin, &position->origin))
-			return entry.seq >= position->seq;
+		blazei_board_vector_load(member->board, i, &item);
+		if (item.entry.seq == 0)
+			continue;
+		if (blazei_origin_equal(&item.entry.origin, &position->entry.origin))
+			return item.entry.seq >= position->entry.seq;
+		marked |= item_marks(&item, position);
 	}
-	return false;
+	return marked;
 }
 
 /* Whether anybody has what is wanted, or its writer still bears that name. */
-static bool entry_shown(const struct blazei_census *census,
-                        const struct blazei_vector_entry *wanted)
+static bool entry_shown(const struct blazei_census *census, const struct wanted *wanted)
 {
 	for (unsigned i = 0; i < census->count; i++)
 		if (census->members[i].live && census->members[i].reachable &&
@@ -229,9 +263,9 @@ static int renamed_replace(struct target *target, struct blazei_census *census)
 	int error = 0;
 
 	for (unsigned i = 0; i < count && error == 0;) {
-		const struct blazei_vector_entry wanted = target->entries[i];
+		const struct wanted wanted = target->entries[i];
 		const struct blazei_member *member =
-		        blazei_census_by_node(census, &wanted.origin.node);
+		        blazei_census_by_node(census, &wanted.entry.origin.node);
 
 		if (member == NULL || !member->reachable || entry_shown(census, &wanted)) {
 			i++;
@@ -302,7 +336,7 @@ static int compare(struct view *view, struct target *target, bool probe)
 /* Whether the node has the position, and only its store does not yet. */
 static bool position_applied(const struct view *view)
 {
-	struct blazei_vector_entry entry = *view->position;
+	struct wanted entry = *view->position;
 	struct target target = { .entries = &entry, .count = 1 };
 	struct view applied = *view;
 
@@ -412,7 +446,7 @@ static int node_wait(struct blaze_topology *topology, struct view *view, uint64_
 
 	if (timeout_ns > 0 && blazei_notifying())
 		return -EDEADLK;
-	if (view->position != NULL && view->position->seq > 0)
+	if (view->position != NULL && view->position->entry.seq > 0)
 		error = target_add(&target, view->position);
 	if (error != 0)
 		return error;
@@ -449,7 +483,7 @@ int blaze_topology_wait_position(struct blaze_topology *topology, const struct b
                                  const struct blaze_position *position, enum blaze_reached level,
                                  uint64_t timeout_ns)
 {
-	struct blazei_vector_entry entry;
+	struct wanted entry;
 	struct view view = { .position = &entry };
 	int error = blazei_topology_usable(topology);
 
@@ -460,9 +494,10 @@ int blaze_topology_wait_position(struct blaze_topology *topology, const struct b
 	if ((unsigned)level > BLAZE_REACHED_DURABLE)
 		return -EINVAL;
 	view.durable = level == BLAZE_REACHED_DURABLE;
-	entry = (struct blazei_vector_entry){
-		.origin = { .node = position->node, .incarnation = position->incarnation },
-		.seq = position->seq,
+	entry = (struct wanted){
+		.entry.origin = { .node = position->node, .incarnation = position->incarnation },
+		.entry.seq = position->seq,
+		.hlc = position->time_ns,
 	};
 	view.node = *node;
 	return node_wait(topology, &view, timeout_ns);

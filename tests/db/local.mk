@@ -16,6 +16,7 @@ db_tests = \
 	tests/db/test_stored_close \
 	tests/db/test_stored_disk \
 	tests/db/test_stored_kill \
+	tests/db/test_stored_retire \
 	tests/db/test_txn \
 	tests/db/test_view \
 	tests/db/test_watch \
@@ -56,3 +57,7 @@ tests_db_test_stored_close_SOURCES = \
 	tests/db/test_stored_close.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_disk_SOURCES = \
 	tests/db/test_stored_disk.c tests/db/node.h tests/db/stored.h
+tests_db_test_stored_retire_SOURCES = \
+	tests/db/test_stored_retire.c tests/db/node.h tests/db/stored.h \
+	tests/db/origins.c tests/db/origins.h
+tests_db_test_stored_retire_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns

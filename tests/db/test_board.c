@@ -135,21 +135,23 @@ START_TEST(board_vector_entries_append_and_rise)
 {
 	struct blazei_board *board = board_new();
 	struct blazei_board_description text = text_of(1);
-	struct blazei_vector_entry entry = { .origin = { .incarnation = 9 }, .seq = 4 }, back;
+	struct blazei_vector_entry entry = { .origin = { .incarnation = 9 }, .seq = 4 };
+	struct blazei_board_item back;
 
 	blazei_board_publish(board, &text);
-	blazei_board_vector_store(board, 1, &entry);
+	blazei_board_vector_store(board, 1, &entry, 7);
 	ck_assert_uint_eq(blazei_board_vector_count(board, BLAZEI_BOARD_BYTES), 0);
-	blazei_board_vector_store(board, 0, &entry);
+	blazei_board_vector_store(board, 0, &entry, 7);
 	entry.origin.node = id_of(3);
-	blazei_board_vector_store(board, 1, &entry);
+	blazei_board_vector_store(board, 1, &entry, 7);
 	entry.seq = 5;
-	blazei_board_vector_store(board, 1, &entry);
+	blazei_board_vector_store(board, 1, &entry, 7);
 	ck_assert_uint_eq(blazei_board_vector_count(board, BLAZEI_BOARD_BYTES), 2);
 	blazei_board_vector_load(board, 1, &back);
-	ck_assert_mem_eq(&entry, &back, sizeof(back));
+	ck_assert_mem_eq(&entry, &back.entry, sizeof(entry));
+	ck_assert_uint_eq(back.hlc, 7);
 	for (unsigned i = 2; i < BLAZEI_BOARD_VECTOR_MAX + 10; i++)
-		blazei_board_vector_store(board, i, &entry);
+		blazei_board_vector_store(board, i, &entry, 7);
 	ck_assert_uint_eq(blazei_board_vector_count(board, BLAZEI_BOARD_BYTES),
 	                  BLAZEI_BOARD_VECTOR_MAX);
 	/* A hostile count is cut to what there is room for. */
@@ -194,6 +196,164 @@ START_TEST(board_read_beside_a_writer_is_never_torn)
 			ck_assert_uint_eq(back.request.ring.bytes[0], back.incarnation % 251);
 	}
 	pthread_join(thread, NULL);
+	free(board);
+}
+END_TEST
+
+START_TEST(board_entry_named_anew_has_nothing_of_the_old_one)
+{
+	struct blazei_board *board = board_new();
+	struct blazei_board_description text = text_of(1);
+	struct blazei_vector_entry entry = { .origin.node = id_of(2), .seq = 4 };
+	struct blazei_board_item back;
+
+	blazei_board_publish(board, &text);
+	blazei_board_vector_store(board, 0, &entry, 1);
+	/* What the store has may be told before the entry is there. */
+	blazei_board_durable_store(board, 1, 3);
+	entry.origin.node = id_of(3);
+	blazei_board_vector_store(board, 1, &entry, 40);
+	blazei_board_vector_load(board, 1, &back);
+	ck_assert_uint_eq(back.durable, 3);
+	entry = (struct blazei_vector_entry){ .origin.node = id_of(4), .seq = 1 };
+	ck_assert(blazei_board_vector_differs(board, 1, &entry.origin));
+	blazei_board_vector_store(board, 1, &entry, 50);
+	ck_assert(!blazei_board_vector_differs(board, 1, &entry.origin));
+	blazei_board_vector_load(board, 1, &back);
+	ck_assert_mem_eq(&entry, &back.entry, sizeof(entry));
+	ck_assert_uint_eq(back.hlc, 50);
+	ck_assert_uint_eq(back.durable, 0);
+	free(board);
+}
+END_TEST
+
+START_TEST(board_left_in_the_middle_of_another_layout_has_no_vector)
+{
+	struct blazei_board *board = board_new();
+	struct blazei_board_description text = text_of(1);
+	struct blazei_vector_entry entry = { .origin.node = id_of(2), .seq = 4 };
+	struct blazei_vector_view view;
+	struct blazei_board_item back;
+
+	blazei_board_publish(board, &text);
+	blazei_board_vector_store(board, 0, &entry, 1);
+	blazei_board_layout_begin(board);
+	ck_assert_int_eq(blazei_board_vector_copy(board, BLAZEI_BOARD_BYTES, &view), -EAGAIN);
+	/* Each entry can be read. */
+	blazei_board_vector_load(board, 0, &back);
+	ck_assert_mem_eq(&entry, &back.entry, sizeof(entry));
+	blazei_board_layout_end(board);
+	ck_assert_int_eq(blazei_board_vector_copy(board, BLAZEI_BOARD_BYTES, &view), 0);
+	ck_assert_uint_eq(view.count, 1);
+	ck_assert_mem_eq(&entry, &view.entries[0], sizeof(entry));
+	free((void *)(uintptr_t)view.entries);
+	free(board);
+}
+END_TEST
+
+/* Entry i is of origin (g, i) in generation g, with all else from G * g on, so what belongs to one
+ * origin tells which. Each generation has the places of all entries but the first turned. */
+#define LAID    9u
+#define LAYOUTS 20000u
+#define RAISES  20u
+#define G       UINT64_C(1000)
+
+static atomic_bool laid_end;
+
+static struct blazei_origin laid_origin(unsigned layout, unsigned place)
+{
+	return (struct blazei_origin){ .node = id_of(place == 0 ? 0 : 1 + (place + layout) % 8),
+		                       .incarnation = place == 0 ? 1 : layout };
+}
+
+static void *lay_out_for_ever(void *arg)
+{
+	struct blazei_board *board = arg;
+	struct blazei_vector_entry entry;
+
+	for (unsigned g = 1; g <= LAYOUTS; g++) {
+		for (uint64_t n = 1; n <= RAISES; n++) {
+			if (n == 1 && g > 1)
+				blazei_board_layout_begin(board);
+			for (unsigned i = 0; i < LAID; i++) {
+				entry = (struct blazei_vector_entry){ laid_origin(g, i),
+					                              G * g + n };
+				blazei_board_vector_store(board, i, &entry, G * g + n);
+				blazei_board_durable_store(board, i, G * g + n);
+			}
+			if (n == 1 && g > 1)
+				blazei_board_layout_end(board);
+		}
+	}
+	atomic_store(&laid_end, true);
+	return NULL;
+}
+
+/* What is read of one entry is of its origin, and goes on. */
+static void laid_item_assert(const struct blazei_board_item *item, unsigned place,
+                             struct blazei_board_item *before)
+{
+	struct blazei_origin origin;
+	uint64_t g = item->entry.seq / G;
+
+	if (item->entry.seq == 0)
+		return;
+	origin = laid_origin((unsigned)g, place);
+	ck_assert_mem_eq(&item->entry.origin, &origin, sizeof(origin));
+	ck_assert_uint_ge(item->hlc, item->entry.seq);
+	/* The own entry is never named anew, and its words go on one by one. */
+	ck_assert(place == 0 || item->hlc / G == g);
+	ck_assert(place == 0 || item->durable == 0 || item->durable / G == g);
+	ck_assert_uint_ge(item->entry.seq, before->entry.seq);
+	ck_assert(before->entry.seq / G < g || item->durable >= before->durable);
+	*before = *item;
+}
+
+/* All are of one layout. */
+static bool laid_copy_assert(const struct blazei_board *board)
+{
+	struct blazei_vector_view view;
+
+	if (blazei_board_vector_copy(board, BLAZEI_BOARD_BYTES, &view) != 0)
+		return false;
+	if (view.count == LAID)
+		for (unsigned i = 1; i < LAID; i++) {
+			uint64_t g = view.entries[i].seq / G;
+			struct blazei_origin origin = laid_origin((unsigned)g, i);
+
+			ck_assert_uint_eq(g, view.entries[1].seq / G);
+			ck_assert_mem_eq(&view.entries[i].origin, &origin, sizeof(origin));
+		}
+	free((void *)(uintptr_t)view.entries);
+	return true;
+}
+
+START_TEST(board_read_beside_another_layout_shows_one_origin)
+{
+	struct blazei_board *board = board_new();
+	struct blazei_board_description text = text_of(1);
+	struct blazei_board_item before[LAID] = { 0 };
+	pthread_t thread;
+	unsigned copies = 0;
+
+	atomic_store(&laid_end, false);
+	blazei_board_publish(board, &text);
+	ck_assert_int_eq(pthread_create(&thread, NULL, lay_out_for_ever, board), 0);
+	for (bool end = false; !end;) {
+		end = atomic_load(&laid_end);
+		for (unsigned i = 0; i < blazei_board_vector_count(board, BLAZEI_BOARD_BYTES);
+		     i++) {
+			struct blazei_board_item item;
+
+			blazei_board_vector_load(board, i, &item);
+			laid_item_assert(&item, i, &before[i]);
+		}
+		copies += laid_copy_assert(board);
+	}
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(copies, 0);
+	for (unsigned i = 0; i < LAID; i++)
+		ck_assert_uint_eq(before[i].entry.seq, G * LAYOUTS + RAISES);
 	free(board);
 }
 END_TEST
@@ -331,6 +491,9 @@ int main(void)
 	tcase_add_test(tcase, board_with_invalid_content_is_refused);
 	tcase_add_test(tcase, board_vector_entries_append_and_rise);
 	tcase_add_test(tcase, board_read_beside_a_writer_is_never_torn);
+	tcase_add_test(tcase, board_entry_named_anew_has_nothing_of_the_old_one);
+	tcase_add_test(tcase, board_left_in_the_middle_of_another_layout_has_no_vector);
+	tcase_add_test(tcase, board_read_beside_another_layout_shows_one_origin);
 	tcase_add_test(tcase, census_links_of_any_direction_and_length_connect);
 	tcase_add_test(tcase, census_another_policy_or_a_bad_board_is_not_reachable);
 	suite_add_tcase(suite, tcase);

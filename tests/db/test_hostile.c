@@ -37,7 +37,7 @@ static struct liar liar_join(const struct node *node)
 	liar.text.link_count = 1;
 	liar.text.links[0].node = node->id;
 	entry.origin = liar.origin;
-	blazei_board_vector_store(liar.link->board, 0, &entry);
+	blazei_board_vector_store(liar.link->board, 0, &entry, 0);
 	blazei_board_publish(liar.link->board, &liar.text);
 	liar.link->ops->wake(liar.link);
 	return liar;

@@ -18,6 +18,7 @@ repl_tests = \
 	tests/repl/test_logged_snapshot \
 	tests/repl/test_mark \
 	tests/repl/test_mark_heard \
+	tests/repl/test_mark_log \
 	tests/repl/test_members \
 	tests/repl/test_members_lies \
 	tests/repl/test_members_memory \

@@ -108,7 +108,7 @@ static inline void c_hears(void)
 
 static inline void retire(struct node *node, int count)
 {
-	ck_assert_int_eq(blazei_replica_retire(node->replica), count);
+	ck_assert_int_eq(blazei_replica_retire(node->replica, NULL), count);
 	node_expect_exact(node);
 }
 

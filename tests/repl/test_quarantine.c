@@ -239,11 +239,11 @@ START_TEST(vector_covers_all_of_a_quarantined_origin)
 {
 	part();
 	node_give(&a, &b, 1);
-	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin), 1);
-	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &c.origin), 0);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin, 0), 1);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &c.origin, 0), 0);
 	node_give(&a, &b, 2);
 	node_give(&twin, &b, 2);
-	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin), UINT64_MAX);
+	ck_assert_uint_eq(blazei_replica_vector_covered(b.replica, &a.origin, 0), UINT64_MAX);
 	ck_assert_uint_eq(blazei_replica_vector_seq(b.replica, &a.origin), 2);
 }
 END_TEST

@@ -404,11 +404,11 @@ START_TEST(what_is_forgotten_is_durable_no_longer)
 	ck_assert_int_gt(blazei_replica_durable_raise(a.replica, &held), 0);
 	ck_assert_uint_eq(come_back(), 1);
 	settle();
-	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 0);
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin, 0), 0);
 	give_both(&c, 1);
-	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 0);
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin, 0), 0);
 	ck_assert_int_gt(blazei_replica_durable_raise(a.replica, &held), 0);
-	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin), 1);
+	ck_assert_uint_eq(blazei_replica_durable_seq(a.replica, &c.origin, 0), 1);
 }
 END_TEST
 

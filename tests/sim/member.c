@@ -169,7 +169,7 @@ static void retire(struct sim_world *world, struct sim_node *node)
 	if (node->writes)
 		return;
 	sim_memory_fail(world->fail_after);
-	count = blazei_replica_retire(node->replica);
+	count = blazei_replica_retire(node->replica, NULL);
 	if (sim_memory_restore() && count == -ENOMEM) {
 		world->fail_after = 0;
 		world->counts[SIM_COUNT_allocations_failed]++;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looks into a replica's vector; see origins.h. */
+#include "tests/db/origins.h"
+
+#include "lib/repl/core.h"
+
+void origins_limit(struct blazei_replica *replica, unsigned limit)
+{
+	replica->vector.limit = limit;
+}
+
+unsigned origins_known(const struct blazei_replica *replica)
+{
+	return replica->vector.count - replica->vector.free_count;
+}
+
+unsigned origins_marks(const struct blazei_replica *replica)
+{
+	return replica->vector.marks;
+}

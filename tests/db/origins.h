@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How many incarnations a replica knows; apart, as the replica's inner names are not the
+ * database's. */
+#ifndef TESTS_DB_ORIGINS_H
+#define TESTS_DB_ORIGINS_H
+
+struct blazei_replica;
+
+/* Has it refuse more than that. */
+void origins_limit(struct blazei_replica *replica, unsigned limit);
+/* Of them that are not retired, and marks. */
+unsigned origins_known(const struct blazei_replica *replica);
+unsigned origins_marks(const struct blazei_replica *replica);
+
+#endif

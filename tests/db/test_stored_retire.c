@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A database that is opened again and again goes on under many incarnations; those that are over
+ * make room at the others, who know still what was written under them. */
+#include <stdlib.h>
+
+#include "lib/repl/members.h"
+#include "tests/db/origins.h"
+#include "tests/db/stored.h"
+
+#define TIMES       30u
+#define LIMIT       12u /* of incarnations that the one knows which stays open */
+#define REPORT_NS   (31 * BLAZEI_NS_PER_S)
+#define PATIENCE_MS 30000u
+
+/* The library's clock, which lets reports be due. */
+static _Atomic uint64_t passed_ns;
+uint64_t __real_blazei_realtime_ns(void);
+uint64_t __wrap_blazei_realtime_ns(void);
+
+uint64_t __wrap_blazei_realtime_ns(void)
+{
+	return __real_blazei_realtime_ns() + passed_ns;
+}
+
+/* The library's thread does the same once a second. */
+static void tick(const struct node *node)
+{
+	struct blazei_vector_entry entries[256];
+	struct blazei_vector_view durable = { .entries = entries };
+
+	ck_assert_int_eq(blaze_db_sync(node->db), 0);
+	blazei_db_poll_lock(node->db);
+	pthread_mutex_lock(&node->db->lock);
+	durable.count = blazei_replica_vector_count(node->db->replica);
+	ck_assert_uint_le(durable.count, 256);
+	for (unsigned k = 0; k < durable.count; k++) {
+		blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
+		entries[k].seq = blazei_replica_durable(node->db->replica, k);
+	}
+	pthread_mutex_unlock(&node->db->lock);
+	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
+	blazei_db_poll_unlock(node->db);
+}
+
+/* How many incarnations it knows of, marks among them. */
+static unsigned known(const struct node *node, unsigned *ret_marks)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&node->db->lock);
+	count = origins_known(node->db->replica);
+	*ret_marks = origins_marks(node->db->replica);
+	pthread_mutex_unlock(&node->db->lock);
+	return count;
+}
+
+static void hash_stamps(const struct node *node, uint8_t ret_hash[16])
+{
+	pthread_mutex_lock(&node->db->lock);
+	ck_assert_int_eq(blazei_replica_hash_stamps(node->db->replica, ret_hash), 0);
+	pthread_mutex_unlock(&node->db->lock);
+}
+
+static void reports(const struct node *a, const struct node *b)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		passed_ns += REPORT_NS;
+		tick(a);
+		tick(b);
+		node_wait(a);
+		node_wait(b);
+	}
+}
+
+/* Reports until that one knows of few incarnations. */
+static void retired_await(const struct node *at, const struct node *a, const struct node *b,
+                          unsigned few)
+{
+	unsigned marks;
+
+	for (unsigned i = 0; i < 300 && known(at, &marks) > few; i++) {
+		node_insert(a, "n", 0, NULL);
+		reports(a, b);
+		blazei_sleep_ns(20 * BLAZEI_NS_PER_MS);
+	}
+	ck_assert_uint_le(known(at, &marks), few);
+}
+
+static void stamps_assert_equal(const struct node *a, const struct node *b)
+{
+	uint8_t hash_a[16], hash_b[16];
+
+	for (unsigned i = 0; i < PATIENCE_MS; i++) {
+		node_wait(a);
+		node_wait(b);
+		hash_stamps(a, hash_a);
+		hash_stamps(b, hash_b);
+		if (memcmp(hash_a, hash_b, sizeof(hash_a)) == 0)
+			break;
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	ck_assert_mem_eq(hash_a, hash_b, sizeof(hash_a));
+	nodes_assert_equal(a, b);
+}
+
+START_TEST(thirty_openings_fit_in_a_small_vector)
+{
+	const char *name = unique_name();
+	struct node a = stored_node(name, 0, 0);
+	struct blaze_position first = { .seq = 0 }, last, unknown;
+	struct blaze_id ids[TIMES];
+	struct node b;
+	unsigned marks;
+
+	/* It stays open, and would refuse the incarnations beyond. */
+	pthread_mutex_lock(&a.db->lock);
+	origins_limit(a.db->replica, LIMIT);
+	pthread_mutex_unlock(&a.db->lock);
+	for (unsigned i = 0; i < TIMES; i++) {
+		b = stored_node(name, 1, 0);
+		stored_link(&a, &b);
+		node_insert(&b, "n", i, &ids[i]);
+		if (i > 0)
+			node_update(&b, &ids[i - 1], "m", i);
+		ck_assert_int_eq(blaze_db_position(b.db, i == 0 ? &first : &last), 0);
+		node_wait(&a);
+		ck_assert_int_eq(node_value(&a, &ids[i], "n"), i);
+		reports(&a, &b);
+		if (i % 3 == 2)
+			retired_await(&a, &a, &b, 4);
+		if (i < TIMES - 1)
+			node_close(&b);
+	}
+	retired_await(&a, &a, &b, 4);
+	retired_await(&b, &a, &b, 5);
+	ck_assert_uint_le(known(&a, &marks), LIMIT);
+	ck_assert_uint_ge(marks, 1);
+	(void)known(&b, &marks);
+	ck_assert_uint_ge(marks, 1);
+	stamps_assert_equal(&a, &b);
+	for (unsigned i = 0; i < TIMES; i++)
+		ck_assert_int_eq(node_value(&a, &ids[i], "n"), i);
+	/* What was written under an incarnation that is retired is there. */
+	ck_assert_uint_ne(first.time_ns, 0);
+	for (unsigned level = 0; level <= BLAZE_REACHED_DURABLE; level++) {
+		ck_assert_int_eq(
+		        blaze_topology_wait_position(a.topology, &a.id, &first, level, WAIT_NS), 0);
+		/* By the board. */
+		ck_assert_int_eq(
+		        blaze_topology_wait_position(b.topology, &a.id, &first, level, WAIT_NS), 0);
+		ck_assert_int_eq(
+		        blaze_topology_wait_position(a.topology, &a.id, &last, level, WAIT_NS), 0);
+	}
+	/* Without the time it can't be told. */
+	unknown = first;
+	unknown.time_ns = 0;
+	ck_assert_int_eq(blaze_topology_wait_position(a.topology, &a.id, &unknown,
+	                                              BLAZE_REACHED_APPLIED, WAIT_NS),
+	                 -EHOSTUNREACH);
+	/* Nobody thinks that he lacks something. */
+	ck_assert_uint_eq(node_stats(&a).refused, 0);
+	node_close(&b);
+	node_close(&a);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("stored_retire");
+	TCase *tcase = tcase_create("stored_retire");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
+	tcase_set_timeout(tcase, 600);
+	tcase_add_test(tcase, thirty_openings_fit_in_a_small_vector);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
