@@ -148,6 +148,9 @@ void blazei_conflict_hidden(struct blazei_replica *replica, const struct blazei_
 
 	if (!(row->flags & BLAZEI_ROW_EXISTS) || ahead(replica, row->origin, row->seq))
 		return;
+	/* A single write had seen the end: so one that leaves its name (restamp.c). */
+	if (value->stamp.origin == 0 && !replica->committing)
+		return;
 	here = row_stamp(row);
 	tell_met(replica, &row->id, value->name,
 	         (const struct blazei_effect_side[]){
