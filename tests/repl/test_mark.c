@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Incarnations that are over leave the vector: when, and what is left of them (lib/repl/mark.h). */
+#include "lib/repl/opened.h"
 #include "tests/repl/over.h"
 
 START_TEST(retired_incarnation_leaves_the_vector_and_nothing_else_changes)
@@ -42,6 +43,28 @@ START_TEST(nothing_is_retired_before_all_hold_that_it_is_over)
 	}
 	ck_assert_ptr_nonnull(said);
 	retire(&b, 1);
+}
+END_TEST
+
+/* Its copies have indices of before. It may count in either of two generations. */
+START_TEST(nothing_is_retired_while_a_transaction_is_open)
+{
+	struct blazei_opened opened = { .generation = 0 };
+	struct blazei_vector_view bound;
+	unsigned which;
+
+	begin_retirable();
+	if (_i == 1)
+		ck_assert_int_eq(blazei_opened_bound(&opened, b.replica, &bound), 0);
+	which = blazei_opened_begin(&opened);
+	ck_assert_uint_eq(which, (unsigned)_i);
+	ck_assert_int_eq(blazei_replica_retire(b.replica, &opened), 0);
+	ck_assert(knows(&b, &past[0].origin));
+	node_expect(&b, 1, "{\"x\":1}");
+	blazei_opened_end(&opened, which);
+	ck_assert_int_eq(blazei_replica_retire(b.replica, &opened), 1);
+	ck_assert(!knows(&b, &past[0].origin));
+	blazei_opened_fini(&opened);
 }
 END_TEST
 
@@ -311,6 +334,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down_all);
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
+	tcase_add_loop_test(tcase, nothing_is_retired_while_a_transaction_is_open, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
