@@ -461,15 +461,17 @@ static void tail_make(struct random_source *source, uint64_t lsn, struct blazei_
 	atomic_init(&header.last, lsn + count - (lsn + count > 0));
 	step_add(out, HEAD, 0, &header, sizeof(header));
 	for (uint64_t i = 0; i < count; i++, lsn++) {
-		struct {
-			struct blazei_tail_entry head;
-			struct blazei_unit_bound bound;
-		} entry = { .head.lsn = lsn };
+		uint64_t words[(sizeof(struct blazei_tail_entry) +
+		                sizeof(struct blazei_unit_bound)) /
+		               8] = { 0 };
+		struct blazei_tail_entry *head = (void *)words;
+		struct blazei_unit_bound *bound = (void *)(head + 1);
 
-		entry.bound.bytes = sizeof(entry.bound);
-		entry.bound.kind = BLAZEI_KIND_DROP;
-		entry.bound.format = BLAZEI_FORMAT;
-		step_add(out, ENTRY, 0, &entry, sizeof(entry));
+		head->lsn = lsn;
+		bound->bytes = sizeof(*bound);
+		bound->kind = BLAZEI_KIND_DROP;
+		bound->format = BLAZEI_FORMAT;
+		step_add(out, ENTRY, 0, words, sizeof(words));
 	}
 }
 
@@ -478,27 +480,27 @@ static void tail_make(struct random_source *source, uint64_t lsn, struct blazei_
 void fuzz_make(struct random_source *source, struct blazei_buffer *out)
 {
 	static const uint8_t noise[100] = { 1 };
-	struct {
-		struct blazei_root root;
-		struct blazei_root_segment segments[3];
-	} all = { .root.policy = BLAZE_POLICY_LWW };
+	uint64_t words[(sizeof(struct blazei_root) + 3 * sizeof(struct blazei_root_segment)) /
+	               8] = { 0 };
+	struct blazei_root *root = (void *)words;
 	const unsigned count = 1 + (unsigned)random_below(source, 3);
 	uint64_t lsn = 1;
 
+	root->policy = BLAZE_POLICY_LWW;
 	for (unsigned i = 0; i < count; i++) {
-		all.segments[i].number = i + 1;
-		lsn = frames_make(source, lsn, out, &all.segments[i].end);
+		root->segments[i].number = i + 1;
+		lsn = frames_make(source, lsn, out, &root->segments[i].end);
 		if (i + 1 < count)
 			step_add(out, SEGMENT, 0, NULL, 0);
 	}
 	if (random_below(source, 2) == 0) {
-		all.segments[count - 1].end = BLAZEI_SEGMENT_OPEN;
+		root->segments[count - 1].end = BLAZEI_SEGMENT_OPEN;
 		if (random_below(source, 2) == 0)
 			step_add(out, RAW, 0, noise, sizeof(noise));
 	}
-	all.root.opened = (uint8_t)random_below(source, BLAZE_DURABILITY_SYNC + 1);
-	all.root.next_segment = count + 1;
-	if (all.root.opened == BLAZE_DURABILITY_ASYNC)
+	root->opened = (uint8_t)random_below(source, BLAZE_DURABILITY_SYNC + 1);
+	root->next_segment = count + 1;
+	if (root->opened == BLAZE_DURABILITY_ASYNC)
 		tail_make(source, lsn, out);
-	step_add(out, ROOT, 0, &all, sizeof(all.root) + count * sizeof(all.segments[0]));
+	step_add(out, ROOT, 0, root, sizeof(*root) + count * sizeof(root->segments[0]));
 }
