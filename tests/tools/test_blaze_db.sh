@@ -512,10 +512,20 @@ if mount -t tmpfs -o size=3m tmpfs "$work/small" 2>/dev/null; then
 	says 'import'
 	part=$(sed -n 's/.*import: \([0-9]*\) records are in.*/\1/p' "$work/err")
 	check 'some are in' 1 "$((part > 0 && part < 4000))"
-	status 0 check "$work/small/db"
+	# Half a frame may be what the disk had no room for.
+	"$db" check "$work/small/db" >"$work/out" 2>"$work/err"
+	case $? in
+	0 | 4) good=1 ;;
+	*) good=0 ;;
+	esac
+	check 'it is whole, but for its end' 1 "$good"
 	status 0 scan "$work/small/db" --field n
 	check 'those that it said, or a batch more' 1 "$(($(wc -l <"$work/out") >= part))"
 	status 1 backup "$work/d" "$work/small/copy"
+	# With room again it goes on, and is whole.
+	mount -o remount,size=16m "$work/small"
+	status 0 put "$work/small/db" '{"n":0}'
+	status 0 check "$work/small/db"
 	# Lazily: the kernel may still be ending what a program that ended had under way.
 	umount -l "$work/small"
 fi
