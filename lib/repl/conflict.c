@@ -8,13 +8,15 @@
  *        it nearly always is; all below is for the rest.
  *
  *        Existence hides fields, so a conflict has two more forms. A field that arrives for a life
- *        that is over was written without knowledge of its end: always noticed. An end that arrives
- *        names the existence that it saw but not the fields. It had not seen those whose H is not
- *        below its own; and of this replica's own fields those above what its writer is known to
- *        have seen (the dependencies of its transactions say that). The rest may be known or not
- *        and is not told; the other replica, which has the end first, always notices. But an end
- *        that a transaction brings here depends on what came since it touched the record, without
- *        having seen it: of that the replica where it is committed tells, which knows.
+ *        that is over was written without knowledge of its end: always noticed. (Who leaves its
+ *        name writes such fields anew: of those whose end it writes in the same go nothing is
+ *        told.) An end that arrives names the existence that it saw but not the fields. It had not
+ *        seen those whose H is not below its own; and of this replica's own fields those above what
+ *        its writer is known to have seen (the dependencies of its transactions say that). The rest
+ *        may be known or not and is not told; the other replica, which has the end first, always
+ *        notices. But an end that a transaction brings here depends on what came since it touched
+ *        the record, without having seen it: of that the replica where it is committed tells, which
+ *        knows.
  *
  *        A snapshot does not say what its registers had overwritten, but it is a cut: what it
  *        covers has seen nothing that it does not cover. So a register of it that is new here and
@@ -24,7 +26,9 @@
  *   I1   Two writes of one origin conflict only where the later one belongs to a transaction that
  *        had touched the record before the earlier one came: it names something else as seen.
  *   I2   What is told is known to be a conflict; what is not may be one only where said above, or
- *        where a register came as state before the transaction that wrote it. */
+ *        where a register came as state before the transaction that wrote it. Where a name is left,
+ *        a field of a life that another had ended is told to those who have that end, whether the
+ *        one who writes it anew had seen it or not. */
 #include "lib/repl/mark_core.h"
 
 static struct blazei_stamp row_stamp(const struct blazei_row *row)

@@ -19,6 +19,7 @@ struct merge {
 	struct blazei_stamp stamp;           /* of all its registers, but for the priority */
 	int64_t updates;
 	const struct blazei_row *row; /* whose change is being told */
+	const uint8_t *end;           /* behind the transaction */
 };
 
 uint32_t blazei_merge_need(const struct blazei_entry *entry, uint32_t value_len)
@@ -171,7 +172,13 @@ struct place {
 	struct blazei_entry *entry; /* NULL: the field has none yet */
 	uint32_t name;
 	uint32_t life;
+	bool ended; /* the transaction itself writes that the life is over */
 };
+
+static bool hides(const struct blazei_row *row, uint32_t life)
+{
+	return !blazei_row_alive(row) || row->life != life;
+}
 
 /* A register that no reader sees: it belongs to a life that is over, or to the list of members. */
 static void hidden_note(struct merge *merge, const struct place *place,
@@ -179,7 +186,7 @@ static void hidden_note(struct merge *merge, const struct place *place,
 {
 	if (place->life == BLAZEI_LIFE_MAX)
 		blazei_members_heard(merge->replica, place->row, &value->stamp);
-	else
+	else if (!place->ended)
 		blazei_conflict_hidden(merge->replica, place->row, value);
 }
 
@@ -201,11 +208,36 @@ static void register_merge(struct merge *merge, const struct place *place,
 		here.origin = place->entry->origin;
 	}
 	value.stamp.priority = reg->priority;
-	if (blazei_unlikely(!blazei_row_alive(place->row) || place->row->life != place->life))
+	if (blazei_unlikely(hides(place->row, place->life)))
 		hidden_note(merge, place, &value);
 	else if (blazei_unlikely(conflicts(merge, reg->seen_hlc, reg->seen_origin, &here)))
 		blazei_conflict_field(merge->replica, place->row, place->entry, &value);
 	blazei_merge_field(merge->replica, place->row, place->entry, &value);
+}
+
+static const uint8_t *group_end(const struct blazei_group_view *group)
+{
+	const uint8_t *at = group->registers;
+
+	for (unsigned i = 0; i < group->head->register_count; i++)
+		at += blazei_register_bytes((const struct blazei_txn_register *)at);
+	return at;
+}
+
+/* Whether a later group of the transaction, of the same record, has its existence: groups ascend by
+ * life, so whoever wrote that knew that the life of this one is over (restamp.c). */
+static bool end_follows(const struct merge *merge, const struct blazei_group_view *group)
+{
+	struct blazei_group_view next = *group;
+
+	for (const uint8_t *at = group_end(group); at < merge->end; at = group_end(&next)) {
+		blazei_group_read(at, &next);
+		if (!blazei_id_equal(&next.head->id, &group->head->id))
+			return false;
+		if (next.existence)
+			return true;
+	}
+	return false;
 }
 
 /* Returns where the group ends. */
@@ -224,6 +256,7 @@ static const uint8_t *group_merge(struct merge *merge, struct blazei_row *row,
 		existence_merge(merge, row, group);
 		merge->updates++;
 	}
+	place.ended = blazei_unlikely(hides(row, place.life)) && end_follows(merge, group);
 	for (unsigned i = 0; i < group->head->register_count; i++) {
 		const struct blazei_txn_register *reg = (const struct blazei_txn_register *)at;
 
@@ -246,15 +279,6 @@ struct plan {
 	uint32_t name;              /* likewise */
 	bool single;                /* one register, and no other group of this id */
 };
-
-static const uint8_t *group_end(const struct blazei_group_view *group)
-{
-	const uint8_t *at = group->registers;
-
-	for (unsigned i = 0; i < group->head->register_count; i++)
-		at += blazei_register_bytes((const struct blazei_txn_register *)at);
-	return at;
-}
 
 /* Finds or adds the row of a group of one register, with room for it: looked up only once. 0 or
  * -ENOMEM. */
@@ -461,6 +485,7 @@ int64_t blazei_merge_txn(struct blazei_replica *replica, const struct blazei_txn
 		.replica = replica,
 		.origins = origins,
 		.stamp = { .hlc = header->hlc, .seq = header->seq, .origin = (uint16_t)writer },
+		.end = (const uint8_t *)header + header->bytes,
 	};
 	struct blazei_group_view group;
 	struct plan plan;

@@ -142,7 +142,8 @@ END_TEST
 /* A field of a life that is over for now is to be seen again where that goes on. */
 START_TEST(hidden_field_is_written_anew_while_its_life_may_go_on)
 {
-	node_insert(&a, 1, "{\"y\":1}");
+	node_insert(&a, 1, "{\"v\":1,\"y\":1}");
+	node_insert(&a, 2, "{\"y\":1}");
 	b.now_ns = a.now_ns + BLAZEI_NS_PER_S;
 	node_insert(&b, 1, "{}");
 	node_delete(&b, 1);
@@ -151,12 +152,31 @@ START_TEST(hidden_field_is_written_anew_while_its_life_may_go_on)
 	node_expect(&a, 1, "{\"w\":1}");
 	displace();
 	ck_assert_uint_eq(leave(), 1);
+	/* b ended it without having seen the fields; that record 2 exists says nothing of it. */
+	ck_assert_uint_eq(node_stats(&b).conflicts, 2);
 	blazei_replica_set_server(c.replica, true);
 	node_insert(&c, 1, "{\"z\":1}");
 	node_give_all(&c, &a);
 	node_give_all(&c, &b);
 	nodes_expect_equal(&a, &b);
-	node_expect(&b, 1, "{\"y\":1,\"z\":1}");
+	node_expect(&b, 1, "{\"v\":1,\"y\":1,\"z\":1}");
+}
+END_TEST
+
+/* Who ended a life and writes a field of it anew says both in one transaction. */
+START_TEST(hidden_field_is_no_conflict_with_an_end_that_its_writer_wrote)
+{
+	node_insert(&a, 1, "{\"y\":1}");
+	node_delete(&a, 1);
+	node_insert(&a, 1, "{\"w\":1}");
+	node_insert(&a, 2, "{\"y\":1}");
+	node_delete(&a, 2);
+	node_insert(&a, 3, "{\"y\":1}");
+	node_give_all(&a, &b);
+	displace();
+	ck_assert_uint_eq(leave(), 1);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 0);
 }
 END_TEST
 
@@ -271,6 +291,7 @@ int main(void)
 		&what_is_no_record_is_not_written_anew,
 		&hidden_field_is_written_anew_while_its_life_may_go_on,
 		&field_of_a_life_that_is_over_is_not_written_anew,
+		&hidden_field_is_no_conflict_with_an_end_that_its_writer_wrote,
 		&what_was_overwritten_is_not_written_anew,
 		&record_longer_than_a_transaction_takes_several,
 		&name_that_there_is_no_room_for_is_e2big_and_changes_nothing,
