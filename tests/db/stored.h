@@ -71,6 +71,26 @@ static inline struct node stored_node(const char *db_name, unsigned number, uint
 	return node;
 }
 
+/* What the library's thread does once a second, when all up to now is durable. */
+static inline void stored_tick(const struct node *node)
+{
+	struct blazei_vector_entry entries[256];
+	struct blazei_vector_view durable = { .entries = entries };
+
+	ck_assert_int_eq(blaze_db_sync(node->db), 0);
+	blazei_db_poll_lock(node->db);
+	pthread_mutex_lock(&node->db->lock);
+	durable.count = blazei_replica_vector_count(node->db->replica);
+	ck_assert_uint_le(durable.count, 256);
+	for (unsigned k = 0; k < durable.count; k++) {
+		blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
+		entries[k].seq = blazei_replica_durable(node->db->replica, k);
+	}
+	pthread_mutex_unlock(&node->db->lock);
+	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
+	blazei_db_poll_unlock(node->db);
+}
+
 /* The link may be kept still, from before the other was closed. */
 static inline void stored_link(const struct node *a, const struct node *b)
 {

@@ -146,25 +146,6 @@ START_TEST(snapshot_is_there_after_a_restart)
 }
 END_TEST
 
-/* The library's thread does the same once a second. */
-static void tick(const struct node *node)
-{
-	struct blazei_vector_entry entries[32];
-	struct blazei_vector_view durable = { .entries = entries };
-
-	blazei_db_poll_lock(node->db);
-	pthread_mutex_lock(&node->db->lock);
-	durable.count = blazei_replica_vector_count(node->db->replica);
-	ck_assert_uint_le(durable.count, 32);
-	for (unsigned k = 0; k < durable.count; k++) {
-		blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
-		entries[k].seq = blazei_replica_durable(node->db->replica, k);
-	}
-	pthread_mutex_unlock(&node->db->lock);
-	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
-	blazei_db_poll_unlock(node->db);
-}
-
 static enum blazei_membership membership(const struct node *node, const struct blaze_id *of)
 {
 	enum blazei_membership found;
@@ -212,9 +193,9 @@ START_TEST(expelled_database_returns_with_what_it_wrote)
 	ck_assert_int_eq(blaze_db_delete(a.db, &ids[1]), 0);
 	for (unsigned day = 1; day <= 45; day++) {
 		passed_ns += DAY_NS;
-		tick(&a);
+		stored_tick(&a);
 		passed_ns += 31 * BLAZEI_NS_PER_S;
-		tick(&a);
+		stored_tick(&a);
 		/* Reports take what is durable. */
 		ck_assert_int_eq(blaze_db_sync(a.db), 0);
 	}

@@ -22,26 +22,6 @@ uint64_t __wrap_blazei_realtime_ns(void)
 	return __real_blazei_realtime_ns() + passed_ns;
 }
 
-/* The library's thread does the same once a second. */
-static void tick(const struct node *node)
-{
-	struct blazei_vector_entry entries[256];
-	struct blazei_vector_view durable = { .entries = entries };
-
-	ck_assert_int_eq(blaze_db_sync(node->db), 0);
-	blazei_db_poll_lock(node->db);
-	pthread_mutex_lock(&node->db->lock);
-	durable.count = blazei_replica_vector_count(node->db->replica);
-	ck_assert_uint_le(durable.count, 256);
-	for (unsigned k = 0; k < durable.count; k++) {
-		blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
-		entries[k].seq = blazei_replica_durable(node->db->replica, k);
-	}
-	pthread_mutex_unlock(&node->db->lock);
-	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
-	blazei_db_poll_unlock(node->db);
-}
-
 /* How many incarnations it knows of, marks among them. */
 static unsigned known(const struct node *node, unsigned *ret_marks)
 {
@@ -65,8 +45,8 @@ static void reports(const struct node *a, const struct node *b)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		passed_ns += REPORT_NS;
-		tick(a);
-		tick(b);
+		stored_tick(a);
+		stored_tick(b);
 		node_wait(a);
 		node_wait(b);
 	}
