@@ -3,9 +3,9 @@
  * and beside other engines at the same work.
  *
  * METHOD Each row has a directory of its own, which is removed. What is measured is closed, opened
- *        anew and read back: each record must hold the last value that was acknowledged. A single
- *        commit and a write of the disk take turns, so both meet the same hour. A row that has more
- *        work than records goes around them. */
+ *        anew (but for what is in memory alone) and read back: each record must hold the last value
+ *        that was acknowledged. A single commit and a write of the disk take turns, so both meet
+ *        the same hour. A row that has more work than records goes around them. */
 #include "perf/perf_store.h"
 
 #include <errno.h>
@@ -181,7 +181,8 @@ static int load_measure(const struct perf_engine *engine, const struct load *loa
 
 /* Rows --------------------------------------------------------------------------------------- */
 
-static int single_turns(const struct perf_engine *engine, void *handle, int fd, double *ret_commit)
+static int single_turns(const struct perf_engine *engine, void *handle, int fd, double *ret_commit,
+                        unsigned *ret_count)
 {
 	static double commits[TURNS_MAX], writes[TURNS_MAX];
 	const uint64_t until_ns = perf_now_ns() + (uint64_t)(bench.options->seconds * 1e9);
@@ -200,7 +201,7 @@ static int single_turns(const struct perf_engine *engine, void *handle, int fd, 
 	}
 	*ret_commit = perf_median(commits, n);
 	bench.disk_us = perf_median(writes, n);
-	content_check(engine, handle, 0, error == 0 ? n : 0);
+	*ret_count = n;
 	return error;
 }
 
@@ -208,17 +209,22 @@ static int single_row(const struct perf_engine *engine, const char *dir, const c
 {
 	void *handle;
 	double commit;
-	int fd, error = perf_disk_open(base, &fd);
+	unsigned count;
+	int fd, closed, error = perf_disk_open(base, &fd);
 
 	if (error != 0)
 		return error;
 	error = mkdir(dir, 0700) == 0 ? engine->open(dir, PERF_KEEP_SYNC, &handle) : -errno;
 	if (error == 0) {
-		int closed;
-
-		error = single_turns(engine, handle, fd, &commit);
+		error = single_turns(engine, handle, fd, &commit, &count);
 		closed = engine->close(handle);
 		error = error != 0 ? error : closed;
+	}
+	if (error == 0)
+		error = engine->open(dir, PERF_KEEP_SYNC, &handle);
+	if (error == 0) {
+		content_check(engine, handle, 0, count);
+		error = engine->close(handle);
 	}
 	close(fd);
 	perf_disk_clear(dir);
