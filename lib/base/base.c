@@ -52,6 +52,11 @@ uint64_t blazei_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t blazei_thread_cpu_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void blazei_sleep_ns(uint64_t ns)
 {
 	const struct timespec ts = { .tv_sec = (time_t)(ns / BLAZEI_NS_PER_S),

@@ -26,6 +26,8 @@
 /* CLOCK_MONOTONIC and CLOCK_REALTIME. */
 uint64_t blazei_monotonic_ns(void);
 uint64_t blazei_realtime_ns(void);
+/* What the calling thread has taken of CPUs; a system call. */
+uint64_t blazei_thread_cpu_ns(void);
 
 /* What has passed since an earlier moment; nothing where that moment was read from the clock later,
  * as by another function of the same turn. */

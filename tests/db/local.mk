@@ -37,6 +37,7 @@ tests_db_test_full_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_carry_open
 tests_db_test_hostile_SOURCES = tests/db/test_hostile.c tests/db/node.h
 tests_db_test_rename_SOURCES = tests/db/test_rename.c tests/db/node.h
 tests_db_test_step_SOURCES = tests/db/test_step.c tests/db/node.h
+tests_db_test_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_monotonic_ns
 tests_db_test_conflicts_SOURCES = tests/db/test_conflicts.c tests/db/node.h
 tests_db_test_txn_SOURCES = tests/db/test_txn.c tests/db/node.h
 tests_db_test_watch_SOURCES = tests/db/test_watch.c tests/db/node.h

@@ -60,6 +60,15 @@ static inline void nodes_link(const struct node *a, const struct node *b)
 	        0);
 }
 
+/* For loops that wait for something, however slow the machine is: true until WAIT_NS have passed
+ * since the first call with this, which was 0. */
+static inline bool time_is_left(uint64_t *until_ns)
+{
+	if (*until_ns == 0)
+		*until_ns = blazei_monotonic_ns() + WAIT_NS;
+	return blazei_monotonic_ns() < *until_ns;
+}
+
 /* What b has it has from everyone that it can hear. */
 static inline void node_wait(const struct node *node)
 {

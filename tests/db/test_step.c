@@ -11,6 +11,19 @@ static const struct blaze_db_options tiny = {
 	.lane_bytes = 65536,
 };
 
+/* The library's clock; while it leaps, each look at it is a second later than the one before. */
+static _Atomic bool leaps;
+static _Atomic uint64_t leapt_ns;
+uint64_t __real_blazei_monotonic_ns(void);
+uint64_t __wrap_blazei_monotonic_ns(void);
+
+uint64_t __wrap_blazei_monotonic_ns(void)
+{
+	if (leaps)
+		leapt_ns += BLAZEI_NS_PER_S;
+	return __real_blazei_monotonic_ns() + leapt_ns;
+}
+
 START_TEST(step_two_nodes_each_sees_the_others_writes)
 {
 	const char *name = unique_name();
@@ -50,7 +63,7 @@ START_TEST(step_late_joiner_gets_what_it_missed)
 	node_wait(&b);
 	ck_assert_int_eq(blaze_db_count(b.db), 5000);
 	/* The counter follows what it counts. */
-	for (int i = 0; i < 10000 && node_stats(&b).catch_ups == 0; i++)
+	for (uint64_t until_ns = 0; node_stats(&b).catch_ups == 0 && time_is_left(&until_ns);)
 		blazei_sleep_ns(BLAZEI_NS_PER_MS);
 	ck_assert_uint_ge(node_stats(&b).catch_ups, 1);
 	nodes_assert_equal(&a, &b);
@@ -266,6 +279,29 @@ START_TEST(step_server_beats_writes_that_had_not_seen_its_own)
 }
 END_TEST
 
+/* A check that waited for a CPU took no longer than one that did not. */
+START_TEST(step_check_that_was_interrupted_is_made_again_soon)
+{
+	const char *name = unique_name();
+	struct blaze_db_options manual = { .struct_size = sizeof(manual),
+		                           .flags = BLAZE_DB_MANUAL };
+	struct node a = node_open_with(name, "a", BLAZE_ROLE_PEER, &manual);
+	struct node b = node_open_with(name, "b", BLAZE_ROLE_PEER, &manual);
+	uint64_t before;
+
+	nodes_link(&a, &b);
+	ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
+	before = a.db->next_check_ns;
+	leaps = true;
+	ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
+	leaps = false;
+	ck_assert_uint_ge(a.db->next_check_ns, before + BLAZEI_NS_PER_S);
+	ck_assert_uint_lt(a.db->next_check_ns, blazei_monotonic_ns() + 10 * BLAZEI_NS_PER_S);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(step_interrupted_catch_up_leaves_nothing_behind)
 {
 	const char *name = unique_name();
@@ -284,7 +320,8 @@ START_TEST(step_interrupted_catch_up_leaves_nothing_behind)
 	c = node_open_with(name, "c", BLAZE_ROLE_PEER, &manual);
 	nodes_link(&b, &a);
 	nodes_link(&b, &c);
-	for (int i = 0; i < 1000 && blazei_stage_bytes(b.db->stage) < (UINT64_C(4) << 20); i++) {
+	for (uint64_t until_ns = 0;
+	     blazei_stage_bytes(b.db->stage) < (UINT64_C(4) << 20) && time_is_left(&until_ns);) {
 		(void)blaze_db_pump(a.db, 0);
 		(void)blaze_db_pump(b.db, 0);
 		blazei_sleep_ns(BLAZEI_NS_PER_MS / 10);
@@ -292,7 +329,7 @@ START_TEST(step_interrupted_catch_up_leaves_nothing_behind)
 	ck_assert_uint_ge(blazei_stage_bytes(b.db->stage), UINT64_C(4) << 20);
 	node_close(&a);
 	node_insert(&b, "n", 1, &id);
-	for (int i = 0; i < 10000 && node_value(&c, &id, "n") != 1; i++) {
+	for (uint64_t until_ns = 0; node_value(&c, &id, "n") != 1 && time_is_left(&until_ns);) {
 		(void)blaze_db_pump(b.db, 0);
 		(void)blaze_db_pump(c.db, 0);
 		blazei_sleep_ns(BLAZEI_NS_PER_MS / 10);
@@ -322,7 +359,7 @@ START_TEST(step_catch_up_amid_writes_brings_nothing_beyond_its_vector)
 	}
 	b = node_open_with(name, "b", BLAZE_ROLE_PEER, &manual);
 	nodes_link(&b, &a);
-	for (int i = 0; i < 10000 && (!again || b.db->pull.active); i++) {
+	for (uint64_t until_ns = 0; (!again || b.db->pull.active) && time_is_left(&until_ns);) {
 		(void)blaze_db_pump(a.db, 0);
 		(void)blaze_db_pump(b.db, 0);
 		if (!again && blazei_stage_bytes(b.db->stage) > 0) {
@@ -359,6 +396,7 @@ int main(void)
 	tcase_add_test(tcase, step_removed_ring_is_attached_anew_and_nothing_is_lost);
 	tcase_add_test(tcase, step_without_a_link_nothing_is_applied);
 	tcase_add_test(tcase, step_nodes_of_another_policy_refuse_each_other);
+	tcase_add_test(tcase, step_check_that_was_interrupted_is_made_again_soon);
 	tcase_add_test(tcase, step_interrupted_catch_up_leaves_nothing_behind);
 	tcase_add_test(tcase, step_catch_up_amid_writes_brings_nothing_beyond_its_vector);
 	tcase_add_test(tcase, step_server_beats_writes_that_had_not_seen_its_own);
