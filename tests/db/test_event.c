@@ -94,7 +94,7 @@ START_TEST(event_fd_wakes_for_what_others_wrote)
 	node_insert(&a, "n", 0, &id);
 	nodes_link(&b, &a);
 	/* The first comes as state: catching up is driven by both descriptors. */
-	for (int i = 0; i < 20000 && node_value(&b, &id, "n") != 0; i++) {
+	for (uint64_t until_ns = 0; node_value(&b, &id, "n") != 0 && time_is_left(&until_ns);) {
 		if (readable(fd_a, 1))
 			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
 		if (readable(fd_b, 1))
@@ -229,12 +229,13 @@ START_TEST(event_fd_wakes_where_a_peer_is_waited_for)
 	ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
 	nodes_link(&b, &a);
 	/* b asks, which takes it a few rounds. */
-	for (int i = 0; i < 2000 && !seen(&b, &b.db->pull.active); i++) {
+	for (uint64_t until_ns = 0; !seen(&b, &b.db->pull.active) && time_is_left(&until_ns);) {
 		if (readable(fd_b, 1))
 			ck_assert_int_ge(blaze_db_pump(b.db, 0), 0);
 	}
 	ck_assert(seen(&b, &b.db->pull.active));
-	for (int i = 0; i < 2000 && !seen(&a, &a.db->answers[0].active); i++) {
+	for (uint64_t until_ns = 0;
+	     !seen(&a, &a.db->answers[0].active) && time_is_left(&until_ns);) {
 		if (readable(fd_a, 1))
 			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
 	}
@@ -246,7 +247,7 @@ START_TEST(event_fd_wakes_where_a_peer_is_waited_for)
 	}
 	ck_assert_uint_ge(naps, 1);
 	/* Both go on, and b has it all in the end. */
-	for (int i = 0; i < 20000 && node_value(&b, &id, "n") != 0; i++) {
+	for (uint64_t until_ns = 0; node_value(&b, &id, "n") != 0 && time_is_left(&until_ns);) {
 		if (readable(fd_a, 1))
 			ck_assert_int_ge(blaze_db_pump(a.db, 0), 0);
 		if (readable(fd_b, 1))

@@ -488,7 +488,7 @@ START_TEST(watch_tells_state_and_catching_up)
 	b = node_open_with(name, "b", BLAZE_ROLE_PEER, &options);
 	w = watch(&b, NULL);
 	nodes_link(&a, &b);
-	for (int i = 0; i < 20000 && blaze_db_count(b.db) < 2; i++)
+	for (uint64_t until_ns = 0; blaze_db_count(b.db) < 2 && time_is_left(&until_ns);)
 		settle();
 	settle();
 	ck_assert_uint_eq(told.calls, 4);
