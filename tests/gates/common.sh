@@ -12,8 +12,6 @@ work=${BLAZE_GATES_DIR:-$top/build/gates}/$gate
 # shellcheck disable=SC2034 # for the gates
 plain=$top/build
 jobs=$(nproc 2>/dev/null || echo 2)
-# Many tests wait more than they work: so more of them at once than there are processors.
-test_jobs=$((2 * jobs))
 failures=0
 mkdir -p "$work"
 
@@ -88,7 +86,7 @@ check_tree() {
 	# What an earlier run said of tests that this one leaves out.
 	find "$dir" \( -path '*/tests/*' -o -path '*/man/*' \) \( -name '*.trs' -o -name '*.log' \) \
 		-exec rm -f {} +
-	if ! make -C "$dir" -j"$test_jobs" check "$@" >"$work/output" 2>&1 </dev/null; then
+	if ! make -C "$dir" -j"$jobs" check "$@" >"$work/output" 2>&1 </dev/null; then
 		grep -E '^(FAIL|ERROR|XPASS)|error:|Error ' "$work/output" | head -n 30 >&2 || :
 		# shellcheck disable=SC2046 # names in this tree have no spaces
 		for result in $(grep -lE '^:test-result: (FAIL|ERROR)' \
