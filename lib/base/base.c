@@ -16,7 +16,7 @@
  * lock, so the child sees the list whole. */
 #include "lib/base/base.h"
 
-#include <pthread.h>
+#include <signal.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -55,6 +55,18 @@ uint64_t blazei_realtime_ns(void)
 uint64_t blazei_thread_cpu_ns(void)
 {
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+int blazei_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(ret_thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -error;
 }
 
 void blazei_sleep_ns(uint64_t ns)

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +36,9 @@ static inline uint64_t blazei_passed_ns(uint64_t now_ns, uint64_t since_ns)
 {
 	return now_ns > since_ns ? now_ns - since_ns : 0;
 }
+
+/* Starts a thread of the library's own, which takes none of the host's signals. 0 or -EAGAIN. */
+int blazei_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg);
 
 /* Sleeps for ns, or less when a signal handler ran. */
 void blazei_sleep_ns(uint64_t ns);

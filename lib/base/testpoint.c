@@ -8,7 +8,8 @@
  * BLAZE_TESTPOINT  "name=action" or "name=action:N": at the N-th pass (the first without N) of the
  *        point `name`, action kill is SIGKILL, stop is SIGSTOP, exit is _exit(86). Text of another
  *        form ends the process with _exit(87) at the first test point of any name, so that a slip
- *        in a test cannot look like success. It is read once. */
+ *        in a test cannot look like success. Each process reads it once: a forked child anew, as
+ *        its parent may have passed a test point before it set what the child is to do. */
 #include "lib/base/base.h"
 
 #ifdef BLAZE_TESTPOINTS
@@ -47,10 +48,26 @@ static enum action action_named(const char *name, size_t len)
 	return ACTION_MALFORMED;
 }
 
+/* In a forked child, before anything else runs there. */
+static void forget(void)
+{
+	static const pthread_once_t never = PTHREAD_ONCE_INIT;
+
+	once = never;
+	action = ACTION_NONE;
+	memset(wanted, 0, sizeof(wanted));
+	/* Relaxed: there is no other thread. */
+	atomic_store_explicit(&passes, 0, memory_order_relaxed);
+}
+
 static void environment_read(void)
 {
 	const char *text = getenv("BLAZE_TESTPOINT");
+	static bool known;
 
+	if (!known)
+		(void)pthread_atfork(NULL, NULL, forget);
+	known = true;
 	if (text == NULL || *text == '\0')
 		return;
 

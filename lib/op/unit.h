@@ -22,6 +22,8 @@
 
 #define BLAZEI_UNIT_WHOLE 1u /* what the chunks do not have, and the vector covers, is removed */
 #define BLAZEI_UNIT_ALL   2u /* it is all that there is: what was before counts no more */
+/* With ALL: nothing else was left out while it was written (lib/repl/checkpoint.h). */
+#define BLAZEI_UNIT_CHECKPOINT 4u
 
 #define BLAZEI_UNIT_VECTOR      1u /* the item is an entry of the vector */
 #define BLAZEI_UNIT_LEFT        2u /* an own name that was left: dep_max holds */
@@ -64,6 +66,12 @@ static inline uint32_t blazei_unit_bytes(uint32_t item_count)
 	return (uint32_t)sizeof(struct blazei_unit_bound) +
 	       item_count * (uint32_t)sizeof(struct blazei_unit_item);
 }
+
+/* A bound with room for so many items, and none yet; NULL: no memory. The caller frees it. */
+struct blazei_unit_bound *blazei_unit_new(uint8_t kind, unsigned items_max);
+/* Adds one, zeroed but for the origin. */
+struct blazei_unit_item *blazei_unit_add(struct blazei_unit_bound *bound,
+                                         const struct blazei_origin *origin);
 
 /* Whether len bytes at an 8-byte aligned address are one valid entry of a log: a transaction, a
  * state chunk, or a bound. 0 or -EBADMSG. */
