@@ -149,6 +149,9 @@ int64_t blazei_replica_collect(struct blazei_replica *replica, unsigned rows)
 
 	if (blazei_members_refresh(replica) < 0)
 		return -ENOMEM;
+	/* Its cursor counts rows and entries. */
+	if (replica->checkpoint)
+		return 0;
 	if (members->sweep_next == 0) {
 		if (members->swept == members->version)
 			return 0;

@@ -48,6 +48,9 @@
 #include "lib/repl/table.h"
 
 #define BLAZEI_ORIGIN_NONE UINT16_MAX
+/* Who only looks has a place of its own beside all that there may be, and writes nothing. */
+#define BLAZEI_PLACES_MAX   (BLAZEI_ORIGINS_MAX + 1u)
+#define BLAZEI_RESERVE_PART 16u /* of the places, kept for openings (I2 in vector.c) */
 
 #define BLAZEI_PARKED_TXNS_MAX  4096u       /* per origin */
 #define BLAZEI_PARKED_BYTES_MAX (4u << 20)  /* per origin */
@@ -77,14 +80,13 @@ struct blazei_writer {
 	bool left;      /* an own name that was left; what is beyond dep_max is written again */
 	uint16_t wire;  /* in a transaction being encoded: its number there, while mark fits */
 	uint64_t mark;
-	uint64_t dep_max; /* own writes depend on no more of it; 0: on all (reissue.c) */
+	uint64_t dep_max; /* if left: own writes depend on no more of it; 0: on all (reissue.c) */
 	uint64_t durable; /* up to here the store holds it for good; see blazei_replica_durable */
 	uint64_t heard;   /* of the own transactions, those up to here it is known to have seen */
 	struct blazei_parked *first; /* ascending by seq */
 	struct blazei_parked *last;
 	uint32_t parked;
 	uint32_t parked_bytes;
-	uint64_t self_before;  /* it was self until that renewal, from 1 on; 0: never */
 	uint64_t report_first; /* the last ones in a row that told of a member, and nothing else */
 	uint64_t report_last;
 };
@@ -98,6 +100,7 @@ struct blazei_vector {
 	unsigned count;
 	unsigned max;
 	unsigned limit;
+	unsigned reserve;    /* places that others' writes leave (I2 in vector.c) */
 	unsigned free_count; /* indices below count that are nobody's */
 	unsigned marks;      /* origins that stand for retired ones */
 	uint64_t moves;      /* grows when indices change their meaning */
@@ -224,9 +227,11 @@ struct blazei_replica {
 	bool displaced;        /* the own origin was written to elsewhere: told */
 	bool logging;          /* what is merged goes to the log */
 	bool log_behind;       /* the log lacks something: all goes there before anything else */
+	bool checkpoint;       /* one is open (checkpoint.h) */
+	uint64_t units;        /* that were logged, or that the log lacks */
 	uint64_t began_hlc;    /* what this incarnation writes is above */
 	uint64_t began_seq;    /* and what it wrote before this run is not */
-	_Atomic uint64_t renewals; /* how often index 0 became another origin's */
+	_Atomic uint64_t reindexed; /* how often stamps were given other indices */
 	struct blazei_left left;
 	struct blazei_buffer txn; /* the last one encoded */
 	struct blazei_write_op *ops;
@@ -238,7 +243,7 @@ struct blazei_replica {
 	struct blazei_sink sink;
 	struct blazei_log_sink log;
 	struct blazei_changes changes;
-	uint16_t map[BLAZEI_ORIGINS_MAX]; /* of the transaction at hand: its origins' indices */
+	uint16_t map[BLAZEI_PLACES_MAX]; /* of the transaction at hand: its origins' indices */
 };
 
 /* Relaxed: it changes under the lock, and is asked for without it only to measure what a commit
@@ -248,11 +253,19 @@ static inline bool blazei_is_server(const struct blazei_replica *replica)
 	return atomic_load_explicit(&replica->server, memory_order_relaxed);
 }
 
-static inline uint64_t blazei_renewals(const struct blazei_replica *replica)
+static inline uint64_t blazei_reindexed(const struct blazei_replica *replica)
 {
-	/* Acquire: pairs with the release in stamps_rename. Who peeks at a row and finds the number
-	 * the same before and after has one whose index 0 means that name. */
-	return atomic_load_explicit(&replica->renewals, memory_order_acquire);
+	/* Acquire: pairs with the release in blazei_reindex. */
+	return atomic_load_explicit(&replica->reindexed, memory_order_acquire);
+}
+
+/* Notes that stamps are about to be given other indices; the table is shut. */
+static inline void blazei_reindex(struct blazei_replica *replica)
+{
+	/* Release: pairs with the acquire in blazei_reindexed: who finds this number and peeks at a
+	 * row finds the table shut, or opened again. */
+	atomic_store_explicit(&replica->reindexed, blazei_reindexed(replica) + 1,
+	                      memory_order_release);
 }
 
 /* vector.c ----------------------------------------------------------------------------------- */
@@ -265,6 +278,9 @@ void blazei_vector_fini(struct blazei_vector *vector);
 uint16_t blazei_vector_find(const struct blazei_vector *vector, const struct blazei_origin *origin);
 /* The same, but a new one gets an index: its index, -E2BIG too many, -ENOMEM. */
 int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origin *origin);
+/* Likewise, but a new one leaves so many places. */
+int blazei_vector_admit(struct blazei_vector *vector, const struct blazei_origin *origin,
+                        unsigned reserve);
 /* Notes that the next local write depends on this origin. */
 void blazei_vector_advanced(struct blazei_vector *vector, unsigned index);
 /* It does not. */
@@ -278,6 +294,8 @@ static inline void blazei_vector_told(struct blazei_vector *vector)
 }
 /* A new origin that has that index becomes self, and self gets the index. */
 void blazei_vector_swap_self(struct blazei_vector *vector, unsigned index);
+/* Tells, once, that there was no place for another. */
+void blazei_origins_full(struct blazei_replica *replica, uint64_t seq);
 /* Gives an index another origin, or nobody. */
 void blazei_vector_rename(struct blazei_vector *vector, unsigned index,
                           const struct blazei_origin *origin);

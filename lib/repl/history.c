@@ -80,13 +80,13 @@ static uint64_t part_bytes(const struct blazei_history *history, uint64_t need)
 	return bytes > need ? bytes : need;
 }
 
-/* A block of `cap` bytes within the budget: the oldest part's, where that has to go and fits. */
+/* A block of `cap` bytes within the budget: the oldest part's, where that has to go and fits. As
+ * each takes one of BLAZEI_HISTORY_PARTS_MAX - 1 shares of it or more, there are never as many. */
 static uint8_t *block_take(struct blazei_history *history, uint64_t cap)
 {
 	uint8_t *block = NULL;
 
-	while (history->count > 0 && (history->bytes + cap > history->budget ||
-	                              history->count == BLAZEI_HISTORY_PARTS_MAX)) {
+	while (history->count > 0 && history->bytes + cap > history->budget) {
 		uint64_t popped = part_at(history, 0)->cap;
 
 		free(block);

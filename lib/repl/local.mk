@@ -4,6 +4,8 @@ libblazeshm_la_SOURCES += \
 	lib/repl/arena.h \
 	lib/repl/bundle.c \
 	lib/repl/bundle.h \
+	lib/repl/checkpoint.c \
+	lib/repl/checkpoint.h \
 	lib/repl/collect.c \
 	lib/repl/conflict.c \
 	lib/repl/core.h \

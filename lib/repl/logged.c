@@ -14,6 +14,8 @@ void blazei_replica_set_log(struct blazei_replica *replica, const struct blazei_
 {
 	replica->log = *log;
 	replica->logging = log->append != NULL;
+	/* From here on it hears of others. */
+	replica->vector.reserve = replica->vector.limit / BLAZEI_RESERVE_PART;
 	replica->log_behind = false;
 }
 
@@ -26,6 +28,7 @@ void blazei_logged_lag(struct blazei_replica *replica)
 {
 	replica->log_behind = replica->log.append != NULL;
 	replica->logging = false;
+	replica->units++;
 }
 
 static void log_append(struct blazei_replica *replica, const void *entry, size_t len)
@@ -38,35 +41,24 @@ void blazei_logged_txn(struct blazei_replica *replica, const struct blazei_txn_h
 	log_append(replica, header, header->bytes);
 }
 
+void blazei_logged_drop(struct blazei_replica *replica)
+{
+	static const struct blazei_unit_bound drop = {
+		.bytes = sizeof(drop),
+		.kind = BLAZEI_KIND_DROP,
+		.format = BLAZEI_FORMAT,
+	};
+
+	log_append(replica, &drop, sizeof(drop));
+}
+
 /* Bounds --------------------------------------------------------------------------------------*/
-
-static struct blazei_unit_bound *bound_new(uint8_t kind, unsigned items_max)
-{
-	struct blazei_unit_bound *bound = calloc(1, blazei_unit_bytes(items_max));
-
-	if (!bound)
-		return NULL;
-	bound->kind = kind;
-	bound->format = BLAZEI_FORMAT;
-	bound->bytes = blazei_unit_bytes(0);
-	return bound;
-}
-
-static struct blazei_unit_item *bound_add(struct blazei_unit_bound *bound,
-                                          const struct blazei_origin *origin)
-{
-	struct blazei_unit_item *item = &bound->items[bound->item_count++];
-
-	bound->bytes = blazei_unit_bytes(bound->item_count);
-	item->origin = *origin;
-	return item;
-}
 
 static void bound_entries(struct blazei_unit_bound *bound,
                           const struct blazei_session_entry *entries, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		struct blazei_unit_item *item = bound_add(bound, &entries[i].origin);
+		struct blazei_unit_item *item = blazei_unit_add(bound, &entries[i].origin);
 
 		item->seq = entries[i].seq;
 		item->chain = entries[i].chain;
@@ -87,7 +79,7 @@ static void bound_note(struct blazei_unit_bound *bound, unsigned vector_count,
 		if (blazei_origin_equal(&bound->items[i].origin, origin))
 			item = &bound->items[i];
 	if (!item && bound->item_count < BLAZEI_ORIGINS_MAX)
-		item = bound_add(bound, origin);
+		item = blazei_unit_add(bound, origin);
 	if (item)
 		item->flags |= BLAZEI_UNIT_QUARANTINED;
 }
@@ -102,8 +94,8 @@ int blazei_logged_prepare(struct blazei_logged_unit *unit, const struct blazei_r
 	*unit = (struct blazei_logged_unit){ .begin = NULL };
 	if (!replica->logging)
 		return 0;
-	unit->begin = bound_new(BLAZEI_KIND_BEGIN, stage->v0_count + vector->count);
-	unit->end = bound_new(BLAZEI_KIND_END, cut->count);
+	unit->begin = blazei_unit_new(BLAZEI_KIND_BEGIN, stage->v0_count + vector->count);
+	unit->end = blazei_unit_new(BLAZEI_KIND_END, cut->count);
 	if (!unit->begin || !unit->end) {
 		blazei_logged_unit_free(unit);
 		return -ENOMEM;
@@ -128,6 +120,7 @@ void blazei_logged_stage(struct blazei_replica *replica, const struct blazei_sta
 {
 	if (!unit->begin)
 		return;
+	replica->units++;
 	log_append(replica, unit->begin, unit->begin->bytes);
 	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
 		log_append(replica, blob->words, blob->len);
@@ -145,81 +138,22 @@ void blazei_logged_stage(struct blazei_replica *replica, const struct blazei_sta
 	log_append(replica, unit->end, unit->end->bytes);
 }
 
-/* All -----------------------------------------------------------------------------------------*/
+/* Replay --------------------------------------------------------------------------------------*/
 
-/* Begin and end of a unit that is all: the vector, and what names were left. 0 or -ENOMEM. */
-static int all_bounds(const struct blazei_replica *replica, struct blazei_logged_unit *unit)
+/* Of the places none is kept: the log has no more than there were. */
+static int replica_new(const struct blazei_replay *replay, struct blazei_replica **ret_replica)
 {
-	const struct blazei_vector *vector = &replica->vector;
+	int rc = blazei_replica_new(&replay->options, ret_replica);
 
-	unit->begin = bound_new(BLAZEI_KIND_BEGIN, vector->count);
-	unit->end = bound_new(BLAZEI_KIND_END, vector->count);
-	if (!unit->begin || !unit->end)
-		return -ENOMEM;
-	unit->begin->flags = BLAZEI_UNIT_ALL;
-	for (unsigned i = 0; i < vector->count; i++) {
-		const struct blazei_writer *writer = &vector->writers[i];
-		const bool quarantined = writer->halted & BLAZEI_HALTED_QUARANTINED;
-		struct blazei_unit_item *item;
-
-		if (writer->seq == 0 && !quarantined)
-			continue;
-		item = bound_add(unit->begin, &vector->origins[i]);
-		item->seq = writer->seq;
-		item->chain = writer->chain_known ? writer->chain : 0;
-		item->hlc = writer->hlc;
-		item->dep_max = writer->dep_max;
-		item->flags = writer->seq > 0 ? BLAZEI_UNIT_VECTOR : 0;
-		item->flags |= writer->left ? BLAZEI_UNIT_LEFT : 0;
-		item->flags |= quarantined ? BLAZEI_UNIT_QUARANTINED : 0;
-		if (writer->seq == 0)
-			continue;
-		*bound_add(unit->end, &vector->origins[i]) = (struct blazei_unit_item){
-			.origin = item->origin,
-			.seq = item->seq,
-			.chain = item->chain,
-			.hlc = item->hlc,
-			.flags = BLAZEI_UNIT_VECTOR,
-		};
-	}
-	return 0;
-}
-
-int blazei_replica_log_all(struct blazei_replica *replica)
-{
-	struct blazei_logged_unit unit = { .begin = NULL };
-	struct blazei_state_cursor cursor = { .next = 0 };
-	uint64_t *known = calloc(replica->vector.count, sizeof(*known));
-	void *chunk = malloc(BLAZEI_STATE_BYTES_MAX);
-	int rc = known && chunk ? 0 : -ENOMEM;
-
-	if (rc == 0 && replica->log_behind)
-		rc = all_bounds(replica, &unit);
-	if (rc == 0 && replica->log_behind) {
-		log_append(replica, unit.begin, unit.begin->bytes);
-		while (!cursor.end) {
-			int64_t bytes =
-			        blazei_state_encode(replica, known, &cursor, chunk, CHUNK_BYTES);
-
-			if (bytes > 0 && ((struct blazei_txn_header *)chunk)->record_count > 0)
-				log_append(replica, chunk, (size_t)bytes);
-		}
-		log_append(replica, unit.end, unit.end->bytes);
-		replica->log_behind = false;
-		replica->logging = true;
-	}
-	blazei_logged_unit_free(&unit);
-	free(known);
-	free(chunk);
+	if (rc == 0)
+		(*ret_replica)->vector.reserve = 0;
 	return rc;
 }
-
-/* Replay --------------------------------------------------------------------------------------*/
 
 int blazei_replay_init(struct blazei_replay *replay, const struct blazei_replica_options *options)
 {
 	*replay = (struct blazei_replay){ .options = *options };
-	return blazei_replica_new(options, &replay->replica);
+	return replica_new(replay, &replay->replica);
 }
 
 void blazei_replay_fini(struct blazei_replay *replay)
@@ -238,6 +172,10 @@ static int unit_begin(struct blazei_replay *replay, const struct blazei_unit_bou
 
 	if (replay->begin)
 		return -EBADMSG;
+	/* All that it has was before it in this log, too. */
+	replay->passing = (begin->flags & BLAZEI_UNIT_CHECKPOINT) && replay->begun;
+	if (replay->passing)
+		return 0;
 	rc = blazei_stage_new(UINT64_MAX, &replay->stage);
 	if (rc < 0)
 		return rc;
@@ -274,6 +212,8 @@ static int unit_keep(struct blazei_replay *replay, const struct blazei_txn_heade
 	blob->len = header->bytes;
 	memcpy(blob->words, header, header->bytes);
 	stage->bytes += sizeof(*blob) + blob->len;
+	if (header->kind == BLAZEI_KIND_STATE && blazei_replay_lacking(replay))
+		replay->checkpoint_bytes += header->bytes;
 	blazei_blobs_push(header->kind == BLAZEI_KIND_STATE ? &stage->chunks : &stage->txns, blob);
 	return 0;
 }
@@ -329,7 +269,7 @@ static int unit_replace(struct blazei_replay *replay, const struct blazei_sessio
                         unsigned count)
 {
 	struct blazei_replica *replica;
-	int rc = blazei_replica_new(&replay->options, &replica);
+	int rc = replica_new(replay, &replica);
 
 	if (rc < 0)
 		return rc;
@@ -350,6 +290,10 @@ static int unit_end(struct blazei_replay *replay, const struct blazei_unit_bound
 	struct blazei_session_entry *vs;
 	int rc = 0;
 
+	if (replay->passing) {
+		replay->passing = false;
+		return 0;
+	}
 	if (!replay->begin)
 		return -EBADMSG;
 	vs = calloc(end->item_count + 1, sizeof(*vs));
@@ -390,36 +334,48 @@ static int place_make(struct blazei_replay *replay, const struct blazei_txn_head
 	return vector->free_count > 0 || blazei_marked(vector, origin, header->hlc) ? 0 : -E2BIG;
 }
 
-int blazei_replay_entry(struct blazei_replay *replay, const void *entry)
+static int unit_drop(struct blazei_replay *replay)
 {
-	const struct blazei_unit_bound *bound = entry;
-	const struct blazei_txn_view view = { entry, bound->bytes };
-	int rc;
-
-	switch (bound->kind) {
-	case BLAZEI_KIND_BEGIN:
-		return unit_begin(replay, bound);
-	case BLAZEI_KIND_END:
-		return unit_end(replay, bound);
-	case BLAZEI_KIND_DROP:
-		rc = replay->begin ? 0 : -EBADMSG;
-		blazei_replay_fini(replay);
-		return rc;
-	default:
-		break;
-	}
-	if (replay->begin)
-		return unit_keep(replay, entry);
-	if (bound->kind == BLAZEI_KIND_STATE)
+	if (!blazei_replay_unfinished(replay) || blazei_replay_lacking(replay))
 		return -EBADMSG;
-	rc = place_make(replay, entry);
+	replay->passing = false;
+	blazei_replay_fini(replay);
+	return 0;
+}
+
+static int txn_replay(struct blazei_replay *replay, const struct blazei_txn_header *header)
+{
+	const struct blazei_txn_view view = { header, header->bytes };
+	int rc = place_make(replay, header);
+
 	if (rc == 0)
 		rc = blazei_replica_replay(replay->replica, &view, 1);
 	if (rc < 0)
 		return rc;
-	if (replay->retired && blazei_marked(&replay->replica->vector, blazei_txn_origins(entry),
-	                                     ((const struct blazei_txn_header *)entry)->hlc))
+	if (replay->retired &&
+	    blazei_marked(&replay->replica->vector, blazei_txn_origins(header), header->hlc))
 		return 0;
 	/* Each stands behind all that it depends on: one that isn't merged now never is. */
 	return rc == 1 ? 0 : -EBADMSG;
+}
+
+int blazei_replay_entry(struct blazei_replay *replay, const void *entry)
+{
+	const struct blazei_unit_bound *bound = entry;
+	int rc;
+
+	if (bound->kind == BLAZEI_KIND_BEGIN)
+		rc = unit_begin(replay, bound);
+	else if (bound->kind == BLAZEI_KIND_END)
+		rc = unit_end(replay, bound);
+	else if (bound->kind == BLAZEI_KIND_DROP)
+		rc = unit_drop(replay);
+	else if (replay->begin)
+		rc = unit_keep(replay, entry);
+	else if (bound->kind == BLAZEI_KIND_STATE)
+		rc = replay->passing ? 0 : -EBADMSG;
+	else
+		rc = txn_replay(replay, entry);
+	replay->begun = true;
+	return rc;
 }

@@ -18,7 +18,8 @@
  *
  * INVARIANTS
  *   I1   While logging, the log leads to this replica: same registers, stamps and vector, but for
- *        what was collected, which is collected again.
+ *        what was collected, which is collected again. So does the log without what stands before
+ *        the begin of a checkpoint that has its end (checkpoint.h).
  *   I2   In each prefix of the log, what a transaction depends on stands before it.
  *   I3   A unit is installed with its end, or not at all.
  *
@@ -37,6 +38,8 @@ struct blazei_log_sink {
 
 /* From now on all goes to this log, which has led to what the replica is. */
 void blazei_replica_set_log(struct blazei_replica *replica, const struct blazei_log_sink *log);
+/* Logs that the open unit is dropped. */
+void blazei_logged_drop(struct blazei_replica *replica);
 bool blazei_replica_log_behind(const struct blazei_replica *replica);
 /* Of a replica that is behind, logs all that there is. Takes time in proportion to the records. 0
  * or -ENOMEM. */
@@ -51,7 +54,10 @@ struct blazei_replay {
 	struct blazei_replica *replica;  /* the caller's, to take over at the end */
 	struct blazei_stage *stage;      /* of the open unit */
 	struct blazei_unit_bound *begin; /* and its begin; NULL: none is open */
+	bool begun;                      /* there was an entry */
+	bool passing;                    /* a checkpoint, which has nothing that was not there */
 	bool retired;                    /* there was no place for another incarnation */
+	uint64_t checkpoint_bytes;       /* of the checkpoint that the log begins with */
 };
 
 /* Makes a new replica. 0 or an error of blazei_replica_new; to be ended either way. */
@@ -62,7 +68,12 @@ int blazei_replay_entry(struct blazei_replay *replay, const void *entry);
 /* Whether the log ends within a unit: what is logged next must be that it is dropped. */
 static inline bool blazei_replay_unfinished(const struct blazei_replay *replay)
 {
-	return replay->begin != NULL;
+	return replay->begin || replay->passing;
+}
+/* Whether that unit is a checkpoint without which there is nothing: the log lacks its end. */
+static inline bool blazei_replay_lacking(const struct blazei_replay *replay)
+{
+	return replay->begin && replay->begin->flags & BLAZEI_UNIT_CHECKPOINT;
 }
 /* Frees what there is of a unit; not the replica. */
 void blazei_replay_fini(struct blazei_replay *replay);

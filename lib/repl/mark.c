@@ -82,10 +82,9 @@ void blazei_vector_spread(const struct blazei_vector *vector, const void *entrie
 		if (index != BLAZEI_ORIGIN_NONE && entry.seq > seqs[index])
 			seqs[index] = entry.seq;
 	}
-	/* M2 */
+	/* M2. Where a mark here has no seq by now, the vector has none of that node. */
 	for (unsigned i = 0; i < vector->count && marks > 0; i++)
 		if (seqs[i] == 0 && vector->writers[i].seq > 0 &&
-		    !blazei_origin_retired(&vector->origins[i]) &&
 		    blazei_mark_covers(foreign_mark(&foreign, &vector->origins[i].node),
 		                       vector->writers[i].hlc))
 			seqs[i] = UINT64_MAX;
@@ -124,7 +123,7 @@ void blazei_stamps_spread(const struct blazei_replica *replica, const void *entr
 {
 	const struct blazei_vector *vector = &replica->vector;
 	const struct foreign foreign = { entries, stride, count };
-	uint64_t limits[BLAZEI_ORIGINS_MAX] = { 0 };
+	uint64_t limits[BLAZEI_PLACES_MAX] = { 0 };
 	bool any = false;
 
 	blazei_vector_spread(vector, entries, stride, count, seqs);
@@ -132,7 +131,7 @@ void blazei_stamps_spread(const struct blazei_replica *replica, const void *entr
 		if (seqs[i] == 0 && vector->writers[i].seq > 0 &&
 		    !blazei_origin_retired(&vector->origins[i])) {
 			limits[i] = foreign_mark(&foreign, &vector->origins[i].node);
-			any = any || limits[i] > 0;
+			any |= limits[i] > 0;
 		}
 	if (any)
 		limits_reach(&replica->table, limits, seqs);
@@ -149,14 +148,13 @@ struct mark {
 	unsigned item_count;
 };
 
-/* Nothing of it waits, and nothing is wrong with it. */
+/* Nothing of it waits, and nothing is wrong with it: of an origin that is not the own one. */
 static bool is_calm(const struct blazei_vector *vector, unsigned index)
 {
 	const struct blazei_writer *writer = &vector->writers[index];
 
-	return index != 0 && writer->seq > 0 && !writer->halted && !writer->left &&
-	       writer->dep_max == 0 && !writer->first &&
-	       !blazei_origin_retired(&vector->origins[index]);
+	return writer->seq > 0 && writer->hlc > 0 && !writer->halted && !writer->left &&
+	       !writer->first && !blazei_origin_retired(&vector->origins[index]);
 }
 
 /* Notes that a mark stands at the index, and is at least that. */
@@ -170,14 +168,14 @@ static void mark_set(struct blazei_vector *vector, unsigned index, const struct 
 	writer->hlc = mark->seq;
 }
 
-/* The index where the mark stands, or will, in the place of the incarnation at `index`. */
+/* The index where the mark stands, or will, in the place of the incarnation at `index`; `to` names
+ * none of another node. */
 static uint16_t place_of(struct blazei_vector *vector, const uint16_t *to, unsigned index)
 {
 	uint16_t at = blazei_mark_find(vector, &vector->origins[index].node);
 
 	for (unsigned i = 0; at == BLAZEI_ORIGIN_NONE && i < index; i++)
-		if (to[i] == i &&
-		    blazei_id_equal(&vector->origins[i].node, &vector->origins[index].node))
+		if (to[i] == i)
 			at = (uint16_t)i;
 	return at == BLAZEI_ORIGIN_NONE ? (uint16_t)index : at;
 }
@@ -233,6 +231,7 @@ static bool retire(struct blazei_replica *replica, const uint16_t *to, struct bl
 		blazei_table_open(&replica->table);
 		return false;
 	}
+	blazei_reindex(replica);
 	rows_move(&replica->table, to);
 	blazei_table_open(&replica->table);
 	for (unsigned i = 0; i < replica->vector.count; i++)
@@ -301,7 +300,7 @@ static unsigned gather(struct blazei_replica *replica, struct mark *mark, uint16
 		const struct blazei_origin *origin = &vector->origins[i];
 
 		if (!is_calm(vector, i) || !blazei_id_equal(&origin->node, &mark->heir.node) ||
-		    origin->incarnation == mark->heir.incarnation || vector->writers[i].hlc == 0 ||
+		    origin->incarnation == mark->heir.incarnation ||
 		    vector->writers[i].seq != replica->members.frontier[i] ||
 		    !says(mark, origin->incarnation, vector->writers[i].seq))
 			continue;
@@ -480,8 +479,7 @@ unsigned blazei_mark_due(const struct blazei_replica *replica, const struct blaz
 		/* I2 */
 		if (writer->hlc > replica->began_hlc)
 			return 0;
-		if (!is_calm(vector, i) || i >= members->width ||
-		    writer->seq != members->frontier[i] || writer->hlc == 0)
+		if (!is_calm(vector, i) || writer->seq != members->frontier[i])
 			continue;
 		entries[count++] = (struct blazei_mark_item){
 			.incarnation = vector->origins[i].incarnation,

@@ -60,8 +60,17 @@
  *        a noisy machine), under the lock. So with more than 65,536 records databases wait until
  *        half of the places in the vector are taken.
  *
- * LIMIT  Replicas without a frontier have no marks: databases in memory take a node id of their own
- *        at each open, of which each leaves one incarnation and nothing to put it under. */
+ * LIMIT  Replicas without a frontier have no marks. Nor has a node in memory, at members either: it
+ *        takes a node id of its own at each open, which leaves one incarnation and its place for
+ *        good. Three things are missing to give that back.
+ *          - A mark is one node's, so it takes the place that it gives. One for many nodes would
+ *            lose the order of stamps with the same H, which the node ids decide (M4).
+ *          - Nobody says that it is over. Only its node could; it may be alive and cut off, and
+ *            have all that the frontier has, so that it is not below: what it writes next would
+ *            wait for ever for what came before.
+ *          - So it would have to leave its name when it finds itself called over, before it writes.
+ *        Or nodes in memory lease node ids, one after the other, from a few that the ring keeps:
+ *        then the rules above hold, where each lease begins above the last one's H. */
 #ifndef BLAZEI_MARK_H
 #define BLAZEI_MARK_H
 

@@ -6,18 +6,12 @@
 
 unsigned blazei_opened_begin(struct blazei_opened *opened)
 {
-	for (;;) {
-		/* Acquire: pairs with the release in bound; the generation's vector is older. */
-		unsigned generation =
-		        atomic_load_explicit(&opened->generation, memory_order_acquire);
+	/* Relaxed: either of the two will do, see CONCURRENCY. */
+	const unsigned generation = atomic_load_explicit(&opened->generation, memory_order_relaxed);
 
-		/* Acquire, release: pairs with the same in bound, see CONCURRENCY. */
-		atomic_fetch_add_explicit(&opened->counts[generation % 2], 1, memory_order_acq_rel);
-		/* Acquire: the same. A generation that is filled no more may start anew. */
-		if (atomic_load_explicit(&opened->generation, memory_order_acquire) == generation)
-			return generation % 2;
-		blazei_opened_end(opened, generation % 2);
-	}
+	/* Acquire, release: pairs with the same in bound, see CONCURRENCY. */
+	atomic_fetch_add_explicit(&opened->counts[generation % 2], 1, memory_order_acq_rel);
+	return generation % 2;
 }
 
 void blazei_opened_end(struct blazei_opened *opened, unsigned which)
@@ -78,8 +72,8 @@ int blazei_opened_bound(struct blazei_opened *opened, const struct blazei_replic
 		/* Who still gets into this one has seen as much. */
 		if (none && start(opened, now, replica) < 0)
 			return -ENOMEM;
-		/* Release: pairs with the acquire in begin. */
-		atomic_store_explicit(&opened->generation, generation + 1, memory_order_release);
+		/* Relaxed: as in begin. */
+		atomic_store_explicit(&opened->generation, generation + 1, memory_order_relaxed);
 	}
 	*ret_bound = (struct blazei_vector_view){
 		.entries = opened->started[which],

@@ -18,7 +18,11 @@
  *
  * CONCURRENCY  begin and end by any thread, without a lock; bound under the replica's lock. A
  *        transaction that bound did not count touches what it touches after it: both change the
- *        count, and the later one of the two acquires what the earlier one released. */
+ *        count, and the later one of the two acquires what the earlier one released. Where a look
+ *        comes between the reading of the generation and the counting, the transaction counts in
+ *        the one that is filled no more, which then lasts longer, or has started anew since. It has
+ *        seen the start of either: bound finds a count to be 0 before it notes a start, and the
+ *        transaction changes that count afterwards. */
 #ifndef BLAZEI_OPENED_H
 #define BLAZEI_OPENED_H
 

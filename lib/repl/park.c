@@ -143,7 +143,8 @@ static int drain_one(struct blazei_replica *replica, uint64_t now_ns, unsigned i
 			blazei_halt_clock(replica, now_ns, index, header->seq);
 		if (verdict == BLAZEI_EARLY || verdict == BLAZEI_AHEAD)
 			break;
-		if (verdict == BLAZEI_FORKED || verdict == BLAZEI_BARRED) {
+		/* Of one that is in quarantine nothing waits. */
+		if (verdict == BLAZEI_FORKED) {
 			replica->refused++;
 			blazei_quarantine(replica, index, header->seq);
 			break;

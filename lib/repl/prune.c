@@ -19,8 +19,8 @@
 
 struct pruner {
 	struct blazei_replica *replica;
-	bool beyond;                       /* drop what is not covered, else what is */
-	uint64_t seqs[BLAZEI_ORIGINS_MAX]; /* that are covered, by origin index */
+	bool beyond;                      /* drop what is not covered, else what is */
+	uint64_t seqs[BLAZEI_PLACES_MAX]; /* that are covered, by origin index */
 };
 
 /* Whether what has no mark goes. */

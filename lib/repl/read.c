@@ -164,9 +164,7 @@ static int entry_compare(const void *a, const void *b, void *arg)
 		order = blazei_key_compare(
 		        names->names[left->name]->text, names->names[left->name]->len,
 		        names->names[right->name]->text, names->names[right->name]->len);
-	if (order != 0 || left->life == right->life)
-		return order;
-	return left->life < right->life ? -1 : 1;
+	return order != 0 ? order : (left->life > right->life) - (left->life < right->life);
 }
 
 /* Gathers a row's entries by name, then life: those that are visible or, where all is set, all but

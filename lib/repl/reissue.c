@@ -71,8 +71,9 @@ static bool plan_make(const struct blazei_replica *replica, const struct blazei_
 	bool makes = true;
 
 	*plan = (struct plan){ .here = here, .life = was->life, .priority = was->priority };
-	plan->over = row_exists(here) && !(row_exists(was) && stands(was->priority, was->hlc,
-	                                                             here->priority, here->hlc));
+	/* One that does not exist has neither E nor H. */
+	plan->over =
+	        row_exists(here) && !stands(was->priority, was->hlc, here->priority, here->hlc);
 	if (item->new_life > 0) {
 		plan->another = item->new_life != was->life;
 		plan->life = item->new_life;

@@ -24,6 +24,7 @@ int blazei_replica_new(const struct blazei_replica_options *options,
                        struct blazei_replica **ret_replica)
 {
 	struct blazei_replica *replica;
+	unsigned limit;
 	int rc = -ENOMEM;
 
 	if (!options || options->policy == BLAZE_POLICY_DEFAULT ||
@@ -48,8 +49,9 @@ int blazei_replica_new(const struct blazei_replica_options *options,
 	rc = blazei_names_init(&replica->names, options->hash_seed);
 	if (rc < 0)
 		goto out;
+	limit = options->origins_max ? options->origins_max : BLAZEI_ORIGINS_MAX;
 	rc = blazei_vector_init(&replica->vector, &options->self, options->hash_seed,
-	                        options->origins_max ? options->origins_max : BLAZEI_ORIGINS_MAX);
+	                        limit + options->looks);
 	if (rc < 0)
 		goto out;
 	*ret_replica = replica;
@@ -237,7 +239,8 @@ static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
 		return 0;
 	}
 	if (writer == BLAZEI_ORIGIN_NONE && verdict != BLAZEI_FORKED) {
-		writer = blazei_vector_intern(&replica->vector, blazei_txn_origins(header));
+		writer = blazei_vector_admit(&replica->vector, blazei_txn_origins(header),
+		                             replica->vector.reserve);
 		if (writer >= 0)
 			blazei_node_twice(replica, (unsigned)writer, header->seq, header->hlc);
 	}
@@ -245,10 +248,7 @@ static int receive_one(struct blazei_replica *replica, uint64_t now_ns,
 		return writer;
 	if (writer < 0) {
 		replica->refused++;
-		if (!replica->origins_full)
-			blazei_effect_event(replica, BLAZEI_EFFECT_ORIGINS_FULL, BLAZEI_ORIGIN_NONE,
-			                    header->seq);
-		replica->origins_full = true;
+		blazei_origins_full(replica, header->seq);
 		return 0;
 	}
 	if (verdict != BLAZEI_READY)

@@ -37,9 +37,10 @@ struct blazei_replica_options {
 	enum blaze_policy policy; /* not DEFAULT */
 	uint64_t hash_seed;       /* secret and random, so that no peer can aim ids at one place of
 	                           * the index; any value will do in tests */
-	uint64_t hlc_floor;     /* the high water that a store kept: nothing is written at or below
+	uint64_t hlc_floor;   /* the high water that a store kept: nothing is written at or below
 	                           * it; for a new incarnation the present, where that is more */
-	unsigned origins_max;   /* that it knows at one time; 0: as many as there may be */
+	unsigned origins_max; /* that it knows at one time; 0: as many as there may be */
+	bool looks; /* it writes nothing and hears of nobody, and so knows one more than that */
 	uint64_t history_bytes; /* of transactions kept for those who missed them; 0: none */
 };
 

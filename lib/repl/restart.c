@@ -21,8 +21,8 @@
  *        time. A restored vector makes the next write depend on all of it, which is more, and true.
  *   I3   After a renewal every stamp and the vector name the old origin as before; only its index
  *        is another one. The next write depends on the old origin's last one. Copies of rows that
- *        transactions in the making hold are not reached: these note the number of renewals, and
- *        find by it what index 0 was then (writeset.c).
+ *        transactions in the making hold are not reached: these note when indices changed, and
+ *        are mended when they are committed (writeset.c).
  *
  * FAILURE Renewal fails before it changes anything. Restoring and replay that fail leave a replica
  *         that is good for nothing but to be freed. */
@@ -124,13 +124,9 @@ void blazei_node_twice(const struct blazei_replica *replica, unsigned writer, ui
 static void stamps_rename(struct blazei_replica *replica, uint16_t index)
 {
 	struct blazei_table *table = &replica->table;
-	const uint64_t renewals = blazei_renewals(replica) + 1;
 
-	replica->vector.writers[index].self_before = renewals;
 	blazei_table_shut(table);
-	/* Release: pairs with the acquire in blazei_renewals: who finds this number finds the table
-	 * shut, or opened again. */
-	atomic_store_explicit(&replica->renewals, renewals, memory_order_release);
+	blazei_reindex(replica);
 	for (uint32_t i = 0; i < table->row_count; i++) {
 		struct blazei_row *row = table->rows[i];
 		struct blazei_entry *entry = blazei_row_first(row);

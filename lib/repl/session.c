@@ -286,10 +286,10 @@ static int hello_rank(struct blazei_session *session, const struct blazei_sessio
 	struct blazei_rank rank;
 	uint64_t *known;
 
-	if (!blazei_replica_has_frontier(replica))
-		return 0;
 	if (blazei_replica_rank(replica, &rank) < 0)
 		return -ENOMEM;
+	if (!blazei_replica_has_frontier(replica))
+		return 0;
 	known = calloc(replica->vector.count, sizeof(*known));
 	if (!known)
 		return -ENOMEM;

@@ -161,8 +161,8 @@ int blazei_session_take(struct blazei_session *session, uint64_t now_ns, const v
 /* Asker, STAGED: merges the snapshot in one step and is LIVE. With `anew` and a whole snapshot the
  * replica may be displaced afterwards: it leaves its name (blazei_replica_leave_name) and issues
  * what the stage holds, before anything else is written. 0; -ENOMEM: STAGED still, call it again;
- * -EBADMSG, a fork's error: it contradicts itself or what is here, the session has ended, nothing
- * was merged; -EINVAL: not STAGED. */
+ * -EBADMSG, a fork's error: it contradicts itself or what is here, -E2BIG: it has one origin too
+ * many: the session has ended, nothing was merged; -EINVAL: not STAGED. */
 int blazei_session_install(struct blazei_session *session, uint64_t now_ns);
 
 void blazei_session_status(const struct blazei_session *session,

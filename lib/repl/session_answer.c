@@ -488,6 +488,6 @@ int64_t blazei_answerer_give(struct blazei_session *session, void *buf, size_t c
 		if (rc < 0)
 			return rc;
 		n = phase_give(session, buf, cap);
-	} while (n == MOVED_ON && session->answer.phase != BLAZEI_GIVE_NOTHING);
+	} while (n == MOVED_ON);
 	return n;
 }

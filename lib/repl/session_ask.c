@@ -149,7 +149,7 @@ static int fail_ahead(struct blazei_session *session, uint64_t now_ns,
                       const struct blazei_origin *origin)
 {
 	struct blazei_replica *replica = session->options.replica;
-	int index = blazei_vector_intern(&replica->vector, origin);
+	int index = blazei_vector_admit(&replica->vector, origin, replica->vector.reserve);
 
 	if (index > 0)
 		blazei_halt_clock(replica, now_ns, (unsigned)index,

@@ -191,10 +191,13 @@ static int origins_intern(const struct blazei_stage *stage, struct blazei_replic
 		    stage->marks && !mark_holds(entries, count, &entries[i]))
 			index = -EBADMSG;
 		else if (!needless(stage, &replica->vector, seqs, &entries[i]))
-			index = blazei_vector_intern(&replica->vector, &entries[i].origin);
+			index = blazei_vector_admit(&replica->vector, &entries[i].origin,
+			                            replica->vector.reserve / 2);
 	}
 	free(seqs);
-	return index >= 0 ? 0 : index == -ENOMEM ? index : -EBADMSG;
+	if (index == -E2BIG)
+		blazei_origins_full(replica, 0);
+	return index >= 0 ? 0 : index;
 }
 
 /* Whether the seqs, where the walk ended, cover all registers of a chunk. */
@@ -439,7 +442,7 @@ static int install(const struct blazei_stage *stage, struct blazei_replica *repl
 	int applied = 0;
 
 	/* All origins that need be were interned by the check. */
-	memset(cut, 0, BLAZEI_ORIGINS_MAX * sizeof(*cut));
+	memset(cut, 0, BLAZEI_PLACES_MAX * sizeof(*cut));
 	blazei_stamps_spread(replica, stage->v0, sizeof(*stage->v0), stage->v0_count, cut);
 	for (const struct blazei_blob *blob = stage->chunks.first; blob; blob = blob->next)
 		blazei_state_install(replica, (const void *)blob->words, stage->whole, cut);
@@ -547,7 +550,7 @@ static int merge_logged(struct blazei_stage *stage, struct blazei_replica *repli
 		return rc;
 	replica->logging = false;
 	rc = *ret_applied = merge(stage, replica, seqs);
-	if (rc >= 0 && cut->anew && stage->whole) {
+	if (rc >= 0 && cut->anew) {
 		rc = become(stage, replica, seqs, cut);
 		became = rc == 0;
 	}
@@ -564,7 +567,7 @@ static int merge_logged(struct blazei_stage *stage, struct blazei_replica *repli
 int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns, const struct blazei_stage_cut *cut)
 {
-	uint64_t *seqs = calloc(BLAZEI_ORIGINS_MAX, sizeof(*seqs));
+	uint64_t *seqs = calloc(BLAZEI_PLACES_MAX, sizeof(*seqs));
 	int applied = -ENOMEM;
 	int rc;
 

@@ -50,7 +50,7 @@ struct blazei_stage {
 	struct blazei_session_resume resume; /* run 0: the place is no longer one to resume at */
 	bool whole;
 	bool marks;                      /* those of its vector are taken (mark.h, I5) */
-	bool anew;                       /* it is to become all that there is, if it is whole */
+	bool anew;                       /* it is whole, and is to become all that there is */
 	struct blazei_session_entry *v0; /* of the last pass */
 	unsigned v0_count;
 	struct blazei_unseen_list unseen;
@@ -64,8 +64,8 @@ struct blazei_blob *blazei_blobs_pop(struct blazei_blobs *blobs);
 int blazei_stage_begin(struct blazei_stage *stage, const struct blazei_origin *answerer,
                        const struct blazei_session_snapshot *snapshot);
 
-/* Whether what is staged, up to Vs, can be installed: 0; -EBADMSG; -ENOMEM; -EEXIST: *ret_forked
- * has another history here. */
+/* Whether what is staged, up to Vs, can be installed: 0; -EBADMSG; -ENOMEM; -E2BIG: there
+ * is no place for an origin; -EEXIST: *ret_forked has another history here. */
 int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *replica,
                        const struct blazei_session_entry *vs, unsigned count,
                        struct blazei_session_entry *ret_forked);
@@ -73,7 +73,7 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
 struct blazei_stage_cut {
 	const struct blazei_session_entry *vs;
 	unsigned count;
-	bool anew; /* a whole snapshot becomes all that there is (I5) */
+	bool anew; /* the snapshot, which is whole then, becomes all that there is (I5) */
 };
 
 /* Merges what was checked, up to Vs. The number of transactions beyond the chunks, or -ENOMEM,

@@ -6,14 +6,20 @@
  *        hash. A local write must tell what it depends on: what advanced since the one before it
  *        is kept as a list, so that finding it takes time in proportion to it.
  *
- * LIMIT  4,095 others fill it: that is told (ORIGINS_FULL). Below a frontier the incarnations of a
+ * LIMIT  3,839 others fill it: that is told (ORIGINS_FULL). Below a frontier the incarnations of a
  *        node that are over make room for one mark (mark.h). Without one none ever leaves: whoever
  *        lacks a transaction of it must still find out, and whoever has one must still know it for
  *        a duplicate, and a dependency on it for one that holds; a replica that was away when it
  *        left would break each of these in silence.
  *
  * INVARIANTS
- *   I1   An index means one origin until `moves` changes. A free one is in no stamp. */
+ *   I1   An index means one origin until `moves` changes. A free one is in no stamp.
+ *   I2   What others write leaves a sixteenth of the places, and a snapshot, which has what a
+ *        replica like this one had room for, half as many. Each opening takes one for its own name
+ *        beside all that the log has: without these the first opening after the vector is full
+ *        would find none, and the store were lost. A node has its own names retired after a
+ *        minute, where it is a member; so what is left is for that many shorter runs, in a row.
+ *        While a log is read none is kept; who only looks at it has one more (core.h). */
 #include <stdlib.h>
 
 #include "lib/repl/core.h"
@@ -26,7 +32,11 @@
 int blazei_vector_init(struct blazei_vector *vector, const struct blazei_origin *self,
                        uint64_t seed, unsigned limit)
 {
-	*vector = (struct blazei_vector){ .seed = seed, .limit = limit };
+	*vector = (struct blazei_vector){
+		.seed = seed,
+		.limit = limit,
+		.reserve = limit / BLAZEI_RESERVE_PART,
+	};
 	vector->slots = calloc(SLOT_COUNT, sizeof(*vector->slots));
 	if (!vector->slots)
 		return -ENOMEM;
@@ -125,6 +135,25 @@ int blazei_vector_intern(struct blazei_vector *vector, const struct blazei_origi
 	vector->slots[slot] = (uint16_t)(index + 1);
 	vector->marks += blazei_origin_retired(origin);
 	return (int)index;
+}
+
+int blazei_vector_admit(struct blazei_vector *vector, const struct blazei_origin *origin,
+                        unsigned reserve)
+{
+	uint16_t index = blazei_vector_find(vector, origin);
+
+	if (index != BLAZEI_ORIGIN_NONE)
+		return index;
+	if (vector->count - vector->free_count + reserve >= vector->limit)
+		return -E2BIG;
+	return blazei_vector_intern(vector, origin);
+}
+
+void blazei_origins_full(struct blazei_replica *replica, uint64_t seq)
+{
+	if (!replica->origins_full)
+		blazei_effect_event(replica, BLAZEI_EFFECT_ORIGINS_FULL, BLAZEI_ORIGIN_NONE, seq);
+	replica->origins_full = true;
 }
 
 void blazei_vector_rename(struct blazei_vector *vector, unsigned index,

@@ -202,7 +202,7 @@ static int record_find_and_add(struct blazei_replica *replica, struct blazei_wri
 	if (rc == 0)
 		rc = record_add(writeset, id, hash, base, blazei_next_life(replica, row));
 	if (rc == 0)
-		writeset->recent->renewals = blazei_renewals(replica);
+		writeset->recent->reindexed = blazei_reindexed(replica);
 	return rc;
 }
 
@@ -211,12 +211,13 @@ static bool record_peek_and_add(struct blazei_replica *replica, struct blazei_wr
                                 const struct blaze_id *id, uint64_t hash)
 {
 	struct blazei_row *copy = blazei_arena_room(&writeset->arena, BLAZEI_SLAB_BYTES_MAX);
-	const uint64_t renewals = blazei_renewals(replica);
+	/* Before the row: it may have other indices than this says, but none of before. */
+	const uint64_t reindexed = blazei_reindexed(replica);
 	uint32_t next_life;
 	void *memory;
 
 	if (!copy || blazei_peek_row(&replica->table, id, hash, copy) < 0 ||
-	    !blazei_row_alive(copy) || blazei_renewals(replica) != renewals)
+	    !blazei_row_alive(copy))
 		return false;
 	next_life = blazei_life_after(copy->life);
 	if (blazei_unlikely(!one_life(copy))) {
@@ -226,7 +227,7 @@ static bool record_peek_and_add(struct blazei_replica *replica, struct blazei_wr
 	if (blazei_arena_take(&writeset->arena, sizeof(*copy) + copy->used, &memory) < 0 ||
 	    record_add(writeset, id, hash, copy, next_life) < 0)
 		return false;
-	writeset->recent->renewals = renewals;
+	writeset->recent->reindexed = reindexed;
 	return true;
 }
 
@@ -389,9 +390,7 @@ static inline int group_compare(const struct blazei_write_group *left,
 {
 	int order = memcmp(left->id->bytes, right->id->bytes, sizeof(left->id->bytes));
 
-	if (order != 0 || left->life == right->life)
-		return order;
-	return left->life < right->life ? -1 : 1;
+	return order != 0 ? order : (left->life > right->life) - (left->life < right->life);
 }
 
 static int groups_compare(const void *a, const void *b)
@@ -468,27 +467,24 @@ static void groups_sort(struct blazei_write_group **groups, uint32_t count)
 	}
 }
 
-/* Where the replica took another name since the record was touched, the one that it had then has
- * another index than 0 now. */
-static void base_rename(const struct blazei_replica *replica, struct blazei_staged *staged)
+/* Where stamps were given other indices since the record was touched, the copy's are given those of
+ * the row as it is now. Of what was written since, H tells that it is not what was seen, whoever
+ * wrote either. */
+static void base_mend(const struct blazei_replica *replica, struct blazei_staged *staged)
 {
+	const struct blazei_row *row =
+	        blazei_table_find(&replica->table, &staged->id, staged->hash);
 	struct blazei_entry *entry = blazei_row_first(staged->base);
-	uint16_t index = 1;
+	const struct blazei_entry *now = NULL;
 
-	while (index < replica->vector.count &&
-	       replica->vector.writers[index].self_before != staged->renewals + 1)
-		index++;
-	/* Retired meanwhile, with a snapshot: it passes for what the present name wrote. */
-	if (index == replica->vector.count)
-		index = 0;
-	if ((staged->base->flags & BLAZEI_ROW_EXISTS) && staged->base->origin == 0)
-		staged->base->origin = index;
+	staged->base->origin = row ? row->origin : 0;
 	for (uint32_t i = 0; i < staged->base->entry_count; i++) {
-		if (entry->origin == 0)
-			entry->origin = index;
+		if (row)
+			now = blazei_row_find(row, entry->name, entry->life);
+		entry->origin = now ? now->origin : 0;
 		entry = blazei_entry_next(entry);
 	}
-	staged->renewals = blazei_renewals(replica);
+	staged->reindexed = blazei_reindexed(replica);
 }
 
 int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
@@ -511,8 +507,8 @@ int blazei_replica_commit(struct blazei_replica *replica, uint64_t now_ns,
 		struct blazei_staged *staged = writeset->list[i];
 		unsigned n;
 
-		if (blazei_unlikely(staged->base && staged->renewals != blazei_renewals(replica)))
-			base_rename(replica, staged);
+		if (blazei_unlikely(staged->base && staged->reindexed != blazei_reindexed(replica)))
+			base_mend(replica, staged);
 		n = blazei_staged_groups(replica, staged);
 		for (unsigned j = 0; j < n; j++)
 			writeset->groups[count++] = &staged->groups[j];

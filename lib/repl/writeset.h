@@ -29,7 +29,7 @@
  *
  * CONCURRENCY A write set belongs to one thread. Who calls holds the replica's lock, or had the
  *        record peeked (peek.h): what is asked of the replica beside are names, which stay,
- *        whether it is a server, and how often it was renamed. */
+ *        whether it is a server, and how often stamps were given other indices. */
 #ifndef BLAZEI_WRITESET_H
 #define BLAZEI_WRITESET_H
 

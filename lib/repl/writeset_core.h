@@ -38,7 +38,7 @@ struct blazei_staged {
 	struct blaze_id id;
 	uint64_t hash;
 	struct blazei_row *base; /* a copy of what can be seen; NULL: there was no row */
-	uint64_t renewals;       /* of the replica: index 0 in it is the name after so many */
+	uint64_t reindexed;      /* of the replica, when that was copied, or before */
 	size_t encoded;          /* bytes of its groups */
 	uint32_t next_life;      /* 0: there is none left */
 	struct blazei_standing now;

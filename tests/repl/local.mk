@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each test is one file of its name, unless said below, and the headers that they share.
 repl_tests = \
+	tests/repl/test_bounds \
+	tests/repl/test_checkpoint \
 	tests/repl/test_clock \
 	tests/repl/test_collect \
 	tests/repl/test_conflict \
@@ -15,8 +17,10 @@ repl_tests = \
 	tests/repl/test_hostile \
 	tests/repl/test_laws \
 	tests/repl/test_logged \
+	tests/repl/test_logged_memory \
 	tests/repl/test_logged_snapshot \
 	tests/repl/test_mark \
+	tests/repl/test_mark_adopt \
 	tests/repl/test_mark_heard \
 	tests/repl/test_mark_log \
 	tests/repl/test_members \
@@ -24,13 +28,16 @@ repl_tests = \
 	tests/repl/test_members_memory \
 	tests/repl/test_members_silence \
 	tests/repl/test_memory \
+	tests/repl/test_opened \
 	tests/repl/test_order \
+	tests/repl/test_origins \
 	tests/repl/test_oversize \
 	tests/repl/test_park \
 	tests/repl/test_peek \
 	tests/repl/test_quarantine \
 	tests/repl/test_replica \
 	tests/repl/test_reissue \
+	tests/repl/test_reissue_plan \
 	tests/repl/test_restamp \
 	tests/repl/test_restart \
 	tests/repl/test_return_memory \
@@ -59,6 +66,7 @@ EXTRA_DIST += \
 	tests/repl/frontier.h \
 	tests/repl/ghost.h \
 	tests/repl/harness.h \
+	tests/repl/log_tape.h \
 	tests/repl/over.h \
 	tests/repl/random.h \
 	tests/repl/returner.h \
@@ -74,10 +82,12 @@ tests_repl_test_delivery_SOURCES = tests/op/edge.h tests/repl/test_delivery.c
 repl_starve = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 tests_repl_test_finder_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_history_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
+tests_repl_test_logged_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_members_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_memory_SOURCES = tests/op/held.h tests/repl/test_memory.c
 tests_repl_test_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc,--wrap=free
+tests_repl_test_opened_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)
 tests_repl_test_order_SOURCES = tests/op/edge.h tests/op/help.c tests/op/help.h \
 	tests/repl/test_order.c
 tests_repl_test_return_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)

@@ -37,8 +37,9 @@ struct pair {
 	void *arg;
 	size_t cap; /* 0: the longest */
 	bool whole;
-	bool anew;        /* the asker's: the snapshot becomes all that it holds */
-	bool keep_staged; /* don't install */
+	bool anew;         /* the asker's: the snapshot becomes all that it holds */
+	bool keep_staged;  /* don't install */
+	uint64_t complete; /* as of which the asker is told to have all of the answerer's own */
 	unsigned messages;
 	unsigned kinds[32]; /* given by the answerer */
 	uint64_t *buf;
@@ -181,6 +182,18 @@ static inline int pair_move(struct pair *pair, bool from_answerer)
 	return 1;
 }
 
+/* What the asker is told to be complete as of. */
+static inline void pair_complete(struct pair *pair)
+{
+	const struct blazei_session_entry *entries;
+	unsigned count = blazei_session_vector(pair->ask, &entries);
+
+	pair->complete = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (blazei_origin_equal(&entries[i].origin, &pair->answerer->origin))
+			pair->complete = entries[i].seq;
+}
+
 /* One session from hello to its end, or to the cut. */
 static inline void pair_run(struct pair *pair)
 {
@@ -208,6 +221,7 @@ static inline void pair_run(struct pair *pair)
 	} while (answered >= 0 && asked >= 0 && answered + asked > 0);
 	blazei_session_status(pair->ask, &pair->asked);
 	blazei_session_status(pair->answer, &pair->answered);
+	pair_complete(pair);
 	pair->left = blazei_stage_bytes(pair->stage);
 	blazei_session_free(pair->ask);
 	blazei_session_free(pair->answer);

@@ -3,6 +3,8 @@
  * rises again. The seed of the random runs is printed; BLAZE_TEST_SEED sets it. */
 #include <time.h>
 
+#include "lib/repl/checkpoint.h"
+#include "lib/repl/logged.h"
 #include "lib/repl/members.h"
 #include "tests/repl/events.h"
 #include "tests/repl/session_pair.h"
@@ -127,6 +129,34 @@ START_TEST(tombstones_go_below_the_frontier_and_not_before)
 	node_expect(&nodes[0], 1, NULL);
 	node_expect(&nodes[0], 2, "{\"x\":1}");
 	expect_equal();
+}
+END_TEST
+
+static void on_append(void *arg, const void *entry, size_t len)
+{
+	ck_assert_int_eq(blazei_logged_check(entry, len), 0);
+	++*(unsigned *)arg;
+}
+
+/* A checkpoint counts rows and entries. */
+START_TEST(nothing_goes_while_a_checkpoint_is_written)
+{
+	unsigned count = 0;
+	const struct blazei_log_sink sink = { .arg = &count, .append = on_append };
+	struct blazei_checkpoint checkpoint;
+
+	advance(1);
+	node_insert(&nodes[0], 1, "{\"x\":1,\"y\":1}");
+	settle();
+	blazei_replica_set_log(nodes[0].replica, &sink);
+	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, nodes[0].replica), 0);
+	node_delete(&nodes[0], 1);
+	settle();
+	ck_assert_int_eq(advance(1), 0);
+	ck_assert_int_eq(blazei_checkpoint_step(&checkpoint), 0);
+	ck_assert_int_eq(advance(1), 3);
+	ck_assert_uint_gt(count, 0);
+	blazei_replica_set_log(nodes[0].replica, &(struct blazei_log_sink){ .append = NULL });
 }
 END_TEST
 
@@ -501,6 +531,7 @@ int main(void)
 	static const TTest *const *const tests[] = {
 		&nothing_goes_without_members,
 		&tombstones_go_below_the_frontier_and_not_before,
+		&nothing_goes_while_a_checkpoint_is_written,
 		&fields_of_earlier_lives_go_and_the_present_ones_stay,
 		&record_without_fields_stays_and_its_tombstone_goes,
 		&late_duplicates_bring_nothing_back,

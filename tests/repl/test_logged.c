@@ -225,8 +225,13 @@ START_TEST(bounds_of_another_form_are_refused)
 	item->dep_max = 1;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
 	item->dep_max = 0;
-	bound->flags = 4;
+	bound->flags = 8;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+	/* A checkpoint is all that there is. */
+	bound->flags = BLAZEI_UNIT_CHECKPOINT;
+	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);
+	bound->flags = BLAZEI_UNIT_ALL | BLAZEI_UNIT_CHECKPOINT;
+	ck_assert_int_eq(blazei_logged_check(entry, one), 0);
 	bound->flags = 0;
 	bound->format = BLAZEI_FORMAT + 1;
 	ck_assert_int_eq(blazei_logged_check(entry, one), -EBADMSG);

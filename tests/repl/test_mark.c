@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Incarnations that are over leave the vector: when, and what is left of them (lib/repl/mark.h). */
+#include "lib/op/value.h"
+#include "lib/repl/mark_core.h"
 #include "lib/repl/opened.h"
+#include "lib/repl/reissue.h"
 #include "tests/repl/over.h"
+#include "tests/repl/writeset_help.h"
 
 START_TEST(retired_incarnation_leaves_the_vector_and_nothing_else_changes)
 {
@@ -68,6 +72,44 @@ START_TEST(nothing_is_retired_while_a_transaction_is_open)
 }
 END_TEST
 
+/* But one that was open when a snapshot brought the mark: what it saw was written by this node,
+ * under the name before this one (0), or before that (1), or under another node id (2). */
+START_TEST(transaction_that_saw_what_is_retired_since_conflicts_with_nothing)
+{
+	struct txn txn;
+
+	report(&a, &b);
+	report(&b, &a);
+	write_told(&a, &b, 1, "{\"x\":1}");
+	write_told(&a, &b, 3, "{\"x\":1}");
+	txn = txn_begin(&a);
+	txn_expect(&txn, 1, "{\"x\":1}");
+	txn_expect(&txn, 3, "{\"x\":1}");
+	restart(&a);
+	if (_i == 1) {
+		write_told(&a, &b, 5, "{\"x\":1}");
+		restart(&a);
+	}
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	retire(&a, _i == 1 ? 2 : 1);
+	if (_i == 2) {
+		a.origin.node.bytes[0] = 11;
+		restart(&a);
+	}
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(txn_delete(&txn, 3), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	clocks_set();
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 0);
+	ck_assert_uint_eq(node_stats(&b).conflicts, 0);
+	node_expect(&b, 1, "{\"x\":2}");
+	node_expect(&b, 3, NULL);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
 START_TEST(nothing_is_said_before_all_of_it_is_below_the_frontier)
 {
 	begin();
@@ -102,6 +144,75 @@ START_TEST(quarantined_incarnation_stays)
 	blazei_quarantine(b.replica, blazei_vector_find(&b.replica->vector, &past[0].origin), 2);
 	retire(&b, 0);
 	ck_assert(knows(&b, &past[0].origin));
+}
+END_TEST
+
+START_TEST(incarnation_of_which_no_h_is_known_stays)
+{
+	struct blazei_writer *writer;
+	uint64_t hlc;
+
+	begin_retirable();
+	writer =
+	        &b.replica->vector.writers[blazei_vector_find(&b.replica->vector, &past[0].origin)];
+	hlc = writer->hlc;
+	writer->hlc = 0;
+	retire(&b, 0);
+	writer->hlc = hlc;
+	retire(&b, 1);
+}
+END_TEST
+
+/* Nor does its node say that it is over: its H is not known (0), or it is in quarantine (1). */
+START_TEST(nothing_is_said_of_an_incarnation_that_has_to_stay)
+{
+	struct blazei_writer *writer;
+
+	begin();
+	writer =
+	        &a.replica->vector.writers[blazei_vector_find(&a.replica->vector, &past[0].origin)];
+	if (_i == 0)
+		writer->hlc = 0;
+	else
+		blazei_quarantine(a.replica, (unsigned)(writer - a.replica->vector.writers), 2);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	ck_assert_ptr_null(blazei_members_said(a.replica, &a.origin.node));
+	retire(&b, 0);
+}
+END_TEST
+
+/* What was written under it is written again; who had it from elsewhere goes on to have it. */
+START_TEST(name_that_was_left_stays)
+{
+	const struct blazei_origin left = a.origin;
+	struct blazei_unseen_list list = { 0 };
+	struct blazei_txn_view txn;
+
+	report(&a, &b);
+	report(&b, &a);
+	write_told(&a, &b, 1, "{\"x\":1}");
+	past[past_count] = a;
+	past[past_count++].replica = NULL;
+	a.log = NULL;
+	a.count = a.max = 0;
+	a.origin.incarnation += 7;
+	a.now_ns += BLAZEI_NS_PER_S;
+	ck_assert_int_eq(blazei_replica_leave_name(a.replica, a.now_ns, &a.origin), 0);
+	ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+	ck_assert(node_keep(&a, txn.data, txn.len));
+	ck_assert_int_eq(blazei_replica_reissue(a.replica, a.now_ns, &list, &txn), 0);
+	ck_assert_uint_eq(txn.len, 0);
+	clocks_set();
+	node_give_all(&a, &b);
+	for (unsigned i = 0; i < 8; i++)
+		round_make(i);
+	ck_assert_uint_eq(blazei_replica_frontier_seq(a.replica, &left),
+	                  blazei_replica_vector_seq(a.replica, &left));
+	ck_assert_ptr_null(blazei_members_said(a.replica, &a.origin.node));
+	retire(&a, 0);
+	retire(&b, 0);
+	nodes_expect_equal(&a, &b);
 }
 END_TEST
 
@@ -206,6 +317,118 @@ START_TEST(nothing_is_retired_while_something_waits_for_more_than_was_said)
 	ck_assert_int_eq(node_give(&lost, &b, 2), 2);
 	node_expect(&b, 43, "{\"x\":43}");
 	node_close(&lost);
+}
+END_TEST
+
+/* An incarnation that ended before the one whose mark stands, and is found to be over later. */
+START_TEST(mark_never_goes_back)
+{
+	const struct blazei_writer *mark;
+	uint64_t seq;
+	uint64_t chain;
+	uint16_t index;
+
+	begin();
+	a.now_ns += BLAZEI_NS_PER_S;
+	clocks_set();
+	write_told(&a, &b, 1, "{\"x\":2}");
+	restart(&a);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	/* b holds one more of the first one than a said. */
+	index = blazei_vector_find(&b.replica->vector, &past[0].origin);
+	b.replica->vector.writers[index].seq++;
+	retire(&b, 1);
+	b.replica->vector.writers[index].seq--;
+	mark = &b.replica->vector.writers[blazei_mark_find(&b.replica->vector, &a.origin.node)];
+	seq = mark->seq;
+	chain = mark->chain;
+	ck_assert_uint_lt(b.replica->vector.writers[index].hlc, seq);
+	restart(&a);
+	for (unsigned i = 0; i < 6; i++)
+		round_make(i);
+	/* Now b has less of the last one than a said. */
+	index = blazei_vector_find(&b.replica->vector, &past[2].origin);
+	b.replica->vector.writers[index].seq--;
+	retire(&b, 1);
+	ck_assert(!knows(&b, &past[0].origin));
+	b.replica->vector.writers[index].seq++;
+	ck_assert_uint_eq(mark->seq, seq);
+	ck_assert_uint_ne(mark->chain, chain);
+	ck_assert_uint_eq(mark->chain, a.origin.incarnation);
+	retire(&b, 1);
+	ck_assert_uint_gt(mark->seq, seq);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* Of many records the pass is made where half of the places are taken. */
+START_TEST(pass_over_many_records_is_due_when_places_get_few)
+{
+	struct blazei_vector *vector = &b.replica->vector;
+	const uint32_t row_count = b.replica->table.row_count;
+
+	ck_assert(blazei_replica_retire_due(b.replica));
+	b.replica->table.row_count = 65536;
+	ck_assert(blazei_replica_retire_due(b.replica));
+	b.replica->table.row_count = 65537;
+	ck_assert(!blazei_replica_retire_due(b.replica));
+	vector->limit = 8;
+	for (unsigned i = 1; i < 4; i++)
+		ck_assert_int_eq(blazei_vector_intern(
+		                         vector, &(struct blazei_origin){ .incarnation = 70 + i }),
+		                 (int)i);
+	ck_assert(!blazei_replica_retire_due(b.replica));
+	ck_assert_int_eq(blazei_vector_intern(vector, &(struct blazei_origin){ .incarnation = 80 }),
+	                 4);
+	ck_assert(blazei_replica_retire_due(b.replica));
+	/* One that is free is not taken. */
+	blazei_vector_rename(vector, 4, NULL);
+	ck_assert(!blazei_replica_retire_due(b.replica));
+	b.replica->table.row_count = row_count;
+}
+END_TEST
+
+/* What stands where a node says what is over, as a uuid that reads like the list from
+ * its second byte on: nothing is over. */
+START_TEST(saying_of_another_form_says_nothing)
+{
+	struct blazei_mark_item item = { .incarnation = 0x50 };
+	uint8_t uuid[3 + sizeof(struct blaze_id)] = { 0xd8, 0x25 };
+	struct blazei_write_op ops[] = { {
+		.name = "m",
+		.name_len = 1,
+		.body = uuid,
+		.body_len = sizeof(uuid),
+	} };
+	const struct blazei_table *table = &a.replica->table;
+	struct blazei_write_group group = {
+		.id = &a.origin.node,
+		.ops = ops,
+		.op_count = 1,
+		.life = BLAZEI_LIFE_MAX,
+	};
+	struct blazei_write_group *groups = &group;
+	struct blazei_txn_view txn;
+
+	a.origin.incarnation = item.incarnation;
+	ck_assert_int_eq(blazei_replica_renew(a.replica, a.now_ns, &a.origin), 0);
+	begin_retirable();
+	item.seq = past[0].count;
+	memcpy(uuid + 2, &item, sizeof(item));
+	group.row = blazei_table_find(table, group.id, blazei_table_hash(table, group.id));
+	ck_assert_int_eq(blazei_commit(a.replica, a.now_ns, &groups, 1, &txn), 0);
+	ck_assert(node_keep(&a, txn.data, txn.len));
+	ck_assert_int_eq(node_give(&a, &b, a.count), 1);
+	ck_assert_int_eq(blazei_value_type(blazei_members_said(b.replica, &a.origin.node)->value),
+	                 BLAZE_TYPE_UUID);
+	ck_assert_int_eq(blazei_members_refresh(b.replica), 0);
+	b.replica->members.frontier[blazei_vector_find(&b.replica->vector, &a.origin)] = a.count;
+	retire(&b, 0);
+	/* It is said again, as it should be. */
+	for (unsigned i = 0; i < 4; i++)
+		round_make(i);
+	retire(&b, 1);
 }
 END_TEST
 
@@ -318,10 +541,15 @@ int main(void)
 		&nothing_is_said_before_all_of_it_is_below_the_frontier,
 		&nothing_is_said_while_another_incarnation_is_written_to,
 		&quarantined_incarnation_stays,
+		&incarnation_of_which_no_h_is_known_stays,
+		&name_that_was_left_stays,
 		&incarnation_stays_that_has_more_than_its_node_said,
 		&nothing_is_retired_while_something_waits_for_what_the_node_lost,
 		&nothing_is_retired_while_what_the_node_lost_waits,
 		&nothing_is_retired_while_something_waits_for_more_than_was_said,
+		&mark_never_goes_back,
+		&pass_over_many_records_is_due_when_places_get_few,
+		&saying_of_another_form_says_nothing,
 		&what_waits_beyond_the_mark_keeps_nothing_back,
 		&what_waits_and_has_seen_the_retired_keeps_nothing_back,
 		&own_node_retires_its_own_and_indices_are_used_again,
@@ -335,6 +563,9 @@ int main(void)
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(*tests); i++)
 		tcase_add_test(tcase, *tests[i]);
 	tcase_add_loop_test(tcase, nothing_is_retired_while_a_transaction_is_open, 0, 2);
+	tcase_add_loop_test(
+	        tcase, transaction_that_saw_what_is_retired_since_conflicts_with_nothing, 0, 3);
+	tcase_add_loop_test(tcase, nothing_is_said_of_an_incarnation_that_has_to_stay, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

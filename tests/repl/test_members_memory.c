@@ -87,6 +87,7 @@ enum question {
 	FRONTIER_SEQ,
 	BELOW,
 	KNOWN_BELOW,
+	HAS_FRONTIER,
 	COLLECTED,
 	COLLECT,
 	QUESTIONS,
@@ -109,6 +110,8 @@ static int64_t ask(enum question question)
 		return blazei_replica_below_frontier(a.replica, &view);
 	case KNOWN_BELOW:
 		return blazei_known_below(a.replica, known);
+	case HAS_FRONTIER:
+		return blazei_replica_has_frontier(a.replica);
 	case COLLECTED:
 		return blazei_was_collected(
 		        a.replica, blazei_table_find(table, &id, blazei_table_hash(table, &id)),
@@ -128,6 +131,8 @@ START_TEST(answers_without_memory_are_the_careful_ones)
 		[FRONTIER_SEQ] = { 0, 4 },
 		[BELOW] = { true, false },
 		[KNOWN_BELOW] = { true, false },
+		/* Of which a, that has not read it, has none yet. */
+		[HAS_FRONTIER] = { true, true },
 		[COLLECTED] = { false, true },
 		/* The one field of what was deleted. */
 		[COLLECT] = { -ENOMEM, 1 },

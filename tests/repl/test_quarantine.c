@@ -367,6 +367,31 @@ START_TEST(stall_ends_when_the_origin_goes_on_by_state)
 }
 END_TEST
 
+/* The other side may be in quarantine here, and yet bring what others wrote. */
+START_TEST(origin_in_quarantine_is_asked_and_not_answered)
+{
+	struct pair pair;
+
+	part();
+	node_give(&a, &b, 1);
+	node_give(&a, &b, 2);
+	node_give(&twin, &b, 2);
+	ck_assert_uint_eq(node_stats(&b).quarantined, 1);
+	node_insert(&c, 30, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&c, &a, 1), 1);
+	pair_open(&pair, &b, &a);
+	pair_catch_up(&pair);
+	node_expect(&b, 30, "{\"x\":1}");
+	node_expect(&b, 3, NULL);
+	pair_close(&pair);
+	pair_open(&pair, &a, &b);
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.state, BLAZEI_SESSION_REFUSED);
+	ck_assert_int_eq(pair.asked.reason, BLAZEI_SESSION_QUARANTINED);
+	pair_close(&pair);
+}
+END_TEST
+
 int main(void)
 {
 	static const TTest *const *const tests[] = {
@@ -380,6 +405,7 @@ int main(void)
 		&what_depends_on_a_quarantined_origin_stalls_within_bounds,
 		&what_waits_for_others_is_not_stalled,
 		&origin_that_is_ahead_may_be_quarantined,
+		&origin_in_quarantine_is_asked_and_not_answered,
 		&vector_covers_all_of_a_quarantined_origin,
 		&long_transactions_of_a_stalled_origin_do_not_fill_memory,
 		&batch_of_a_stalled_origin_stays_within_bounds,

@@ -55,6 +55,42 @@ START_TEST(insert_where_alive_is_eexist)
 }
 END_TEST
 
+START_TEST(bytes_of_a_commit_may_be_taken_and_stay)
+{
+	const struct blaze_id id = id_of(1);
+	struct blazei_buffer buffer = { 0 };
+	struct blazei_txn_view txn;
+	uint8_t *first;
+	void *copy;
+
+	ck_assert_int_eq(node_put(&a, &id, "first", 5, &txn), 0);
+	copy = malloc(txn.len);
+	memcpy(copy, txn.data, txn.len);
+	blazei_replica_txn_take(a.replica, &buffer);
+	first = buffer.data;
+	ck_assert_ptr_eq(first, txn.data);
+	ck_assert_uint_eq(buffer.len, txn.len);
+	/* It has no memory of its own now, and is given some. */
+	buffer = (struct blazei_buffer){ 0 };
+	ck_assert_int_eq(node_put(&a, &id, "second", 6, &txn), 0);
+	ck_assert_ptr_ne(txn.data, first);
+	ck_assert_mem_eq(first, copy, ((struct blazei_txn_header *)copy)->bytes);
+	ck_assert_int_eq(node_take(&b, first, ((struct blazei_txn_header *)first)->bytes), 1);
+	ck_assert_int_eq(node_take(&b, txn.data, txn.len), 1);
+	/* What is given back is used for the next one, up to the longest. */
+	buffer.data = first;
+	buffer.cap = ((struct blazei_txn_header *)copy)->bytes;
+	blazei_replica_txn_take(a.replica, &buffer);
+	ck_assert_ptr_eq(buffer.data, txn.data);
+	ck_assert_int_eq(node_put(&a, &id, "third", 5, &txn), 0);
+	ck_assert_ptr_eq(txn.data, first);
+	ck_assert_int_eq(node_take(&b, txn.data, txn.len), 1);
+	nodes_expect_equal(&a, &b);
+	blazei_buffer_free(&buffer);
+	free(copy);
+}
+END_TEST
+
 START_TEST(update_where_absent_or_dead_is_enoent)
 {
 	ck_assert_int_eq(node_update(&a, 1, "{\"x\":1}"), -ENOENT);
@@ -379,6 +415,7 @@ static const TTest *const *const tests[] = {
 	&update_by_server_with_equal_values_rewrites_existence,
 	&upsert_with_equal_values_writes,
 	&unset_outside_update_is_einval,
+	&bytes_of_a_commit_may_be_taken_and_stay,
 	&unset_removes_field_everywhere_and_merges_by_stamp,
 	&write_beyond_limits_is_e2big_and_changes_nothing,
 	&put_and_fetch_round_trip_and_grow,

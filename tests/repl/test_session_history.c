@@ -48,6 +48,7 @@ START_TEST(what_is_written_meanwhile_goes_along)
 	pair.arg = &left;
 	pair_catch_up(&pair);
 	ck_assert_uint_eq(pair.asked.txns, 15);
+	ck_assert_uint_eq(pair.complete, 15);
 	ck_assert_uint_eq(pair.kinds[BLAZEI_KIND_TXNS], 6);
 	nodes_expect_equal(&a, &b);
 }

@@ -2,6 +2,7 @@
 /* Catch-up sessions where an allocation fails, each one in turn: what was merged is in the vector,
  * an installation that fails changes nothing and may be repeated, and a session that follows brings
  * the rest. malloc and its kin are wrapped by the linker. */
+#include "tests/repl/frontier.h"
 #include "tests/repl/session_pair.h"
 #include "tests/repl/starve.h"
 
@@ -250,6 +251,47 @@ START_TEST(transaction_of_a_new_origin_without_memory_comes_later)
 }
 END_TEST
 
+/* A member reported between the asker's hello and the answerer's. */
+START_TEST(hello_that_finds_no_memory_ends_the_session)
+{
+	struct blazei_session_options options = { .side = BLAZEI_SESSION_ASKER };
+	struct blazei_session_status status;
+	struct blazei_session *ask;
+	struct blazei_session *answer;
+	struct node a;
+	struct node b;
+
+	node_open(&a, 1);
+	node_open(&b, 2);
+	ck_assert_int_eq(node_tick(&a), 1);
+	node_insert(&b, 1, "{\"x\":1}");
+	node_insert(&b, 2, "{\"x\":1}");
+	frontier_make(&b);
+	ck_assert_int_eq(blazei_stage_new(UINT64_C(1) << 30, &options.stage), 0);
+	options.replica = a.replica;
+	ck_assert_int_eq(blazei_session_new(&options, &ask), 0);
+	options.replica = b.replica;
+	options.side = BLAZEI_SESSION_ANSWERER;
+	ck_assert_int_eq(blazei_session_new(&options, &answer), 0);
+	ck_assert_int_gt(move(ask, answer), 0);
+	node_give_all(&b, &a);
+	ck_assert(a.replica->members.stale);
+	ck_assert_int_gt(blazei_session_give(answer, NOW, message, sizeof(message)), 0);
+	starve(0);
+	blazei_session_take(ask, NOW, message, ((struct blazei_session_header *)message)->bytes);
+	ck_assert(starve_end());
+	blazei_session_status(ask, &status);
+	ck_assert_int_eq(status.state, BLAZEI_SESSION_FAILED);
+	ck_assert_int_eq(status.error, -ENOMEM);
+	blazei_session_free(ask);
+	blazei_session_free(answer);
+	blazei_stage_free(options.stage);
+	nodes_catch_up(&a, &b);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session_memory");
@@ -257,6 +299,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 300);
 	tcase_add_loop_test(tcase, session_without_memory_harms_nothing, 0, 4);
+	tcase_add_test(tcase, hello_that_finds_no_memory_ends_the_session);
 	tcase_add_test(tcase, transaction_of_a_new_origin_without_memory_comes_later);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a transaction had seen when others wrote to its records between its first touch and its
  * commit: who wins, what merges, and what counts as a conflict. */
+#include "lib/repl/core.h"
 #include "tests/repl/writeset_help.h"
 
 static struct node a;
@@ -213,6 +214,30 @@ START_TEST(an_update_of_what_an_own_call_deleted_meanwhile_is_a_conflict)
 }
 END_TEST
 
+/* Two wrote at the same instant: which of them it had seen is told by who wrote. */
+START_TEST(a_delete_had_not_seen_what_another_wrote_at_the_same_time)
+{
+	struct node c;
+
+	node_open(&c, 3);
+	node_insert(&a, 1, "{\"x\":0}");
+	node_give_all(&a, &b);
+	node_give_all(&a, &c);
+	node_update(&b, 1, "{\"x\":1}");
+	node_update(&c, 1, "{\"x\":2}");
+	ck_assert_uint_eq(b.replica->clock.last, c.replica->clock.last);
+	node_give_all(&b, &a);
+	txn_expect(&txn, 1, "{\"x\":1}");
+	node_give_all(&c, &a);
+	node_expect(&a, 1, "{\"x\":2}");
+	ck_assert_uint_eq(node_stats(&a).conflicts, 1);
+	ck_assert_int_eq(txn_delete(&txn, 1), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_uint_eq(node_stats(&a).conflicts, 2);
+	node_close(&c);
+}
+END_TEST
+
 /* The node goes on under another name, its node id too. */
 static void rename_a(unsigned rank)
 {
@@ -255,6 +280,45 @@ START_TEST(what_was_seen_was_written_under_the_name_of_then)
 }
 END_TEST
 
+/* Of a row without a record, as room for one that did not come leaves it, nothing was seen. */
+START_TEST(row_without_a_record_has_no_name)
+{
+	const struct blaze_id id = id_of(7);
+	struct blazei_table *table = &a.replica->table;
+
+	ck_assert_ptr_nonnull(blazei_table_add(table, &id, blazei_table_hash(table, &id), 64));
+	ck_assert_int_eq(txn_insert(&txn, 7, "{\"x\":1}"), 0);
+	node_insert(&a, 1, "{\"x\":1}");
+	rename_a(11);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	node_expect(&a, 7, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	ck_assert_int_eq(node_give(&a, &b, 2), 1);
+	ck_assert_uint_eq(node_stats(&a).conflicts + node_stats(&b).conflicts, 0);
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
+/* The record that it saw may have been removed since, with its row: by a snapshot without it. */
+START_TEST(row_that_went_is_seen_by_its_h)
+{
+	const struct blaze_id id = id_of(1);
+	struct blazei_table *table = &a.replica->table;
+
+	node_insert(&a, 1, "{\"x\":1}");
+	ck_assert_int_eq(node_give(&a, &b, 1), 1);
+	txn_expect(&txn, 1, "{\"x\":1}");
+	rename_a(11);
+	blazei_table_remove(table, blazei_table_find(table, &id, blazei_table_hash(table, &id)));
+	ck_assert_int_eq(txn_update(&txn, 1, "{\"x\":2}"), 0);
+	ck_assert_int_eq(txn_commit(&txn), 0);
+	ck_assert_int_eq(node_give(&a, &b, 2), 1);
+	/* Which has it still: nobody knows any more under which name it was written. */
+	ck_assert_uint_eq(node_stats(&b).conflicts, 1);
+	node_expect(&b, 1, "{\"x\":2}");
+}
+END_TEST
+
 /* What came since under the new name was not seen. */
 START_TEST(what_came_under_the_new_name_was_not_seen)
 {
@@ -287,6 +351,9 @@ static const TTest *const *const tests[] = {
 	&own_writes_meanwhile_are_overwritten_and_counted,
 	&a_delete_that_hides_what_it_had_not_seen_is_a_conflict,
 	&an_update_of_what_an_own_call_deleted_meanwhile_is_a_conflict,
+	&a_delete_had_not_seen_what_another_wrote_at_the_same_time,
+	&row_without_a_record_has_no_name,
+	&row_that_went_is_seen_by_its_h,
 };
 
 int main(void)

@@ -32,8 +32,8 @@ EXTRA_DIST += \
 	tests/sim/classics/snapshot-not-a-cut.patch \
 	tests/sim/classics/tombstone-dropped-early.patch
 
-# Which branches of lib/repl neither the simulator nor a unit test takes. Two minutes of CPU, most of
-# them for the build: .ci/run does not ask for it.
+# Which lines of lib/repl neither the simulator nor a unit test takes: none. A minute or two, so
+# .ci/run does not ask for it.
 .PHONY: branches
 branches:
 	$(srcdir)/tests/gates/branches
