@@ -31,6 +31,7 @@ struct blaze_store_geometry {
 	uint32_t block_bytes;   /* written as a whole: a power of two from 512 to 4096 */
 	uint64_t segment_bytes; /* the most that a segment takes: a multiple of 4096 */
 	uint64_t root_bytes;    /* the most that the root takes */
+	uint64_t room_bytes;    /* what there is room for by now, about; 0: not known */
 };
 
 enum blaze_store_operation {
@@ -63,7 +64,7 @@ struct blaze_store_ops {
 	/* Also in a forked child, for its copy: there it writes nothing and waits for nothing. */
 	void (*close)(void *store);
 	int (*geometry)(void *store, struct blaze_store_geometry *ret_geometry);
-	/* Makes an empty segment, durable with its name; -EEXIST. */
+	/* Makes an empty segment, durable with its name, or none; -EEXIST. */
 	int (*segment_create)(void *store, uint64_t segment);
 	/* No more is appended; what lies behind end is dropped, all before it is durable. -ENOENT;
 	 * -EBADMSG: it is shorter than that. */

@@ -32,9 +32,11 @@
 
 #define COPY_BYTES (UINT64_C(1) << 20)
 #define BUFFER_MAX (UINT64_C(1) << 32)
+#define COPIES_MAX 8u
 
 struct backup {
-	bool salvage; /* damage is an end */
+	bool salvage;                    /* damage is an end */
+	const struct blazei_store *open; /* what is copied, where it is open; else NULL */
 	struct blazei_store *from;
 	void *to;
 	uint8_t *data;
@@ -79,7 +81,13 @@ static uint64_t frames_count(struct backup *backup, uint64_t n)
 
 		backup->place.offset = backup->end + at;
 		bytes = blazei_frame_check(frame, n - at, &backup->place);
-		if (bytes < 0 || frame->first_lsn != backup->last + 1)
+		if (bytes < 0)
+			break;
+		/* The log may begin with a segment whose beginning counts no more. */
+		if (backup->last == 0 && frame->first_lsn != 0 &&
+		    frame->first_lsn <= backup->from->root->start)
+			backup->last = frame->first_lsn - 1;
+		if (frame->first_lsn != backup->last + 1)
 			break;
 		/* A transaction in several frames counts in its last one, under one number. */
 		backup->last += frame->count;
@@ -256,9 +264,10 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	struct blazei_root *root = backup->from->root;
 	uint64_t version;
 	int64_t n;
-	int error = to_check(backup);
+	int error = 0;
 
 	backup->place.store = root->store;
+	backup->last = 0;
 	for (uint32_t i = 0; i < root->segment_count && error == 0; i++) {
 		error = segment_copy(backup, &root->segments[i]);
 		if (error == 1)
@@ -282,31 +291,78 @@ static int backup_run(struct backup *backup, uint64_t lsn)
 	return blazei_file_ops.root_swap(backup->to, version, root, blazei_root_bytes(root));
 }
 
-static int copy(struct backup *backup, const char *from, const char *to, uint64_t lsn)
+/* Takes back what was copied. */
+static void copies_delete(struct backup *backup)
+{
+	uint64_t numbers[64];
+	int64_t n;
+
+	backup->more = false;
+	backup->entries.len = 0;
+	backup->entry_count = 0;
+	while ((n = blazei_file_ops.segment_list(backup->to, numbers, 64)) > 0)
+		for (int64_t i = 0; i < n && i < 64; i++)
+			if (blazei_file_ops.segment_delete(backup->to, numbers[i]) != 0)
+				return;
+}
+
+/* Whether the directory is still the one that was opened: it may have been moved, and another
+ * store may have its path. */
+static int place_check(const struct backup *backup)
+{
+	const struct blazei_store *open = backup->open, *from = backup->from;
+
+	if (open == NULL || (open->device == from->device && open->inode == from->inode))
+		return 0;
+	blazei_log(BLAZE_LOG_ERROR,
+	           "store %s: what is there now is another directory than the one that is open: "
+	           "no copy is made",
+	           open->location);
+	return -ENOENT;
+}
+
+static int copy_once(struct backup *backup, const char *from, const char *to, uint64_t lsn)
 {
 	const struct blazei_store_options look = { .look = true };
-	int error;
+	int error = blazei_store_open(&blazei_view_ops, from, &look, &backup->from);
+
+	if (error == 0)
+		error = place_check(backup);
+	if (error == 0)
+		error = blazei_store_settle(backup->from, backup->salvage, &backup->tail);
+	if (error == 0 && backup->to == NULL)
+		error = blazei_file_ops.open(to, &backup->to);
+	if (error == 0)
+		error = to_check(backup);
+	if (error == 0) {
+		error = backup_run(backup, lsn);
+		if (error == -ESTALE)
+			copies_delete(backup);
+	}
+	if (backup->from != NULL)
+		(void)blazei_store_close(backup->from);
+	backup->from = NULL;
+	blazei_tail_image_free(&backup->tail);
+	return error;
+}
+
+/* Where the store is compacted meanwhile, from the beginning again. */
+static int copy(struct backup *backup, const char *from, const char *to, uint64_t lsn)
+{
+	int error = -ESTALE;
 
 	backup->entries.max = backup->frames.max = BUFFER_MAX;
 	backup->data = aligned_alloc(BLAZEI_FRAME_UNIT, COPY_BYTES);
-	error = backup->data != NULL ? 0 : -ENOMEM;
-	if (error == 0)
-		error = blazei_store_open(&blazei_view_ops, from, &look, &backup->from);
-	if (error == 0)
-		error = blazei_store_settle(backup->from, &backup->tail);
-	if (error == 0)
-		error = blazei_file_ops.open(to, &backup->to);
-	if (error == 0)
-		error = backup_run(backup, lsn);
+	if (backup->data == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < COPIES_MAX && error == -ESTALE; i++)
+		error = copy_once(backup, from, to, lsn);
 	if (backup->to != NULL)
 		blazei_file_ops.close(backup->to);
-	if (backup->from != NULL)
-		(void)blazei_store_close(backup->from);
-	blazei_tail_image_free(&backup->tail);
 	blazei_buffer_free(&backup->entries);
 	blazei_buffer_free(&backup->frames);
 	free(backup->data);
-	return error;
+	return error == -ESTALE ? -EAGAIN : error;
 }
 
 int blazei_store_backup(const char *from, const char *to, uint64_t lsn)
@@ -314,6 +370,13 @@ int blazei_store_backup(const char *from, const char *to, uint64_t lsn)
 	struct backup backup = { .salvage = false };
 
 	return copy(&backup, from, to, lsn);
+}
+
+int blazei_store_backup_open(const struct blazei_store *open, const char *to, uint64_t lsn)
+{
+	struct backup backup = { .open = open };
+
+	return copy(&backup, open->location, to, lsn);
 }
 
 int blazei_store_salvage(const char *from, const char *to, uint64_t *ret_lsn)

@@ -10,7 +10,7 @@
  *        writing all of it twice than with the length.
  *
  * LAYOUT of the directory
- *          lock                 locked by the one program that has it open
+ *          lock                 locked by the one program that has it open, as the directory is
  *          root                 the root; root.new while it is replaced
  *          NNNNNNNNNNNNNNNN.seg a segment, its number in 16 hexadecimal digits
  *
@@ -21,23 +21,28 @@
  *        what it could not write says so once, and later says that all is well.
  *
  * CONCURRENCY  One thread at a time. The lock is an open file description's, so a second open by
- *        the same program fails too; a forked child that lives on has it as well.
+ *        the same program fails too; a forked child that lives on has it as well. The directory is
+ *        locked besides, which nobody can take away as that file. And each exchange looks whether
+ *        the root is the one that this open knows: where a file system gives no such lock, the
+ *        second writer is found out before it can undo what the other one named.
  *
  * FAILURE  A crash leaves at most a root.new, which the next replacement writes anew, and segments
  *        that the root does not name. */
 #include "lib/store/file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/op/hash.h"
 #include "lib/store/engine.h"
+#include "lib/store/folder.h"
 
 #define BLOCK_BYTES   BLAZEI_FILE_BLOCK_BYTES
 #define SEGMENT_BYTES BLAZEI_FILE_SEGMENT_BYTES
@@ -45,6 +50,11 @@
 #define AHEAD_BYTES   (UINT64_C(1) << 20) /* of zeros, at a time */
 #define NAME_BYTES    BLAZEI_FILE_NAME_BYTES
 #define DUE_MAX       64u
+
+struct root_mark {
+	size_t len; /* 0: none */
+	XXH128_hash_t hash;
+};
 
 struct file_store {
 	int dir;
@@ -55,6 +65,10 @@ struct file_store {
 	uint64_t ahead;   /* of what was written with zeros */
 	int failed;       /* the first error of an append or sync to it */
 	uint64_t version; /* of the root */
+	/* Hashes of the root: as it was read or set last, and as an exchange that failed may have
+	 * left it. */
+	struct root_mark root;
+	struct root_mark tried;
 	uint32_t fork_generation;
 	struct blazei_engine engine;
 	unsigned due_count;
@@ -96,22 +110,6 @@ static int open_at(int dir, const char *name, int flags)
 	int fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	return fd >= 0 ? fd : -errno;
-}
-
-static int lock_take(int dir)
-{
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open_at(dir, "lock", O_RDWR | O_CREAT);
-
-	if (fd < 0)
-		return fd;
-	if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
-		int error = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-
-		close(fd);
-		return error;
-	}
-	return fd;
 }
 
 /* Makes the name of a new directory durable, in the one above. */
@@ -194,7 +192,7 @@ static int store_fill(struct file_store *store, const char *location)
 	store->dir = dir_open(location);
 	if (store->dir < 0)
 		return store->dir;
-	store->lock = lock_take(store->dir);
+	store->lock = blazei_folder_lock(store->dir);
 	if (store->lock < 0)
 		return store->lock;
 	return blazei_engine_init(&store->engine);
@@ -242,10 +240,15 @@ static void file_close(void *arg)
 
 static int file_geometry(void *arg, struct blaze_store_geometry *ret_geometry)
 {
-	(void)arg;
+	const struct file_store *store = arg;
+	struct statvfs status;
+
 	ret_geometry->block_bytes = BLOCK_BYTES;
 	ret_geometry->segment_bytes = SEGMENT_BYTES;
 	ret_geometry->root_bytes = ROOT_BYTES;
+	/* One byte stands for none. */
+	if (fstatvfs(store->dir, &status) == 0)
+		ret_geometry->room_bytes = (uint64_t)status.f_bavail * status.f_frsize | 1;
 	return 0;
 }
 
@@ -262,6 +265,7 @@ static int file_segment_create(void *arg, uint64_t segment)
 	error = sync_fd(store->dir);
 	if (error != 0) {
 		close(fd);
+		(void)unlinkat(store->dir, name, 0);
 		return error;
 	}
 	reap_all(store);
@@ -434,7 +438,8 @@ static int64_t file_segment_read(void *arg, uint64_t segment, uint64_t offset, v
 	if (offset > INT64_MAX - len)
 		return -EINVAL;
 	segment_name(segment, name);
-	fd = open_at(store->dir, name, O_RDONLY);
+	/* Not waiting for whoever writes to a pipe of that name. */
+	fd = open_at(store->dir, name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	n = read_all(fd, ret_data, len, offset);
@@ -453,59 +458,36 @@ static int file_segment_delete(void *arg, uint64_t segment)
 	return sync_fd(store->dir);
 }
 
-/* Whether it is a segment's name. */
-static bool name_parse(const char *name, uint64_t *ret_segment)
-{
-	char again[NAME_BYTES];
-
-	*ret_segment = strtoull(name, NULL, 16);
-	segment_name(*ret_segment, again);
-	return strcmp(name, again) == 0;
-}
-
 static int64_t file_segment_list(void *arg, uint64_t *ret_segments, size_t max)
 {
-	struct file_store *store = arg;
-	int fd = open_at(store->dir, ".", O_RDONLY | O_DIRECTORY);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	int64_t count = 0;
-	uint64_t segment;
+	const struct file_store *store = arg;
 
-	if (dir == NULL) {
-		int error = fd >= 0 ? -errno : fd;
-
-		if (fd >= 0)
-			close(fd);
-		return error;
-	}
-	errno = 0;
-	while ((entry = readdir(dir)) != NULL) {
-		if (!name_parse(entry->d_name, &segment))
-			continue;
-		if ((uint64_t)count < max)
-			ret_segments[count] = segment;
-		count++;
-	}
-	if (errno != 0)
-		count = -errno;
-	closedir(dir);
-	return count;
+	return blazei_folder_list(store->dir, ret_segments, max);
 }
 
-static int64_t file_root_get(void *arg, void *ret_data, size_t cap, uint64_t *ret_version)
+static struct root_mark mark_of(const void *data, size_t len)
 {
-	struct file_store *store = arg;
+	struct root_mark mark = { .len = len };
+
+	if (len > 0)
+		mark.hash = XXH3_128bits(data, len);
+	return mark;
+}
+
+static bool mark_equal(const struct root_mark *a, const struct root_mark *b)
+{
+	return a->len == b->len && (a->len == 0 || XXH128_isEqual(a->hash, b->hash));
+}
+
+/* Copies it; 0: there is none. */
+static int64_t root_read(const struct file_store *store, void *ret_data, size_t cap)
+{
 	int fd = open_at(store->dir, "root", O_RDONLY);
 	struct stat status;
 	int64_t n;
 
-	if (fd == -ENOENT) {
-		*ret_version = store->version;
-		return 0;
-	}
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT ? 0 : fd;
 	if (fstat(fd, &status) != 0)
 		n = -errno;
 	else if (status.st_size == 0)
@@ -515,9 +497,42 @@ static int64_t file_root_get(void *arg, void *ret_data, size_t cap, uint64_t *re
 	else
 		n = read_all(fd, ret_data, cap, 0);
 	close(fd);
-	if (n >= 0)
-		*ret_version = store->version;
 	return n;
+}
+
+static int64_t file_root_get(void *arg, void *ret_data, size_t cap, uint64_t *ret_version)
+{
+	struct file_store *store = arg;
+	int64_t n = root_read(store, ret_data, cap);
+
+	if (n < 0)
+		return n;
+	*ret_version = store->version;
+	store->root = mark_of(ret_data, (size_t)n);
+	store->tried = store->root;
+	return n;
+}
+
+/* 0: the root is what this open read or set last; -ESTALE. */
+static int root_compare(struct file_store *store)
+{
+	uint8_t *data = malloc(ROOT_BYTES);
+	struct root_mark mark;
+	int64_t n;
+
+	if (data == NULL)
+		return -ENOMEM;
+	n = root_read(store, data, ROOT_BYTES);
+	mark = mark_of(data, n > 0 ? (size_t)n : 0);
+	free(data);
+	if (n == -EBADMSG || n == -EMSGSIZE)
+		return -ESTALE;
+	if (n < 0)
+		return (int)n;
+	if (!mark_equal(&mark, &store->root) && !mark_equal(&mark, &store->tried))
+		return -ESTALE;
+	store->root = mark;
+	return 0;
 }
 
 static int file_root_swap(void *arg, uint64_t version, const void *data, size_t len)
@@ -529,6 +544,10 @@ static int file_root_swap(void *arg, uint64_t version, const void *data, size_t 
 		return -ESTALE;
 	if (len == 0 || len > ROOT_BYTES)
 		return -EINVAL;
+	error = root_compare(store);
+	if (error != 0)
+		return error;
+	store->tried = mark_of(data, len);
 	fd = open_at(store->dir, "root.new", O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;
@@ -540,9 +559,11 @@ static int file_root_swap(void *arg, uint64_t version, const void *data, size_t 
 		error = -errno;
 	if (error == 0)
 		error = sync_fd(store->dir);
-	if (error == 0)
-		store->version++;
-	return error;
+	if (error != 0)
+		return error;
+	store->root = store->tried;
+	store->version++;
+	return 0;
 }
 
 const struct blaze_store_ops blazei_file_ops = {

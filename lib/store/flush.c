@@ -112,15 +112,10 @@ static void *flusher_main(void *arg)
 
 int blazei_store_flusher_start(struct blazei_store *store)
 {
-	sigset_t all, before;
-	int error;
+	int error = blazei_thread_start(&store->flusher, flusher_main, store);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&store->flusher, NULL, flusher_main, store);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	store->flusher_there = error == 0;
-	return -error;
+	return error;
 }
 
 void blazei_store_flusher_stop(struct blazei_store *store)

@@ -4,11 +4,14 @@ libblazeshm_la_SOURCES += \
 	lib/store/backup.h \
 	lib/store/checked.c \
 	lib/store/checked.h \
+	lib/store/drop.c \
 	lib/store/engine.c \
 	lib/store/engine.h \
 	lib/store/file.c \
 	lib/store/file.h \
 	lib/store/flush.c \
+	lib/store/folder.c \
+	lib/store/folder.h \
 	lib/store/frame.c \
 	lib/store/frame.h \
 	lib/store/log.c \
@@ -25,6 +28,8 @@ libblazeshm_la_SOURCES += \
 	lib/store/root.h \
 	lib/store/scheme.c \
 	lib/store/scheme.h \
+	lib/store/strays.c \
+	lib/store/strays.h \
 	lib/store/tail.c \
 	lib/store/tail.h \
 	lib/store/view.c \

@@ -18,6 +18,10 @@ int blazei_store_root_swap(struct blazei_store *store)
 	                              blazei_root_bytes(store->root));
 	if (error == 0)
 		store->root_version++;
+	if (error == -ESTALE)
+		blazei_log(BLAZE_LOG_ERROR,
+		           "store %s: somebody else has replaced its root: it stays as it is",
+		           store->location);
 	return error;
 }
 
@@ -29,9 +33,12 @@ static struct blazei_root_segment *segment_last(const struct blazei_store *store
 /* Has the root say, in memory, where the open segment ends. */
 static void segment_end(struct blazei_store *store)
 {
-	if (store->segment_open)
+	if (store->segment_open) {
 		segment_last(store)->end = store->segment_end;
+		store->ended_bytes += store->segment_end;
+	}
 	store->segment_open = false;
+	store->segment_end = 0;
 }
 
 /* Goes on to a new segment. Where the old one failed it is left as it is. */
@@ -59,13 +66,13 @@ static int segment_next(struct blazei_store *store, bool failing)
 	}
 	if (error != 0)
 		return error;
+	store->firsts[root->segment_count] = store->written + 1;
 	root->segments[root->segment_count++] = (struct blazei_root_segment){
 		.number = root->next_segment++,
 		.incarnation = incarnation,
 		.end = BLAZEI_SEGMENT_OPEN,
 	};
 	store->segment_open = true;
-	store->segment_end = 0;
 	BLAZEI_TESTPOINT("store_segment_made");
 	return blazei_store_root_swap(store);
 }
@@ -182,6 +189,8 @@ static void chunk_landed(struct blazei_store *store, uint64_t tail_head)
 {
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->written;
+	store->bytes = store->ended_bytes + store->segment_end;
+	store->segments = store->root->segment_count;
 	store->tail.head = tail_head;
 	kept_set(store);
 	blazei_store_gate_set(store);
@@ -443,7 +452,7 @@ uint32_t blazei_store_role(const struct blazei_store *store)
 	return store->root->role;
 }
 
-int blazei_store_role_set(struct blazei_store *store, uint32_t role)
+int blazei_store_claim(struct blazei_store *store)
 {
 	int error;
 
@@ -451,20 +460,70 @@ int blazei_store_role_set(struct blazei_store *store, uint32_t role)
 	while (store->leading)
 		pthread_cond_wait(&store->changed, &store->lock);
 	error = store->failed != 0 ? -EROFS : 0;
-	if (error == 0 && store->root->role != role) {
-		store->leading = true;
-		pthread_mutex_unlock(&store->lock);
-		store->root->role = role;
-		error = blazei_store_root_swap(store);
-		pthread_mutex_lock(&store->lock);
-		store->leading = false;
-		/* Which root is there now nobody knows. */
-		if (error != 0)
-			fail(store, error);
-		pthread_cond_broadcast(&store->changed);
-	}
+	store->leading = error == 0;
 	pthread_mutex_unlock(&store->lock);
 	return error;
+}
+
+void blazei_store_release(struct blazei_store *store, int error)
+{
+	pthread_mutex_lock(&store->lock);
+	store->leading = false;
+	if (error != 0)
+		fail(store, error);
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+}
+
+int blazei_store_role_set(struct blazei_store *store, uint32_t role)
+{
+	int error = blazei_store_claim(store);
+
+	if (error != 0)
+		return error;
+	if (store->root->role != role) {
+		store->root->role = role;
+		error = blazei_store_root_swap(store);
+	}
+	/* After an error nobody knows which root is there now. */
+	blazei_store_release(store, error);
+	return error;
+}
+
+uint64_t blazei_store_room(struct blazei_store *store)
+{
+	struct blaze_store_geometry geometry = { .struct_size = sizeof(geometry) };
+	int error = blazei_store_claim(store);
+
+	if (error == 0) {
+		error = store->ops->geometry(store->backend, &geometry);
+		blazei_store_release(store, 0);
+	}
+	return error == 0 && geometry.room_bytes != 0 ? geometry.room_bytes : UINT64_MAX;
+}
+
+int blazei_store_rotate(struct blazei_store *store)
+{
+	int error = blazei_store_claim(store);
+
+	if (error != 0)
+		return error;
+	/* All in it is durable: where it can't be sealed it is left as it is. */
+	if (store->segment_open && store->segment_end > 0) {
+		(void)store->ops->segment_seal(store->backend, segment_last(store)->number,
+		                               store->segment_end);
+		segment_end(store);
+	}
+	blazei_store_release(store, 0);
+	return 0;
+}
+
+void blazei_store_size(struct blazei_store *store, uint64_t *ret_bytes, uint32_t *ret_segments)
+{
+	pthread_mutex_lock(&store->lock);
+	*ret_bytes = store->bytes;
+	*ret_segments = store->segments;
+	pthread_mutex_unlock(&store->lock);
 }
 
 uint64_t blazei_store_kept(const struct blazei_store *store)

@@ -30,8 +30,8 @@
  *   I3   A failed write or sync is not repeated in place: its group goes, once, to a new segment,
  *        behind a root that records where the old one ended. If that fails the log is read-only,
  *        and the tail stays as it is for the next opening.
- *   I4   Recovery gives an unbroken run of LSNs from 1, which holds all that was acknowledged, or
- *        fails, or counts a cut.
+ *   I4   Recovery gives an unbroken run of LSNs from 1, or from the checkpoint that the root names,
+ *        which leads to all that was acknowledged, or fails, or counts a cut.
  *   I5   What is not durable is a run in the tail followed by a run in `pending`, either of which
  *        may be empty. While there is anything in `pending` nothing goes to the tail.
  *   I6   Before anything is appended the root names incarnation, durability and tail of this
@@ -41,14 +41,15 @@
  *        the flight are the leader's. `lock` may be taken with a lock of the caller's held, so none
  *        of these is taken under it, and `on_failed` is called without it.
  *
- * FAILURE  A crash leaves segments that the root does not name, which are never read and whose
- *        numbers are passed over; an open last segment with a torn end, which recovery cuts; a
+ * FAILURE  A crash leaves segments that the root does not name, which are empty and which the next
+ *        opening deletes (strays.c); an open last segment with a torn end, which recovery cuts; a
  *        tail, whose run recovery puts behind the last frame. In a forked child neither tail nor
  *        thread exist, and nothing of it may be used. */
 #ifndef BLAZEI_STORE_LOG_H
 #define BLAZEI_STORE_LOG_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include <blaze/store.h>
 
@@ -73,11 +74,16 @@ struct blazei_store {
 	const struct blaze_store_ops *ops;
 	void *backend;
 	char *location;
+	dev_t device; /* of the directory there when it was opened; only of one in a directory */
+	ino_t inode;
 	struct blaze_store_geometry geometry;
 	struct blazei_root *root; /* with room for all segments */
+	uint64_t *firsts;         /* LSN from which on each of these has the log */
+	uint64_t ended_bytes;     /* of those that have an end */
 	uint64_t root_version;
 	uint64_t segment_end; /* of the open one: what was appended and synced */
 	bool segment_open;    /* made by this open, and not ended */
+	bool scanned;         /* all segments were read: what recovery finds now is the tail's */
 	bool recovered;
 	bool look;
 	bool torn;        /* the last segment had something behind its last frame */
@@ -110,6 +116,8 @@ struct blazei_store {
 	/* lock: */
 	struct blazei_tail tail;
 	struct blazei_buffer pending;
+	uint64_t bytes;            /* of the log */
+	uint32_t segments;         /* that it is in */
 	uint64_t last;             /* LSN of the last one appended */
 	_Atomic uint64_t untailed; /* of the last one that went to pending */
 	uint64_t durable;          /* acknowledged up to here */
@@ -154,7 +162,8 @@ typedef int (*blazei_store_visitor)(void *arg, const void *entry, size_t len);
 
 /* Gives all entries that the store holds, once, before the first append. The node goes on
  * under this incarnation, which is durable on return. -EBADMSG: corrupt; -ENOSPC also: there is
- * no room for a tail. */
+ * no room for a tail; -ESTALE, to who only looks: what was read is not there any more, or was
+ * written meanwhile, so that all is to be read anew, by another opening. */
 int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
                          blazei_store_visitor visitor, void *arg);
 
@@ -175,7 +184,16 @@ int blazei_store_wait(struct blazei_store *store, uint64_t lsn);
 int blazei_store_await(struct blazei_store *store, uint64_t lsn);
 /* Waits as blazei_store_wait for all that was appended. */
 int blazei_store_sync(struct blazei_store *store);
+/* Bytes that its medium has room for; UINT64_MAX where that is not known. Waits for the leader. */
+uint64_t blazei_store_room(struct blazei_store *store);
+/* What is written from here on goes to a new segment. -EROFS. */
+int blazei_store_rotate(struct blazei_store *store);
+/* drop.c: has the log begin with that checkpoint, whose end is durable: what was before it goes.
+ * -EROFS as sync; -ENOMEM. An error of the backend: the log is read-only. */
+int blazei_store_drop_before(struct blazei_store *store, uint64_t lsn);
 bool blazei_store_failed(struct blazei_store *store);
+/* What the log takes, as far as it is durable. Any thread. */
+void blazei_store_size(struct blazei_store *store, uint64_t *ret_bytes, uint32_t *ret_segments);
 /* Up to which LSN all is durable, and how many bytes are not yet. Does not wait. */
 uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced_bytes);
 /* The role that the root has; and a new one, durable on return. -EROFS and errors of the backend:
@@ -191,12 +209,18 @@ void blazei_store_tell(struct blazei_store *store);
 /* recover.c: copies the tail, and then, who only looks, has the root as it is after that. So where
  * somebody writes meanwhile all that was kept before the call is in the segments of that root, as
  * long as these are read later, or in the copy. *ret_image stays empty where there is no such tail.
- * -EBADMSG: the root changed all the time; errors of the backend. */
-int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *ret_image);
+ * -ESTALE: the root changed all the time; -EBADMSG: it is older than the log, which salvage only
+ * tells of; errors of the backend. */
+int blazei_store_settle(struct blazei_store *store, bool salvage,
+                        struct blazei_tail_image *ret_image);
 /* open.c: with all read, has the root name this opening. */
 int blazei_store_begin(struct blazei_store *store, uint64_t incarnation);
 /* Of log.c and flush.c. Gate and call with the lock held, and lead, which lets go of it. */
 void blazei_store_lead(struct blazei_store *store);
+/* Whoever is to use backend or root beside the leader: waits until there is none, and is it then;
+ * -EROFS. Then gives that back; with an error the log is read-only, which is to be told. */
+int blazei_store_claim(struct blazei_store *store);
+void blazei_store_release(struct blazei_store *store, int error);
 int blazei_store_end(struct blazei_store *store);
 void blazei_store_flusher_call(struct blazei_store *store);
 uint64_t blazei_store_unsynced(const struct blazei_store *store);

@@ -10,14 +10,17 @@
  *        says so, and only by the store that made it.
  *
  * FAILURE  An opening that fails leaves the store as it was, but for what it had written of the
- *        tail to the log: the next one finds the rest. */
+ *        tail to the log: the next one finds the rest, and deletes the segments that were made and
+ *        not named. */
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <blaze/db.h>
 
 #include "lib/store/checked.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "lib/store/strays.h"
 #include "lib/store/view.h"
 
 #define BUFFER_MAX (UINT64_C(1) << 32)
@@ -73,6 +76,7 @@ static int root_load(struct blazei_store *store, uint32_t policy)
 /* Makes the tail of this opening. Where there is no tmpfs it goes without: as durability sync. */
 static int tail_make(struct blazei_store *store)
 {
+	static const struct blaze_id none;
 	struct blazei_tail_name *name = &store->tail_name;
 	const struct blazei_root *root = store->root;
 	int error = blazei_random(&name->nonce, sizeof(name->nonce));
@@ -81,8 +85,11 @@ static int tail_make(struct blazei_store *store)
 		return error;
 	name->identity = blazei_tail_identity(&root->store, store->location);
 	name->turn = root->tail_identity == name->identity ? 1 - root->tail_turn : 0;
-	error = blazei_tail_create(store->tail_dir, name, &root->store, store->tail_bytes,
-	                           &store->tail);
+	/* Who opens it next could not tell whether the system went down meanwhile. */
+	error = blazei_id_equal(&none, &store->boot) ? -EACCES : 0;
+	if (error == 0)
+		error = blazei_tail_create(store->tail_dir, name, &root->store, store->tail_bytes,
+		                           &store->tail);
 	if (error == 0)
 		return 0;
 	if (error == -ENOSPC || error == -ENOMEM) {
@@ -120,10 +127,14 @@ int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
 		           store->location, BLAZEI_ROOT_SEGMENTS_MAX);
 		return -ENOSPC;
 	}
+	blazei_strays_sweep(store);
 	root->incarnation = incarnation;
 	/* What the tail held goes to the log while the root still names that tail. */
 	if (store->last > store->durable)
 		error = blazei_store_sync(store);
+	/* Nobody has it yet, to be told that it is read-only: the opening ends with the reason. */
+	if (error == -EROFS && store->failed != 0)
+		error = store->failed;
 	if (error == 0 && store->durability == BLAZE_DURABILITY_ASYNC)
 		error = tail_make(store);
 	if (error != 0)
@@ -151,6 +162,7 @@ static int store_init(struct blazei_store *store, const char *location,
 
 	store->location = strdup(location);
 	store->root = calloc(1, BLAZEI_ROOT_BYTES_MAX);
+	store->firsts = calloc(BLAZEI_ROOT_SEGMENTS_MAX, sizeof(*store->firsts));
 	store->tail_dir = options->tail_dir != NULL ? strdup(options->tail_dir) : NULL;
 	store->pending.max = store->flight.max = BUFFER_MAX;
 	store->chunk.max = store->frames.max = BUFFER_MAX;
@@ -173,7 +185,7 @@ static int store_init(struct blazei_store *store, const char *location,
 	pthread_cond_init(&store->changed, &monotonic);
 	pthread_cond_init(&store->work, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if (store->location == NULL || store->root == NULL ||
+	if (store->location == NULL || store->root == NULL || store->firsts == NULL ||
 	    (options->tail_dir != NULL && store->tail_dir == NULL))
 		return -ENOMEM;
 	return 0;
@@ -189,19 +201,25 @@ static void store_free(struct blazei_store *store)
 	blazei_buffer_free(&store->flight);
 	blazei_buffer_free(&store->chunk);
 	blazei_buffer_free(&store->frames);
+	free(store->firsts);
 	free(store->root);
 	free(store->tail_dir);
 	free(store->location);
 	free(store);
 }
 
-/* The process may change its directory. */
+/* The process may change its directory, and others may move this one. */
 static int location_fix(struct blazei_store *store)
 {
 	char *absolute = realpath(store->location, NULL);
+	struct stat status;
 
 	if (absolute == NULL)
 		return -errno;
+	if (stat(absolute, &status) == 0) {
+		store->device = status.st_dev;
+		store->inode = status.st_ino;
+	}
 	free(store->location);
 	store->location = absolute;
 	return 0;

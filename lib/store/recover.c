@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the log of a store; see log.h, and blaze-format(5) for what is torn and what is
  * corrupt. */
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 
 #include "lib/op/unit.h"
 #include "lib/store/log.h"
+#include "lib/store/strays.h"
 
 #define WINDOW_BYTES (UINT64_C(1) << 20)
 #define SETTLES_MAX  8u /* of a root that somebody replaces meanwhile */
@@ -27,6 +30,7 @@ struct scan {
 	uint8_t *window;
 	struct blazei_buffer part; /* the beginning of a transaction */
 	uint64_t end;              /* behind the last frame that ends a transaction */
+	bool begun;                /* there was a frame */
 };
 
 static int corrupt(const struct scan *scan, uint64_t offset, const char *what)
@@ -79,7 +83,11 @@ static int txns_give(struct scan *scan, uint64_t offset, const uint8_t *data, si
 		memcpy(&bytes, data, sizeof(bytes));
 		if (bytes > len || count == 0 || blazei_logged_check(data, bytes) != 0)
 			return corrupt(scan, offset, "an invalid transaction");
-		error = scan->visitor(scan->arg, data, bytes);
+		/* What stands before the checkpoint is in it. */
+		if (scan->store->last + 1 >= scan->store->root->start)
+			error = scan->visitor(scan->arg, data, bytes);
+		else
+			error = 0;
 		if (error < 0)
 			return error;
 		scan->store->last++;
@@ -97,6 +105,10 @@ static int frame_take(struct scan *scan, const uint8_t *data, uint64_t bytes)
 	uint64_t offset = scan->place.offset;
 	int error;
 
+	/* The log may begin with a segment whose beginning counts no more. */
+	if (!scan->begun && frame->first_lsn != 0 && frame->first_lsn <= scan->store->root->start)
+		scan->store->last = frame->first_lsn - 1;
+	scan->begun = true;
 	if (frame->first_lsn != scan->store->last + 1)
 		return corrupt(scan, offset, "it is not the next one in the log");
 	if ((frame->flags & BLAZEI_FRAME_MORE) == 0 && scan->part.len == 0) {
@@ -113,6 +125,24 @@ static int frame_take(struct scan *scan, const uint8_t *data, uint64_t bytes)
 	scan->part.len = 0;
 	scan->end = offset + bytes;
 	return error;
+}
+
+/* What was durable is no frame at offset. Where somebody writes meanwhile it may have become one
+ * since: -ESTALE. */
+static int gap_judge(struct scan *scan, uint64_t offset)
+{
+	const uint8_t *data;
+	int64_t n;
+
+	if (scan->store->look) {
+		scan->there = scan->limit;
+		scan->len = 0;
+		scan->place.offset = offset;
+		n = window_at(scan, offset, &data);
+		if (n >= 0 && blazei_frame_check(data, (size_t)n, &scan->place) > 0)
+			return -ESTALE;
+	}
+	return corrupt(scan, offset, "what was durable is damaged");
 }
 
 /* Looks at what lies behind an invalid frame. 0: a torn end; -EBADMSG: it was good once. */
@@ -134,7 +164,7 @@ static int tail_check(struct scan *scan, uint64_t offset, bool *ret_something)
 			const struct blazei_frame_header *frame = (const void *)data;
 
 			if (frame->durable_lsn > scan->store->last)
-				return corrupt(scan, offset, "what was durable is damaged");
+				return gap_judge(scan, offset);
 		}
 		at += BLAZEI_FRAME_UNIT;
 		if (at >= scan->limit)
@@ -204,9 +234,17 @@ static int segments_scan(struct scan *scan)
 		scan->part.len = 0;
 		scan->len = 0;
 		scan->end = 0;
+		scan->store->firsts[i] = scan->store->last + 1;
 		error = segment_scan(scan);
 		if (error == 0 && root->segments[i].end == BLAZEI_SEGMENT_OPEN)
 			root->segments[i].end = scan->end;
+		if (error == 0)
+			scan->store->ended_bytes += root->segments[i].end;
+	}
+	if (error == 0 && root->start > scan->store->last) {
+		blazei_log(BLAZE_LOG_ERROR, "store %s: what its log begins with is missing",
+		           scan->store->location);
+		error = -EBADMSG;
 	}
 	return error;
 }
@@ -244,6 +282,7 @@ static void cut_count(struct blazei_store *store, const char *what)
 /* Copies the tail that the root names, where it may still be there. */
 static int tail_load(struct blazei_store *store, struct blazei_tail_image *ret_image)
 {
+	static const struct blaze_id none;
 	const struct blazei_root *root = store->root;
 	const struct blazei_tail_name name = {
 		.identity = root->tail_identity,
@@ -251,7 +290,15 @@ static int tail_load(struct blazei_store *store, struct blazei_tail_image *ret_i
 		.turn = root->tail_turn,
 	};
 
-	if (root->opened != BLAZE_DURABILITY_ASYNC || !blazei_id_equal(&root->boot, &store->boot))
+	if (root->opened != BLAZE_DURABILITY_ASYNC)
+		return 0;
+	if (blazei_id_equal(&none, &store->boot)) {
+		blazei_log(BLAZE_LOG_ERROR,
+		           "store %s: it was not closed, and which boot this is can't be read",
+		           store->location);
+		return -EACCES;
+	}
+	if (!blazei_id_equal(&root->boot, &store->boot))
 		return 0;
 	return blazei_tail_load(store->tail_dir, &name, &root->store, ret_image);
 }
@@ -277,7 +324,29 @@ static int root_again(struct blazei_store *store)
 	return error != 0 ? error : !same;
 }
 
-int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *ret_image)
+/* Whether the root is the log's. 1: there is another one by now. */
+static int root_judge(struct blazei_store *store, bool salvage)
+{
+	uint64_t segment = 0;
+	int error, other;
+
+	BLAZEI_TESTPOINT("store_judging");
+	error = blazei_strays_check(store, &segment);
+	if (error != -EBADMSG && error != -ESTALE)
+		return error;
+	/* Who writes meanwhile has replaced the root before the frame that was seen there. */
+	other = store->look ? root_again(store) : 0;
+	if (other != 0 || error != -EBADMSG)
+		return other != 0 ? other : error;
+	blazei_log(BLAZE_LOG_ERROR,
+	           "store %s: the root is older than the log: segment %016llx has what it does not "
+	           "know of",
+	           store->location, (unsigned long long)segment);
+	return salvage ? 0 : error;
+}
+
+int blazei_store_settle(struct blazei_store *store, bool salvage,
+                        struct blazei_tail_image *ret_image)
 {
 	int error;
 
@@ -286,25 +355,33 @@ int blazei_store_settle(struct blazei_store *store, struct blazei_tail_image *re
 
 		*ret_image = (struct blazei_tail_image){ .ring = NULL };
 		error = tail_load(store, ret_image);
-		if (error != 0 && error != -ENOENT)
+		if (error != 0 && error != -ENOENT) {
+			blazei_log(BLAZE_LOG_ERROR, "store %s: what its tail has can't be read: %s",
+			           store->location, blaze_strerror(error));
 			return error;
+		}
 		if (store->look)
 			other = root_again(store);
+		if (other == 0)
+			other = root_judge(store, salvage);
 		if (other == 0)
 			return 0;
 		blazei_tail_image_free(ret_image);
 		if (other < 0)
 			return other;
 	}
-	return -EBADMSG;
+	return -ESTALE;
 }
 
-/* Whether the store is another user's, whose tail is not looked for here. */
+/* Whether another user wrote the store last, in whose shared memory its tail is: that one made the
+ * root, wherever it lies. */
 static bool foreign(const struct blazei_store *store)
 {
+	char path[PATH_MAX];
 	struct stat status;
 
-	return stat(store->location, &status) == 0 && status.st_uid != geteuid();
+	return (size_t)snprintf(path, sizeof(path), "%s/root", store->location) < sizeof(path) &&
+	       stat(path, &status) == 0 && status.st_uid != geteuid();
 }
 
 /* What the last opening left in memory, and what is lost of it. */
@@ -352,11 +429,14 @@ int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
 	scan.window = aligned_alloc(BLAZEI_FRAME_UNIT, WINDOW_BYTES);
 	if (scan.window == NULL)
 		return -ENOMEM;
-	error = blazei_store_settle(store, &image);
+	error = blazei_store_settle(store, false, &image);
 	if (error == 0)
 		error = segments_scan(&scan);
+	store->scanned = true;
 	store->durable = store->last;
 	store->written = store->last;
+	store->bytes = store->ended_bytes;
+	store->segments = store->root->segment_count;
 	/* Relaxed: nobody else has the store yet. */
 	atomic_store_explicit(&store->kept, store->last, memory_order_relaxed);
 	if (error == 0)

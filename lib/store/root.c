@@ -69,8 +69,8 @@ int blazei_root_check(const void *data, size_t len)
 		return -EBADMSG;
 	if (root->policy != BLAZE_POLICY_SERVER_PRIORITY && root->policy != BLAZE_POLICY_LWW)
 		return -EBADMSG;
-	if (root->reserved != 0 || root->reserved_too != 0 || root->next_segment == 0 ||
-	    root->next_segment > BLAZEI_SEGMENT_MAX)
+	if ((root->start != 0 && root->segment_count == 0) || root->reserved_too != 0 ||
+	    root->next_segment == 0 || root->next_segment > BLAZEI_SEGMENT_MAX)
 		return -EBADMSG;
 	if (root->role > BLAZE_ROLE_CLIENT || root->opened > BLAZE_DURABILITY_SYNC ||
 	    root->tail_turn > 1)

@@ -40,8 +40,8 @@ struct blazei_root {
 	struct blaze_id boot; /* in which it was opened last */
 	uint64_t tail_nonce;  /* of the tail that this opening made; 0: none */
 	uint64_t tail_identity;
-	uint64_t reserved; /* 0 */
-	uint8_t opened;    /* enum blaze_durability that is kept while it is open; 0: closed */
+	uint64_t start; /* LSN of the checkpoint that the log begins with; 0: it begins at 1 */
+	uint8_t opened; /* enum blaze_durability that is kept while it is open; 0: closed */
 	uint8_t tail_turn;
 	uint16_t reserved_too;
 	uint32_t cuts;    /* times that the end of the log was lost, or may have been */
@@ -60,6 +60,7 @@ static_assert(offsetof(struct blazei_root, cuts) == 108, "disk format");
 static_assert(offsetof(struct blazei_root, boot) == 64, "disk format");
 static_assert(offsetof(struct blazei_root, tail_nonce) == 80, "disk format");
 static_assert(offsetof(struct blazei_root, tail_identity) == 88, "disk format");
+static_assert(offsetof(struct blazei_root, start) == 96, "disk format");
 static_assert(offsetof(struct blazei_root, opened) == 104, "disk format");
 static_assert(offsetof(struct blazei_root, tail_turn) == 105, "disk format");
 static_assert(offsetof(struct blazei_root, hash) == 112, "disk format");

@@ -31,11 +31,22 @@ struct survey {
 	bool adrift;               /* something is missing before the next frame */
 };
 
-static int count_one(void *arg, const void *txn, size_t len)
+struct count {
+	const struct blazei_store *store;
+	uint64_t transactions;
+	uint64_t in_tail;
+};
+
+static int count_one(void *arg, const void *entry, size_t len)
 {
-	(void)arg;
-	(void)txn;
+	const struct blazei_unit_bound *bound = entry;
+	struct count *count = arg;
+
 	(void)len;
+	if (bound->kind != BLAZEI_KIND_TXN)
+		return 0;
+	count->transactions++;
+	count->in_tail += count->store->scanned;
 	return 0;
 }
 
@@ -45,20 +56,24 @@ int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 	int error = blazei_store_open(&blazei_view_ops, dir, &look, &store);
 	struct blazei_survey_store found = { .segments = 0 };
 	const struct blazei_root *root;
+	struct count count = { .transactions = 0 };
 
 	if (error != 0)
 		return error;
 	root = store->root;
 	if (root->segment_count > 0)
 		found.open = root->segments[root->segment_count - 1].end == BLAZEI_SEGMENT_OPEN;
-	error = blazei_store_recover(store, root->incarnation, count_one, NULL);
+	count.store = store;
+	error = blazei_store_recover(store, root->incarnation, count_one, &count);
 	if (error == 0) {
 		found.store = root->store;
 		found.node = root->node;
 		found.policy = root->policy;
 		found.segments = root->segment_count;
-		found.transactions = store->last;
-		found.in_tail = store->last - store->written;
+		found.start = root->start;
+		found.last = store->last;
+		found.transactions = count.transactions;
+		found.in_tail = count.in_tail;
 		found.torn = store->torn;
 		found.lost = store->lost;
 		for (uint32_t i = 0; i < root->segment_count; i++)
@@ -66,7 +81,7 @@ int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store)
 		*ret_store = found;
 	}
 	(void)blazei_store_close(store);
-	return error;
+	return error == -ESTALE ? -EAGAIN : error;
 }
 
 /* Operations as JSON ------------------------------------------------------------------------- */
@@ -164,14 +179,16 @@ static int txn_give(struct survey *survey, uint64_t lsn, const void *data, uint3
 	return result;
 }
 
-/* Which part of a snapshot a checked entry is; NULL: a transaction. */
+/* Which part of a unit a checked entry is; NULL: a transaction. */
 static const char *entry_part(const void *entry)
 {
-	switch (((const struct blazei_unit_bound *)entry)->kind) {
+	const struct blazei_unit_bound *bound = entry;
+
+	switch (bound->kind) {
 	case BLAZEI_KIND_STATE:
 		return "state";
 	case BLAZEI_KIND_BEGIN:
-		return "begin";
+		return (bound->flags & BLAZEI_UNIT_CHECKPOINT) != 0 ? "checkpoint" : "begin";
 	case BLAZEI_KIND_END:
 		return "end";
 	case BLAZEI_KIND_DROP:
@@ -189,6 +206,8 @@ static int entry_give(struct survey *survey, uint64_t lsn, const void *data, uin
 		.part = entry_part(data),
 	};
 
+	if (lsn < survey->store->root->start)
+		return 0;
 	return part.part != NULL ? survey->visitors->txn(survey->visitors->arg, &part)
 	                         : txn_give(survey, lsn, data, bytes);
 }
@@ -367,7 +386,7 @@ int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *v
 	blazei_buffer_free(&survey.part);
 	free(survey.frame);
 	(void)blazei_store_close(survey.store);
-	return result;
+	return result == -ESTALE ? -EAGAIN : result;
 }
 
 int blazei_survey_salvage(const char *from, const char *to, uint64_t *ret_lsn)

@@ -17,7 +17,9 @@ struct blazei_survey_store {
 	uint32_t policy; /* enum blaze_policy */
 	uint32_t segments;
 	uint64_t bytes;        /* of the log, as far as it counts */
-	uint64_t transactions; /* that it holds: its last log sequence number */
+	uint64_t start;        /* log sequence number of the checkpoint it begins with, or 0 */
+	uint64_t last;         /* that of its last entry */
+	uint64_t transactions; /* that it holds, from there on */
 	uint64_t in_tail;      /* of these: not on the disk yet */
 	bool open;             /* its last segment has no recorded end */
 	bool torn;             /* and something lies behind what recovery takes of it */
@@ -25,7 +27,7 @@ struct blazei_survey_store {
 };
 
 /* What recovery finds. 0; -EBADMSG: damage, and the log hook gets the place; -ENOENT: no store;
- * -EPROTO a later version; -ENOMEM and errors of the system. */
+ * -EPROTO a later version; -EAGAIN it was compacted meanwhile; -ENOMEM and errors of the system. */
 int blazei_survey_store(const char *dir, struct blazei_survey_store *ret_store);
 
 struct blazei_survey_frame {
@@ -50,7 +52,7 @@ struct blazei_survey_txn {
 	uint64_t seq;
 	uint64_t time_ns;
 	json_t *operations; /* an array; NULL where it does not decode, or: */
-	const char *part;   /* of a snapshot, no transaction: begin, state, end, drop; else NULL */
+	const char *part;   /* no transaction: checkpoint, begin, state, end, drop; else NULL */
 };
 
 struct blazei_survey_visitors {
@@ -62,8 +64,8 @@ struct blazei_survey_visitors {
 
 /* All frames of all segments in their order, each followed by the transactions that end in it. What
  * lies behind the recorded end of a segment, and zeros behind the last frame of one without, is
- * passed over. 0; errors as above, -EBADMSG for the root only; a segment that is missing is an
- * invalid frame of no bytes. */
+ * passed over, and so are transactions before the checkpoint that the log begins with. 0; errors as
+ * above, -EBADMSG for the root only; a segment that is missing is an invalid frame of no bytes. */
 int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *visitors);
 
 /* Copies the transactions before the first damage to another directory: lib/store/backup.h. */

@@ -304,14 +304,12 @@ static int image_load(int dir_fd, const struct blazei_tail_name *name, const str
 	name_format(name, text);
 	fd = openat(dir_fd, text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return errno == ENOMEM ? -ENOMEM : -ENOENT;
+		return -errno;
 	error = blazei_shm_file_check(fd, &owner, 0, &file_bytes);
 	if (error == 0)
 		error = read_all(fd, &header, sizeof(header), 0);
 	if (error == 0)
 		error = image_check(&header, name, store, file_bytes);
-	else
-		error = -ENOENT;
 	if (error == 0) {
 		ret_image->bytes = header.bytes;
 		ret_image->seed = seed_of(store, name->nonce);
@@ -372,7 +370,7 @@ int blazei_tail_load(const char *dir, const struct blazei_tail_name *name,
 	int error = blazei_place_open(dir, false, &place);
 
 	if (error != 0)
-		return error == -ENOMEM ? error : -ENOENT;
+		return error;
 	error = image_load(place.fd, name, store, &image);
 	blazei_place_close(&place);
 	if (error == 0)

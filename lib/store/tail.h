@@ -123,7 +123,8 @@ struct blazei_tail_image {
 
 /* Copies one that an earlier opening left, or that somebody writes to: then what is not durable
  * before the call is whole in the copy, or durable after it. -ENOENT there is none, or it is no
- * tail of this store and opening; -ENOMEM. */
+ * tail of this store and opening. Any other error says nothing of whether there is one: -EMFILE,
+ * -EACCES its mode or owner is another, -ENOMEM and the like. */
 int blazei_tail_load(const char *dir, const struct blazei_tail_name *name,
                      const struct blaze_id *store, struct blazei_tail_image *ret_image);
 void blazei_tail_image_free(struct blazei_tail_image *image);

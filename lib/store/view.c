@@ -11,9 +11,10 @@
  *   I2   A store without a root is -ENOENT: none is ever made.
  *
  * CONCURRENCY  A program may write to the store meanwhile. The root is replaced as a whole and
- *        segments only grow, so what is read is what was there at some moment, but for one case:
- *        frames that are written while the end of the log is looked for may look like damage. Who
- *        finds that somebody has the store open tries again. */
+ *        segments only grow, so what is read is what was there at some moment, but for two cases.
+ *        Segments go when the store is compacted, behind a root that does not name them. And
+ *        frames that are written while the end of the log is looked for may look like damage, at
+ *        first sight (recover.c). Both are -ESTALE: all is to be read anew. */
 #include "lib/store/view.h"
 
 #include <fcntl.h>
@@ -25,10 +26,13 @@
 
 #include "lib/base/base.h"
 #include "lib/store/file.h"
+#include "lib/store/folder.h"
+#include "lib/store/root.h"
 
 struct view {
 	int dir;
 	uint64_t version; /* of the root that was never written */
+	uint64_t hash[2]; /* of the one that was read last */
 };
 
 static int view_open(const char *location, void **ret_store)
@@ -118,28 +122,38 @@ static int64_t read_named(const struct view *view, const char *name, uint64_t of
 	return done;
 }
 
+/* Whether there is another root by now. */
+static bool stale(const struct view *view)
+{
+	struct blazei_root root;
+
+	return read_named(view, "root", 0, &root, sizeof(root)) == (int64_t)sizeof(root) &&
+	       memcmp(root.hash, view->hash, sizeof(view->hash)) != 0;
+}
+
 static int64_t view_segment_read(void *arg, uint64_t segment, uint64_t offset, void *ret_data,
                                  size_t len)
 {
 	char name[BLAZEI_FILE_NAME_BYTES];
+	int64_t n;
 
 	if (offset > INT64_MAX - len)
 		return -EINVAL;
 	snprintf(name, sizeof(name), BLAZEI_FILE_SEGMENT_NAME, segment);
-	return read_named(arg, name, offset, ret_data, len);
+	n = read_named(arg, name, offset, ret_data, len);
+	return n == -ENOENT && stale(arg) ? -ESTALE : n;
 }
 
 static int64_t view_segment_list(void *arg, uint64_t *ret_segments, size_t max)
 {
-	(void)arg;
-	(void)ret_segments;
-	(void)max;
-	return -EROFS; /* asked for where a root is to be made */
+	const struct view *view = arg;
+
+	return blazei_folder_list(view->dir, ret_segments, max);
 }
 
 static int64_t view_root_get(void *arg, void *ret_data, size_t cap, uint64_t *ret_version)
 {
-	const struct view *view = arg;
+	struct view *view = arg;
 	uint8_t more;
 	int64_t n = read_named(view, "root", 0, ret_data, cap);
 
@@ -149,6 +163,9 @@ static int64_t view_root_get(void *arg, void *ret_data, size_t cap, uint64_t *re
 		return -EMSGSIZE;
 	if (n > 0)
 		*ret_version = view->version;
+	if (n >= (int64_t)sizeof(struct blazei_root))
+		memcpy(view->hash, ((const struct blazei_root *)ret_data)->hash,
+		       sizeof(view->hash));
 	return n;
 }
 

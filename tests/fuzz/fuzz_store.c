@@ -139,7 +139,7 @@ static void frame_lay(unsigned number, const uint8_t *data, size_t len, unsigned
 	struct blazei_frame_header *frame = (void *)(segment->data + segment->len);
 	size_t bytes = blazei_round_up(len, BLAZEI_FRAME_UNIT);
 
-	if (segment->len + 2 * BLAZEI_FRAME_BYTES_MAX > FILL_MAX)
+	if (segment->len + bytes + BLAZEI_FRAME_UNIT > FILL_MAX)
 		return;
 	memcpy(frame, data, len);
 	if ((flags & UNSEALED) == 0 && len >= sizeof(*frame)) {
@@ -343,6 +343,7 @@ static void go_on(struct blazei_store *store, struct found found, const uint8_t 
 	};
 	struct found again;
 	uint64_t lsn;
+	const uint64_t first = store->root->start > 0 ? store->root->start : 1;
 	int error = blazei_store_append(store, &drop, sizeof(drop), &lsn);
 
 	if (error == 0)
@@ -351,7 +352,7 @@ static void go_on(struct blazei_store *store, struct found found, const uint8_t 
 	/* An input may have left no number for another segment. */
 	must(error == 0 || error == -EROFS, "append", data, size);
 	if (error == 0) {
-		must(lsn == found.count + 1, "its number is another", data, size);
+		must(lsn == found.count + first, "its number is another", data, size);
 		must(on_entry(&found, &drop, sizeof(drop)) == 0, "entry", NULL, 0);
 	}
 	again = looked();
@@ -484,8 +485,10 @@ void fuzz_make(struct random_source *source, struct blazei_buffer *out)
 	               8] = { 0 };
 	struct blazei_root *root = (void *)words;
 	const unsigned count = 1 + (unsigned)random_below(source, 3);
-	uint64_t lsn = 1;
+	uint64_t lsn = 1 + random_below(source, 2) * random_below(source, 9);
 
+	/* The log may begin behind what its first segment has first. */
+	root->start = lsn > 1 ? lsn + random_below(source, 4) : 0;
 	root->policy = BLAZE_POLICY_LWW;
 	for (unsigned i = 0; i < count; i++) {
 		root->segments[i].number = i + 1;

@@ -68,6 +68,8 @@ static int fault_create(void *store, uint64_t number)
 		return -EEXIST;
 	if (fails(store))
 		return -ENOSPC;
+	free(segment->data);
+	memset(segment, 0, sizeof(*segment));
 	segment->there = true;
 	((struct fault_medium *)store)->grows = number;
 	segment->data = malloc(FAULT_SEGMENT_BYTES);
@@ -115,8 +117,13 @@ static int fault_delete(void *store, uint64_t number)
 
 	if (!segment->there)
 		return -ENOENT;
-	free(segment->data);
-	memset(segment, 0, sizeof(*segment));
+	((struct fault_medium *)store)->deletes++;
+	if (fails(store))
+		return -EIO;
+	moment(store);
+	segment->there = false;
+	segment->gone = true;
+	moment(store);
 	return 0;
 }
 
@@ -149,12 +156,14 @@ static int64_t fault_root_get(void *store, void *ret_data, size_t cap, uint64_t 
 static int fault_root_swap(void *store, uint64_t version, const void *data, size_t len)
 {
 	struct fault_medium *medium = store;
+	bool failing;
 
 	if (version != medium->root_version)
 		return -ESTALE;
 	if (len == 0 || len > FAULT_ROOT_BYTES)
 		return -EINVAL;
-	if (fails(medium))
+	failing = fails(medium);
+	if (failing && !medium->fails_late)
 		return -EIO;
 	moment(medium);
 	free(medium->root);
@@ -162,9 +171,9 @@ static int fault_root_swap(void *store, uint64_t version, const void *data, size
 	assert(medium->root != NULL);
 	memcpy(medium->root, data, len);
 	medium->root_len = len;
-	medium->root_version++;
+	medium->root_version += !failing;
 	moment(medium);
-	return 0;
+	return failing ? -EIO : 0;
 }
 
 static int append(struct fault_segment *segment, const struct blaze_store_request *request)
@@ -276,9 +285,11 @@ void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault
 		const struct fault_segment *from = &medium->segments[i];
 		struct fault_segment *to = &ret_copy->segments[i];
 
-		if (!from->there)
+		if (!from->there && (!from->gone || rand_r(seed) % 3 != 0))
 			continue;
 		*to = *from;
+		to->there = true;
+		to->gone = false;
 		/* It does not grow any more: recovery opens a new one. */
 		to->data = malloc(from->len + 1);
 		assert(to->data != NULL);

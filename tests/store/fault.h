@@ -5,7 +5,7 @@
  * WHY    Appends are contiguous and a sync covers a whole segment, so all that is at stake at any
  *        moment lies between `synced` and `len` of each segment. A crash state is therefore a copy
  *        of the medium in which each block there is kept, lost, garbage or of another place; no
- *        record of past writes is needed.
+ *        record of past writes is needed. A segment that was deleted may be back.
  *
  * CONCURRENCY  One thread. The medium that is opened is the one `fault_medium` points to. */
 #ifndef TESTS_STORE_FAULT_H
@@ -23,6 +23,7 @@
 
 struct fault_segment {
 	bool there;
+	bool gone;   /* it was deleted, and data is what it had */
 	bool failed; /* an append or sync: nothing more of it succeeds */
 	uint64_t len;
 	uint64_t synced;
@@ -44,7 +45,9 @@ struct fault_medium {
 	void *arg;
 	unsigned fail_in;    /* the operation from here that fails; 0: none */
 	unsigned fail_count; /* how many fail from there on */
+	bool fails_late;     /* a root exchange that fails was made all the same */
 	unsigned reads;      /* of segments, so far */
+	unsigned deletes;    /* likewise */
 };
 
 extern struct fault_medium *fault_medium;

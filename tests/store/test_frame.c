@@ -168,7 +168,8 @@ START_TEST(root_that_contradicts_itself_is_refused)
 			root->segments[0].number = 0;
 			break;
 		case 6:
-			root->reserved = 1;
+			root->start = 1; /* without a segment that has it */
+			root->segment_count = 0;
 			break;
 		case 7:
 			root->reserved_too = 1;

@@ -1,204 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tail: what it held is there after the death of the process, whole and in order, whatever lies
  * around it; what is lost of it is counted, and all before that kept; a disk that stands still or
- * fails does what it should to those who write.
- *
- * A death of the process is played by forgetting the store: its memory stays, its tail stays on
- * tmpfs, and nothing more is written, as the medium stands still from then on. */
-#include <check.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+ * fails does what it should to those who write. */
+#include <sys/resource.h>
 
-#include <blaze/db.h>
-
-#include "lib/op/hash.h"
-#include "lib/repl/replica.h"
-#include "lib/store/log.h"
-#include "tests/store/fault.h"
-
-#define TXNS       600u
-#define TAIL_BYTES (128u << 10)
-
-static struct blazei_buffer txns[TXNS];
-static struct fault_medium medium;
-static char dir[64];
-static struct blaze_id boot;
-static struct blazei_store_options options;
-static unsigned failures_told;
-
-/* Held while the disk stands still. */
-static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
-
-static void moment(void *arg)
-{
-	(void)arg;
-	pthread_mutex_lock(&disk);
-	pthread_mutex_unlock(&disk);
-}
-
-static void on_failed(void *arg)
-{
-	(void)arg;
-	failures_told++;
-}
-
-static void setup(void)
-{
-	static uint8_t value[1000];
-	const struct blazei_replica_options replica_options = { .policy = BLAZE_POLICY_LWW };
-	struct blazei_replica *replica;
-
-	ck_assert_int_eq(blazei_replica_new(&replica_options, &replica), 0);
-	for (unsigned i = 0; i < TXNS; i++) {
-		struct blaze_id id = { { 1, (uint8_t)i, (uint8_t)(i >> 8) } };
-		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
-		struct blazei_txn_view view;
-
-		write.len = i * 37 % sizeof(value);
-		memset(value, (int)i, write.len);
-		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
-		txns[i] = (struct blazei_buffer){ .max = 1 << 20 };
-		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
-	}
-	blazei_replica_free(replica);
-	strcpy(dir, "/dev/shm/test_tail.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	medium = (struct fault_medium){ .moment = moment };
-	fault_medium = &medium;
-	failures_told = 0;
-	boot.bytes[0] = 1;
-	options = (struct blazei_store_options){
-		.policy = BLAZE_POLICY_LWW,
-		.durability = BLAZE_DURABILITY_ASYNC,
-		.sync_interval_ns = BLAZE_FOREVER,
-		.tail_bytes = TAIL_BYTES,
-		.tail_dir = dir,
-		.boot = &boot,
-		.on_failed = on_failed,
-	};
-}
-
-static int tails_visit(void (*visitor)(const char *path, void *arg), void *arg)
-{
-	DIR *stream = opendir(dir);
-	struct dirent *entry;
-	char path[400];
-	int count = 0;
-
-	ck_assert_ptr_nonnull(stream);
-	while ((entry = readdir(stream)) != NULL) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
-		count++;
-		if (visitor != NULL)
-			visitor(path, arg);
-	}
-	closedir(stream);
-	return count;
-}
-
-static void tail_remove(const char *path, void *arg)
-{
-	(void)arg;
-	(void)unlink(path);
-}
-
-static void teardown(void)
-{
-	tails_visit(tail_remove, NULL);
-	ck_assert_int_eq(rmdir(dir), 0);
-	fault_clear(&medium);
-	for (unsigned i = 0; i < TXNS; i++)
-		blazei_buffer_free(&txns[i]);
-}
-
-static int txn_compare(void *arg, const void *txn, size_t len)
-{
-	unsigned *count = arg;
-
-	ck_assert_uint_lt(*count, TXNS);
-	ck_assert_uint_eq(len, txns[*count].len);
-	ck_assert_mem_eq(txn, txns[*count].data, len);
-	(*count)++;
-	return 0;
-}
-
-static struct blazei_store *opened(unsigned *ret_count)
-{
-	struct blazei_store *store = NULL;
-
-	*ret_count = 0;
-	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
-	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, ret_count), 0);
-	return store;
-}
-
-static int put(struct blazei_store *store, unsigned index)
-{
-	uint64_t lsn;
-	int error = blazei_store_await_room(store);
-
-	if (error == 0)
-		error = blazei_store_append(store, txns[index].data, txns[index].len, &lsn);
-	return error == 0 ? blazei_store_acknowledge(store, lsn) : error;
-}
-
-/* Puts some, of which the first are durable. */
-static struct blazei_store *filled(unsigned durable, unsigned all)
-{
-	unsigned count;
-	struct blazei_store *store = opened(&count);
-
-	ck_assert_uint_eq(count, 0);
-	for (unsigned i = 0; i < all; i++) {
-		ck_assert_int_eq(put(store, i), 0);
-		if (i + 1 == durable)
-			ck_assert_int_eq(blazei_store_sync(store), 0);
-	}
-	return store;
-}
-
-/* The store as its death leaves it, with its tail; it is closed afterwards, on a medium of its
- * own. */
-static void die(struct blazei_store *store)
-{
-	static struct fault_medium other;
-	char command[256];
-	unsigned seed = 1;
-
-	fault_crash(&medium, &seed, &other);
-	snprintf(command, sizeof(command), "cp -a %s %s.kept", dir, dir);
-	ck_assert_int_eq(system(command), 0);
-	ck_assert_int_eq(blazei_store_close(store), 0);
-	fault_clear(&medium);
-	medium = other;
-	medium.moment = moment;
-	snprintf(command, sizeof(command), "cp -a %s.kept/. %s && rm -r %s.kept", dir, dir, dir);
-	ck_assert_int_eq(system(command), 0);
-}
-
-/* Opens, and checks what is there. */
-static void check(unsigned least, unsigned most, unsigned cuts)
-{
-	struct blazei_store_stats stats;
-	unsigned count;
-	struct blazei_store *store = opened(&count);
-
-	ck_assert_uint_ge(count, least);
-	ck_assert_uint_le(count, most);
-	blazei_store_stats(store, &stats);
-	ck_assert_uint_eq(stats.last, count);
-	ck_assert_uint_eq(stats.durable, count);
-	ck_assert_uint_eq(stats.cuts, cuts);
-	ck_assert_uint_eq(store->cut, cuts > 0);
-	ck_assert_int_eq(blazei_store_close(store), 0);
-	ck_assert_int_eq(tails_visit(NULL, NULL), 0);
-}
+#include "tests/store/tailed.h"
 
 START_TEST(death_loses_nothing)
 {
@@ -245,18 +51,81 @@ START_TEST(tail_of_another_user_is_not_given_up)
 {
 	struct blazei_store *store = NULL;
 	unsigned count = 0;
+	int fd;
 
 	die(filled(20, 50));
 	tails_visit(tail_remove, NULL);
+	(void)unlink("fault/root");
 	(void)rmdir("fault");
 	ck_assert_int_eq(mkdir("fault", 0700), 0);
-	if (chown("fault", 54321, (gid_t)-1) == 0) {
+	fd = open("fault/root", O_WRONLY | O_CREAT, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	if (chown("fault/root", 54321, (gid_t)-1) == 0) {
 		ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
 		ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count), -EACCES);
 		ck_assert_int_eq(blazei_store_close(store), 0);
 	}
+	ck_assert_int_eq(unlink("fault/root"), 0);
 	ck_assert_int_eq(rmdir("fault"), 0);
 	check(20, 20, 1);
+}
+END_TEST
+
+/* Recovery fails with this error; nothing of the store or its tail has changed then. */
+static void expect_refused(int error)
+{
+	struct blazei_store *store = NULL;
+	unsigned count = 0;
+
+	ck_assert_int_eq(blazei_store_open(&fault_ops, "fault", &options, &store), 0);
+	ck_assert_int_eq(blazei_store_recover(store, 1, txn_compare, &count), error);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+}
+
+static void mode_set(const char *path, void *arg)
+{
+	ck_assert_int_eq(chmod(path, *(mode_t *)arg), 0);
+}
+
+/* A tail that can't be read just now is not gone: who opens fails, and the next one finds it. */
+START_TEST(tail_that_cannot_be_read_is_not_given_up)
+{
+	mode_t open_mode = 0644, mode = 0600;
+	struct rlimit few, limit;
+
+	die(filled(20, 50));
+	options.look = _i == 1;
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	few.rlim_cur = (rlim_t)open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close((int)few.rlim_cur);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	expect_refused(-EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	tails_visit(mode_set, &open_mode);
+	expect_refused(-EACCES);
+	tails_visit(mode_set, &mode);
+	/* Which boot this is can't be read. */
+	options.boot = &(const struct blaze_id){ { 0 } };
+	expect_refused(-EACCES);
+	options.boot = &boot;
+	options.look = false;
+	check(50, 50, 0);
+}
+END_TEST
+
+/* Nobody could tell later whether its tail is lost: it has none. */
+START_TEST(without_a_boot_id_it_is_as_sync)
+{
+	struct blazei_store *store;
+
+	options.boot = &(const struct blaze_id){ { 0 } };
+	store = filled(0, 50);
+	ck_assert_uint_eq(store->durability, BLAZE_DURABILITY_SYNC);
+	ck_assert_int_eq(tails_visit(NULL, NULL), 0);
+	die(store);
+	check(50, 50, 0);
 }
 END_TEST
 
@@ -386,63 +255,6 @@ START_TEST(damaged_tail_is_counted)
 }
 END_TEST
 
-/* Writers go on until the tail is full, then wait a second, and nothing is half done. */
-START_TEST(standing_disk_fills_the_tail)
-{
-	unsigned count, done = 0;
-	struct blazei_store *store = opened(&count);
-	uint64_t since;
-	int error = 0;
-
-	pthread_mutex_lock(&disk);
-	while (done < TXNS && error == 0) {
-		since = blazei_monotonic_ns();
-		error = put(store, done);
-		done += error == 0;
-	}
-	ck_assert_int_eq(error, -EAGAIN);
-	ck_assert_uint_ge(blazei_monotonic_ns() - since, BLAZEI_NS_PER_S);
-	ck_assert_uint_gt(done, 50);
-	ck_assert_uint_eq(store->last, done);
-	pthread_mutex_unlock(&disk);
-	ck_assert_int_eq(blazei_store_sync(store), 0);
-	ck_assert_int_eq(put(store, done++), 0);
-	ck_assert_int_eq(blazei_store_close(store), 0);
-	check(done, done, 0);
-}
-END_TEST
-
-/* Of each operation in turn the first fails, and its repetition would succeed. */
-START_TEST(one_failure_loses_nothing)
-{
-	struct blazei_store *store = filled(20, 50);
-
-	medium.fail_in = (unsigned)_i + 1;
-	medium.fail_count = 1;
-	ck_assert_int_eq(blazei_store_sync(store), 0);
-	ck_assert_uint_eq(failures_told, 0);
-	medium.fail_in = 0;
-	ck_assert_int_eq(put(store, 50), 0);
-	die(store);
-	check(51, 51, 0);
-}
-END_TEST
-
-START_TEST(dead_disk_makes_it_read_only_and_keeps_the_tail)
-{
-	struct blazei_store *store = filled(20, 50);
-
-	medium.fail_in = 1;
-	medium.fail_count = UINT32_MAX;
-	ck_assert_int_eq(blazei_store_sync(store), -EROFS);
-	ck_assert_uint_eq(failures_told, 1);
-	ck_assert_int_eq(put(store, 50), -EROFS);
-	ck_assert_int_eq(blazei_store_close(store), -EROFS);
-	medium.fail_in = 0;
-	check(50, 50, 0);
-}
-END_TEST
-
 START_TEST(full_shared_memory_is_told)
 {
 	struct blazei_store *store = NULL;
@@ -549,14 +361,13 @@ int main(void)
 	tcase_add_test(tcase, power_loss_keeps_what_was_durable);
 	tcase_add_test(tcase, missing_tail_is_counted);
 	tcase_add_test(tcase, tail_of_another_user_is_not_given_up);
+	tcase_add_loop_test(tcase, tail_that_cannot_be_read_is_not_given_up, 0, 2);
+	tcase_add_test(tcase, without_a_boot_id_it_is_as_sync);
 	tcase_add_loop_test(tcase, truncated_tail_is_counted, 0, 5);
 	tcase_add_test(tcase, tail_without_room_for_an_entry_is_none);
 	tcase_add_test(tcase, foreign_tail_is_not_taken);
 	tcase_add_test(tcase, damage_anywhere_leaves_a_prefix);
 	tcase_add_test(tcase, damaged_tail_is_counted);
-	tcase_add_test(tcase, standing_disk_fills_the_tail);
-	tcase_add_loop_test(tcase, one_failure_loses_nothing, 0, 2);
-	tcase_add_test(tcase, dead_disk_makes_it_read_only_and_keeps_the_tail);
 	tcase_add_test(tcase, full_shared_memory_is_told);
 	tcase_add_test(tcase, store_with_all_segments_taken_can_only_be_read);
 	tcase_add_loop_test(tcase, without_tmpfs_it_is_as_sync, 0, 2);
