@@ -80,12 +80,14 @@ struct blaze_db_stats {
 	uint64_t durable;        /* of these, on the disk */
 	uint64_t unsynced_ns;    /* age of the oldest that is not */
 	uint64_t unsynced_bytes; /* of those that are not */
-	uint64_t cuts; /* times that the end of the log was lost, or may have been, ever */
+	uint64_t cuts;        /* times that the end of the log was lost, or may have been, ever */
+	uint64_t log_bytes;   /* what the log takes of the disk */
+	uint64_t compactions; /* times that it was compacted since the opening */
 };
 #define BLAZE_DB_STATS_INIT                                                                        \
 	{                                                                                          \
 		sizeof(struct blaze_db_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
-		        0, 0, 0                                                                    \
+		        0, 0, 0, 0, 0                                                              \
 	}
 
 /* A transaction: that one and all before it of the same run of a node. */
@@ -173,6 +175,13 @@ BLAZE_EXPORT int blaze_db_position(struct blaze_db *db, struct blaze_position *r
  * returned -EROFS may be seen until then, and after it. -EOPNOTSUPP in memory; -ECHILD, -EDEADLK.
  */
 BLAZE_EXPORT int blaze_db_sync(struct blaze_db *db);
+
+/* Has the store hold little more than what the database has: all of it is written to the log as it
+ * stands, and what was in the log before goes. This is done by itself where the log has become
+ * long; see blaze_db_open(3). Others read and write meanwhile. Waits for the disk, which for the
+ * time takes the database once more. -EROFS; -EAGAIN: what other nodes sent kept it from an end;
+ * -EOPNOTSUPP in memory; -ENOSPC, -ENOMEM, -ECHILD, -EDEADLK. */
+BLAZE_EXPORT int blaze_db_compact(struct blaze_db *db);
 
 /* Copies the database to another directory, which is made, or is empty: all that was acknowledged
  * before the call, and perhaps some of what comes meanwhile, in its order; each transaction whole.

@@ -102,8 +102,12 @@ static void transfers_stop(struct blaze_db *db)
 
 static void text_fill(struct blaze_db *db, const char *node_name, enum blaze_role role)
 {
+	struct blazei_board_left left;
+
 	pthread_mutex_lock(&db->lock);
+	left = db->text.left;
 	memset(&db->text, 0, sizeof(db->text));
+	db->text.left = left;
 	db->text.node = db->self.node;
 	db->text.incarnation = db->self.incarnation;
 	db->text.role = role;

@@ -42,11 +42,12 @@
 #include "lib/repl/replica.h"
 
 #define BLAZEI_BOARD_MAGIC      UINT64_C(0x4452414f425a4c42)
-#define BLAZEI_BOARD_FORMAT     UINT64_C(3)
+#define BLAZEI_BOARD_FORMAT     UINT64_C(4)
 #define BLAZEI_BOARD_BYTES      (208u * 1024u)
 #define BLAZEI_BOARD_LINKS_MAX  256u
 #define BLAZEI_BOARD_VECTOR_MAX 4096u
 #define BLAZEI_BOARD_NAME_MAX   64u
+#define BLAZEI_BOARD_LEFT_MAX   6u
 
 #define BLAZEI_BOARD_STORED 1u /* the owner has a store: its entries tell what is durable there */
 
@@ -63,6 +64,15 @@ struct blazei_board_request {
 	struct blaze_id ring;
 };
 
+/* The names that the owner had in this run and left (renew.c), the last one first; 0: none. What it
+ * wrote under them is, under its present name, at or before that transaction, or was nothing by
+ * then (seq 0); UINT64_MAX: it is being written still. */
+struct blazei_board_left {
+	uint64_t incarnations[BLAZEI_BOARD_LEFT_MAX];
+	uint64_t seq;
+	uint64_t hlc; /* at or above that transaction's H */
+};
+
 struct blazei_board_description {
 	struct blaze_id node;
 	uint64_t incarnation;
@@ -74,6 +84,7 @@ struct blazei_board_description {
 	char node_name[BLAZEI_BOARD_NAME_MAX]; /* likewise; no NUL where it is 64 bytes long */
 	struct blazei_board_request request;
 	struct blazei_board_link links[BLAZEI_BOARD_LINKS_MAX];
+	struct blazei_board_left left;
 };
 
 #define BLAZEI_BOARD_WORDS (sizeof(struct blazei_board_description) / sizeof(uint64_t))
@@ -115,7 +126,8 @@ static_assert(offsetof(struct blazei_board_description, db_name) == 40, "layout"
 static_assert(offsetof(struct blazei_board_description, node_name) == 104, "layout");
 static_assert(offsetof(struct blazei_board_description, request) == 168, "layout");
 static_assert(offsetof(struct blazei_board_description, links) == 200, "layout");
-static_assert(sizeof(struct blazei_board_description) == 6344, "layout");
+static_assert(offsetof(struct blazei_board_description, left) == 6344, "layout");
+static_assert(sizeof(struct blazei_board_description) == 6408, "layout");
 static_assert(sizeof(struct blazei_board_description) % 8 == 0, "copied by words");
 static_assert(offsetof(struct blazei_board, format) == 8, "layout");
 static_assert(offsetof(struct blazei_board, version) == 16, "layout");

@@ -44,6 +44,7 @@ static void member_read(struct blazei_census *census, struct blazei_member *memb
 		return;
 	error = blazei_board_read(member->board, member->board_bytes, &version, text);
 	if (error == -EAGAIN || error == -ENOENT) {
+		census->unsettled |= error == -EAGAIN && member->live;
 		free(text);
 		return;
 	}
@@ -106,6 +107,7 @@ int blazei_census_update(struct blazei_census *census, struct blazei_link *link,
 		census->members[i].seen = false;
 		census->members[i].board = NULL;
 	}
+	census->unsettled = false;
 	error = link->ops->each_peer(link, probe, peer_visit, census);
 	if (error < 0)
 		return error;

@@ -53,8 +53,9 @@ struct blazei_member {
 struct blazei_census {
 	struct blazei_member members[BLAZEI_CENSUS_MAX];
 	unsigned count;
-	bool changed; /* reachability must be decided anew */
-	bool left;    /* a member has gone, or may have; set back by who sees to that (pull.c) */
+	bool changed;   /* reachability must be decided anew */
+	bool unsettled; /* in the last update a live member's board did not hold still */
+	bool left;      /* a member has gone, or may have; set back by who sees to that (pull.c) */
 };
 
 /* Visits all peers of the link and reads the boards that changed. With probe, liveness is probed. 0

@@ -84,6 +84,8 @@ static int path_check(const char *path, const struct blaze_db_options *options)
 	return ops != &blazei_file_ops || location[0] != '\0' ? 0 : -EINVAL;
 }
 
+#define LOOKS_MAX 8u
+
 /* Known, but without a meaning as yet. */
 #define FLAGS_LATER BLAZE_DB_AUTO_SYNC
 #define FLAGS_STORE (BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY) /* with a path only */
@@ -211,6 +213,7 @@ static int db_free(struct blaze_db *db)
 	blazei_durable_stop(db);
 	error = blazei_durable_close(db);
 	blazei_event_fini(db);
+	blazei_compact_fini(db);
 	pthread_mutex_destroy(&db->write_lock);
 	pthread_mutex_destroy(&db->lock);
 	pthread_mutex_destroy(&db->poll_lock);
@@ -247,6 +250,8 @@ static int db_new(const char *name, const char *path, const struct blaze_db_opti
 	if (error == 0)
 		error = lock_init(&db->poll_lock);
 	if (error == 0)
+		error = blazei_compact_init(db);
+	if (error == 0)
 		error = blazei_event_init(&db->event);
 	if (error == 0)
 		error = replica_open(db, store_uri(path, options), options);
@@ -278,7 +283,11 @@ int blaze_db_open(const char *name, const char *path, const struct blaze_db_opti
 		error = blazei_notify_prepare();
 	if (error != 0)
 		return error;
-	error = db_new(name, path, &known, &db);
+	/* Who only looks starts anew where the log was compacted meanwhile. */
+	for (unsigned i = 0; i < LOOKS_MAX && (i == 0 || error == -ESTALE); i++)
+		error = db_new(name, path, &known, &db);
+	if (error == -ESTALE)
+		error = -EAGAIN;
 	if (error != 0)
 		return error;
 	if ((db->flags & BLAZE_DB_MANUAL) == 0) {
@@ -332,11 +341,13 @@ int blaze_db_close(struct blaze_db *db)
 	return db_free(db);
 }
 
-static void store_stats(struct blazei_store *store, struct blaze_db_stats *stats)
+static void store_stats(struct blaze_db *db, struct blaze_db_stats *stats)
 {
 	struct blazei_store_stats known;
+	uint32_t segments;
 
-	blazei_store_stats(store, &known);
+	blazei_store_stats(db->store, &known);
+	blazei_store_size(db->store, &stats->log_bytes, &segments);
 	stats->logged = known.last;
 	stats->durable = known.durable;
 	stats->unsynced_ns = known.unsynced_ns;
@@ -357,9 +368,10 @@ int blaze_db_stats(struct blaze_db *db, struct blaze_db_stats *ret_stats)
 	pthread_mutex_lock(&db->lock);
 	blazei_replica_stats(db->replica, &stats);
 	stats.conflicts_dropped = db->conflicts.last - db->conflicts.count;
+	stats.compactions = db->compaction.count;
 	pthread_mutex_unlock(&db->lock);
 	if (db->store != NULL)
-		store_stats(db->store, &stats);
+		store_stats(db, &stats);
 	/* Relaxed: counters of their own. */
 	stats.catch_ups = atomic_load_explicit(&db->catch_ups, memory_order_relaxed);
 	stats.laps = atomic_load_explicit(&db->laps, memory_order_relaxed);

@@ -34,6 +34,7 @@
 
 #include "lib/db/answer.h"
 #include "lib/db/census.h"
+#include "lib/db/compact.h"
 #include "lib/db/conflicts.h"
 #include "lib/db/durable.h"
 #include "lib/db/event.h"
@@ -84,6 +85,7 @@ struct blaze_db {
 	struct blazei_board_description text;
 
 	struct blazei_durable durable; /* with a store only */
+	struct blazei_compaction compaction;
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
 	atomic_uint poll_waiters; /* threads that want poll_lock: the service steps aside */

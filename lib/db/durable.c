@@ -78,11 +78,12 @@ static void entry_note(struct blazei_durable *durable, const void *entry)
 	const struct blazei_unit_bound *bound = entry;
 	const struct blazei_txn_header *header = entry;
 
-	if (bound->kind == BLAZEI_KIND_BEGIN)
+	/* What a checkpoint has was there before. */
+	if (bound->kind == BLAZEI_KIND_BEGIN && (bound->flags & BLAZEI_UNIT_CHECKPOINT) == 0)
 		durable->unit = true;
 	if (bound->kind == BLAZEI_KIND_TXN && !durable->unit)
 		item_add(durable, blazei_txn_origins(header), header->seq);
-	if (bound->kind != BLAZEI_KIND_END)
+	if (bound->kind != BLAZEI_KIND_END || !durable->unit)
 		return;
 	for (uint32_t i = 0; i < bound->item_count; i++)
 		item_add(durable, &bound->items[i].origin, bound->items[i].seq);
@@ -343,6 +344,8 @@ static void *durable_main(void *arg)
 		if (db->store->durability != BLAZE_DURABILITY_NONE)
 			error = blazei_store_await(db->store, lsn);
 		blazei_durable_advance(db);
+		if (error == 0)
+			blazei_compact_look(db);
 		pthread_mutex_lock(&db->lock);
 	}
 	pthread_mutex_unlock(&db->lock);
@@ -367,28 +370,23 @@ void blazei_durable_pump(struct blaze_db *db)
 		return;
 	if (!db->store->flusher_there)
 		(void)blazei_store_wait(db->store, lsn);
+	blazei_compact_pump(db);
 	blazei_durable_advance(db);
 }
 
 int blazei_durable_start(struct blaze_db *db)
 {
-	sigset_t all, before;
 	int error;
 
 	if (db->store == NULL || (db->flags & (BLAZE_DB_MANUAL | BLAZE_DB_READ_ONLY)) != 0)
 		return 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&db->durable.thread, NULL, durable_main, db);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	error = blazei_thread_start(&db->durable.thread, durable_main, db);
 	db->durable.threaded = error == 0;
-	return -error;
+	return error;
 }
 
-void blazei_durable_stop(struct blaze_db *db)
+static void thread_stop(struct blaze_db *db)
 {
-	if (!db->durable.threaded)
-		return;
 	pthread_mutex_lock(&db->lock);
 	db->durable.stop = true;
 	pthread_cond_signal(&db->durable.work);
@@ -396,6 +394,14 @@ void blazei_durable_stop(struct blaze_db *db)
 	/* It may wait for what the flusher leaves for as long as an interval. */
 	(void)blazei_store_sync(db->store);
 	pthread_join(db->durable.thread, NULL);
+}
+
+void blazei_durable_stop(struct blaze_db *db)
+{
+	if (db->durable.threaded)
+		thread_stop(db);
+	/* It is started by that thread, and signals it while it runs. */
+	blazei_compact_stop(db);
 	db->durable.threaded = false;
 }
 
@@ -446,17 +452,12 @@ static void durable_begin(struct blaze_db *db)
 /* From here on the replica's steps go to the log, and first that a unit has no end. */
 static void log_begin(struct blaze_db *db, bool unfinished)
 {
-	static const struct blazei_unit_bound drop = {
-		.bytes = sizeof(drop),
-		.kind = BLAZEI_KIND_DROP,
-		.format = BLAZEI_FORMAT,
-	};
 	const struct blazei_log_sink log = { .arg = db, .append = on_append };
 
 	db->durable.unit = false;
-	if (unfinished)
-		on_append(db, &drop, sizeof(drop));
 	blazei_replica_set_log(db->replica, &log);
+	if (unfinished)
+		blazei_logged_drop(db->replica);
 }
 
 int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *options)
@@ -470,9 +471,21 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 	pthread_cond_init(&db->durable.work, &attributes);
 	pthread_condattr_destroy(&attributes);
 	options->hlc_floor = blazei_realtime_ns();
+	options->looks = (db->flags & BLAZE_DB_READ_ONLY) != 0;
 	error = blazei_replay_init(&replay, options);
 	if (error == 0)
 		error = blazei_store_recover(db->store, db->self.incarnation, on_recover, &replay);
+	if (error == -E2BIG)
+		blazei_log(BLAZE_LOG_ERROR,
+		           "database %s: there is no place for one more opening in its log, which "
+		           "can only be read",
+		           db->name);
+	if (error == 0 && blazei_replay_lacking(&replay)) {
+		blazei_log(BLAZE_LOG_ERROR,
+		           "database %s: its log begins with a checkpoint that has no end",
+		           db->name);
+		error = -EBADMSG;
+	}
 	db->replica = replay.replica;
 	if (error == 0) {
 		blazei_replica_set_server(db->replica,
@@ -482,6 +495,8 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 			log_begin(db, blazei_replay_unfinished(&replay));
 		error = db->durable.error;
 	}
+	if (error == 0)
+		blazei_compact_open(db, replay.checkpoint_bytes);
 	blazei_replay_fini(&replay);
 	return error;
 }

@@ -80,7 +80,7 @@ struct blazei_durable {
 
 /* Brings the replica back from the store, which is open. 0 or an error. */
 int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *options);
-/* Starts the thread; 0 or -EAGAIN. Stops it. */
+/* Starts the thread; 0 or -EAGAIN. Stops it, and a compaction. */
 int blazei_durable_start(struct blaze_db *db);
 void blazei_durable_stop(struct blaze_db *db);
 /* After stop; closes the store too. 0, or -EIO: that did not take all that was acknowledged. */

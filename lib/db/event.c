@@ -84,7 +84,6 @@ static void *event_main(void *arg)
 static int event_start(struct blaze_db *db)
 {
 	struct blazei_event *event = &db->event;
-	sigset_t all, before;
 	int error;
 
 	event->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -92,14 +91,11 @@ static int event_start(struct blaze_db *db)
 		return -errno;
 	event->armed = true;
 	event->armed_ns = blazei_monotonic_ns();
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&event->thread, NULL, event_main, db);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	error = blazei_thread_start(&event->thread, event_main, db);
 	if (error != 0)
 		close(event->fd);
 	event->there = error == 0;
-	return -error;
+	return error;
 }
 
 int blaze_db_event_fd(struct blaze_db *db)

@@ -9,6 +9,8 @@ libblazeshm_la_SOURCES += \
 	lib/db/carry.h \
 	lib/db/census.c \
 	lib/db/census.h \
+	lib/db/compact.c \
+	lib/db/compact.h \
 	lib/db/conflict_log.c \
 	lib/db/conflicts.c \
 	lib/db/conflicts.h \

@@ -21,6 +21,27 @@
 #define RENEW_NS BLAZEI_NS_PER_S
 #define RETRY_NS (20 * BLAZEI_NS_PER_MS)
 
+/* Notes the name for those who wait for what was written under it. */
+static void left_note(struct blazei_board_left *left, uint64_t incarnation)
+{
+	memmove(left->incarnations + 1, left->incarnations,
+	        (BLAZEI_BOARD_LEFT_MAX - 1) * sizeof(incarnation));
+	left->incarnations[0] = incarnation;
+	left->seq = UINT64_MAX;
+}
+
+/* All of that is written again. */
+static void left_settle(struct blaze_db *db)
+{
+	struct blazei_vector_entry self;
+
+	if (db->text.left.seq != UINT64_MAX)
+		return;
+	blazei_replica_vector_entry(db->replica, 0, &self);
+	db->text.left.seq = self.seq;
+	db->text.left.hlc = blazei_replica_hlc(db->replica);
+}
+
 static int name_leave(struct blaze_db *db, uint64_t realtime_ns)
 {
 	struct blazei_origin self = db->self;
@@ -31,6 +52,7 @@ static int name_leave(struct blaze_db *db, uint64_t realtime_ns)
 	if (error != 0)
 		return error;
 	/* The node is read without a lock, and stays. */
+	left_note(&db->text.left, db->self.incarnation);
 	db->self.incarnation = self.incarnation;
 	db->text.incarnation = self.incarnation;
 	if (!db->silent && db->link != NULL)
@@ -66,6 +88,8 @@ int blazei_db_leave_name(struct blaze_db *db)
 		error = blazei_replica_reissue(db->replica, now_ns, list, &txn);
 	if (error == 0)
 		error = blazei_durable_catch_up(db);
+	if (error == 0)
+		left_settle(db);
 	blazei_db_silent_show(db);
 	return error;
 }

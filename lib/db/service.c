@@ -19,7 +19,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -284,16 +283,11 @@ static struct blaze_db **give_order(struct blaze_db **dbs, unsigned count)
 
 static int thread_start(void)
 {
-	sigset_t all, before;
-	int error;
+	int error = blazei_thread_start(&service.thread, service_main, NULL);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&service.thread, NULL, service_main, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error == 0)
 		service.running = true;
-	return -error;
+	return error;
 }
 
 /* In the child of a fork the thread is gone, and its list with it. */

@@ -170,7 +170,7 @@ int blaze_db_backup(struct blaze_db *db, const char *path)
 	pthread_mutex_unlock(&db->store->lock);
 	if (strncmp(path, "file:", 5) == 0)
 		path += 5;
-	return blazei_store_backup(db->store->location, path, lsn);
+	return blazei_store_backup_open(db->store, path, lsn);
 }
 
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)

@@ -55,6 +55,8 @@ static const struct command {
 	{ "dump", "", "[--frames]", "print transactions, and frames, as JSON lines", 0, 0, O_FRAMES,
 	  tool_dump },
 	{ "backup", " DESTINATION", "", "copy it, in use or not", 1, 1, 0, tool_backup },
+	{ "compact", "", "", "have its log hold little more than the records", 0, 0, 0,
+	  tool_compact },
 	{ "repair", " DESTINATION", "", "copy what stands before the first damage", 1, 1, 0,
 	  tool_repair },
 };

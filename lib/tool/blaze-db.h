@@ -106,6 +106,7 @@ int tool_stat(const struct tool *tool);
 int tool_check(const struct tool *tool);
 int tool_dump(const struct tool *tool);
 int tool_backup(const struct tool *tool);
+int tool_compact(const struct tool *tool);
 int tool_repair(const struct tool *tool);
 
 #endif

@@ -66,14 +66,14 @@ static int look_once(const struct tool *tool, struct seen *seen)
 /* The same; where somebody writes meanwhile, until it succeeds, or often enough. */
 static int look(const struct tool *tool, struct seen *seen)
 {
-	int error = -EBADMSG;
+	int error = -EAGAIN;
 
 	memset(seen, 0, sizeof(*seen));
 	seen->held = tool_held(tool->dir, seen->who, sizeof(seen->who));
-	for (unsigned i = 0; i < TRIES && error == -EBADMSG && !tool_stopping(); i++) {
-		if (i > 0 && !seen->held)
-			break;
+	for (unsigned i = 0; i < TRIES && !tool_stopping(); i++) {
 		error = look_once(tool, seen);
+		if ((error != -EBADMSG && error != -EAGAIN) || !seen->held)
+			break;
 	}
 	return error;
 }
@@ -92,16 +92,18 @@ static json_t *stat_json(const struct seen *seen)
 
 	blaze_id_format(&seen->store.store, store);
 	blaze_id_format(&seen->store.node, node);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:b, s:b}",
-	                 "records", (json_int_t)seen->stats.records, "transactions",
-	                 (json_int_t)seen->store.transactions, "tail_transactions",
-	                 (json_int_t)seen->store.in_tail, "bytes", (json_int_t)seen->store.bytes,
-	                 "segments", (json_int_t)seen->store.segments, "memory_bytes",
-	                 (json_int_t)seen->stats.memory_bytes, "origins",
-	                 (json_int_t)seen->stats.origins, "cuts", (json_int_t)seen->stats.cuts,
-	                 "policy", policy_name(seen->store.policy), "store", store, "node", node,
-	                 "open", seen->held, "torn", seen->store.torn && !seen->held, "lost",
-	                 seen->store.lost && !seen->held);
+	return json_pack(
+	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, "
+	        "s:b, s:b}",
+	        "records", (json_int_t)seen->stats.records, "transactions",
+	        (json_int_t)seen->store.transactions, "tail_transactions",
+	        (json_int_t)seen->store.in_tail, "start", (json_int_t)seen->store.start, "last",
+	        (json_int_t)seen->store.last, "bytes", (json_int_t)seen->store.bytes, "segments",
+	        (json_int_t)seen->store.segments, "memory_bytes",
+	        (json_int_t)seen->stats.memory_bytes, "origins", (json_int_t)seen->stats.origins,
+	        "cuts", (json_int_t)seen->stats.cuts, "policy", policy_name(seen->store.policy),
+	        "store", store, "node", node, "open", seen->held, "torn",
+	        seen->store.torn && !seen->held, "lost", seen->store.lost && !seen->held);
 }
 
 static void stat_text(const struct seen *seen)
@@ -116,6 +118,10 @@ static void stat_text(const struct seen *seen)
 		       seen->store.in_tail);
 	printf("log           %" PRIu64 " bytes in %u segment%s\n", seen->store.bytes,
 	       seen->store.segments, seen->store.segments == 1 ? "" : "s");
+	if (seen->store.start > 0)
+		printf("start         entry %" PRIu64 " of %" PRIu64
+		       ": a checkpoint, what was before it went\n",
+		       seen->store.start, seen->store.last);
 	printf("memory        %" PRIu64 " bytes\n", seen->stats.memory_bytes);
 	printf("policy        %s\n", policy_name(seen->store.policy));
 	blaze_id_format(&seen->store.node, id);
@@ -371,6 +377,31 @@ int tool_backup(const struct tool *tool)
 	return error == 0 ? TOOL_DONE
 	                  : tool_complain("backup of %s to %s: %s", tool->dir, tool->operands[0],
 	                                  blaze_strerror(error));
+}
+
+/* compact ------------------------------------------------------------------------------------ */
+
+int tool_compact(const struct tool *tool)
+{
+	struct blaze_db_stats before = BLAZE_DB_STATS_INIT, after = BLAZE_DB_STATS_INIT;
+	struct blaze_db *db;
+	int error, status = tool_open(tool, true, &db);
+
+	if (status != TOOL_DONE)
+		return status;
+	error = blaze_db_stats(db, &before);
+	if (error == 0)
+		error = blaze_db_compact(db);
+	if (error == 0)
+		error = blaze_db_stats(db, &after);
+	status = error == 0 ? TOOL_DONE : tool_fail(tool, error);
+	error = blaze_db_close(db);
+	if (status == TOOL_DONE && error != 0)
+		status = tool_fail(tool, error);
+	if (status == TOOL_DONE)
+		printf("%" PRIu64 " bytes of log, %" PRIu64 " before\n", after.log_bytes,
+		       before.log_bytes);
+	return status;
 }
 
 /* repair ------------------------------------------------------------------------------------- */

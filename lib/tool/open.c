@@ -58,12 +58,13 @@ static bool process_holds(const char *pid, const struct stat *lock)
 	return holds;
 }
 
-/* "process 123 (name)", or less where no process that the caller may look into holds it. */
-static void holder_describe(const struct stat *lock, char *ret_who, size_t who_bytes)
+/* "process 123 (name)", or less where no process that the caller may look into holds it: false. */
+static bool holder_describe(const struct stat *lock, char *ret_who, size_t who_bytes)
 {
 	DIR *dir = opendir("/proc");
 	struct dirent *entry;
 	char path[64], name[32] = "?";
+	bool found = false;
 	FILE *file;
 
 	snprintf(ret_who, who_bytes, "another program");
@@ -83,10 +84,12 @@ static void holder_describe(const struct stat *lock, char *ret_who, size_t who_b
 				*at = '?';
 		}
 		snprintf(ret_who, who_bytes, "process %.16s (%s)", entry->d_name, name);
+		found = true;
 		break;
 	}
 	if (dir != NULL)
 		closedir(dir);
+	return found;
 }
 
 bool tool_held(const char *dir, char *ret_who, size_t who_bytes)
@@ -100,12 +103,14 @@ bool tool_held(const char *dir, char *ret_who, size_t who_bytes)
 	if ((size_t)snprintf(path, sizeof(path), "%s/lock", dir) >= sizeof(path))
 		return false;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	/* Without that file there is the lock of the directory, which can't be asked for. */
 	if (fd < 0)
-		return false;
+		return errno == ENOENT && stat(dir, &status) == 0 &&
+		       holder_describe(&status, ret_who, who_bytes);
 	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
 	    fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
 		held = true;
-		holder_describe(&status, ret_who, who_bytes);
+		(void)holder_describe(&status, ret_who, who_bytes);
 	}
 	close(fd);
 	return held;

@@ -15,6 +15,11 @@
  *        A node may leave its name (lib/db/renew.c), and what it had committed under it is then
  *        waited for as what it has committed under the new one, where nobody has more of the old.
  *
+ *        A position under such a name is followed to the transaction by which all is written that
+ *        there was to write again; its writer's board tells it. Where that was nothing, as others'
+ *        writes had overwritten it all, the wait is for all that the writer has. Only a writer that
+ *        is there can tell: whose run is over, and what another run of its node has, nobody knows.
+ *
  *        A node may have retired the incarnation (lib/repl/mark.h) that is waited for, and knows
  *        what it wrote by H alone: boards show H, and a position has it.
  *
@@ -28,8 +33,14 @@
 #define PAUSE_MAX_NS (2 * BLAZEI_NS_PER_MS)
 /* A foreign node's liveness is probed after so many looks at its board. */
 #define PROBE_LOOKS 16u
+/* A board may be in the middle of a change, whose owner lost the processor, and show a link then
+ * that is not known yet: so long it is looked at again. */
+#define SETTLE_LOOKS    1000u
+#define SETTLE_PAUSE_NS BLAZEI_NS_PER_MS
 /* More origins than this are not waited for: no honest board shows so many. */
 #define TARGET_MAX (2 * BLAZEI_BOARD_VECTOR_MAX)
+/* The position is another one now. */
+#define FOLLOWED 1
 
 struct wanted {
 	struct blazei_vector_entry entry;
@@ -51,7 +62,8 @@ struct view {
 	struct blaze_id node;
 	/* The transaction that is waited for; NULL: all that was committed before. */
 	const struct wanted *position;
-	bool durable; /* until the node's store has it for good */
+	bool durable;           /* until the node's store has it for good */
+	struct wanted followed; /* what the position has become */
 };
 
 static int target_add(struct target *target, const struct wanted *wanted)
@@ -82,13 +94,42 @@ static int target_add(struct target *target, const struct wanted *wanted)
 	return 0;
 }
 
+/* A node's name by now, and those that it left. */
+struct names {
+	struct blazei_origin origin;
+	struct blazei_board_left left;
+};
+
+static struct names names_of(const struct blazei_board_description *text)
+{
+	return (struct names){
+		.origin = { .node = text->node, .incarnation = text->incarnation },
+		.left = text->left,
+	};
+}
+
+/* What a node has written again of what it wrote under names that it left. */
+static struct wanted renewed(const struct names *names)
+{
+	return (struct wanted){
+		.entry.origin = names->origin,
+		.entry.seq = names->left.seq,
+		.hlc = names->left.hlc,
+	};
+}
+
 /* Adds what a node's board shows and the waiting node may lack. Not what was retired there: that is
  * everywhere. */
 static int target_add_member(struct target *target, const struct blazei_member *member)
 {
 	unsigned count = blazei_board_vector_count(member->board, member->board_bytes);
+	const struct names names = names_of(member->text);
+	const struct wanted again = renewed(&names);
 	int error = 0;
 
+	/* Its board shows only what may be heard of by now. */
+	if (again.entry.seq > 0 && again.entry.seq < UINT64_MAX)
+		error = target_add(target, &again);
 	for (unsigned i = 0; i < count && error == 0; i++) {
 		struct blazei_board_item item;
 
@@ -118,13 +159,19 @@ static int target_note(struct target *target, struct blazei_census *census,
 
 static int local_note(struct view *view, struct target *target)
 {
-	int error;
+	bool again = true;
+	int error = 0;
 
-	blazei_db_poll_lock(view->db);
-	error = blazei_db_census(view->db, true);
-	if (error == 0)
-		error = target_note(target, &view->db->census, &view->node);
-	blazei_db_poll_unlock(view->db);
+	for (unsigned i = 0; again && error == 0; i++) {
+		if (i > 0)
+			blazei_sleep_ns(SETTLE_PAUSE_NS);
+		blazei_db_poll_lock(view->db);
+		error = blazei_db_census(view->db, true);
+		again = view->db->census.unsettled && i < SETTLE_LOOKS;
+		if (error == 0 && !again)
+			error = target_note(target, &view->db->census, &view->node);
+		blazei_db_poll_unlock(view->db);
+	}
 	return error;
 }
 
@@ -133,6 +180,10 @@ static int foreign_note(struct view *view, struct target *target)
 	const struct blazei_member *member;
 	int error = blazei_census_update(view->census, view->link, true);
 
+	for (unsigned i = 0; i < SETTLE_LOOKS && error == 0 && view->census->unsettled; i++) {
+		blazei_sleep_ns(SETTLE_PAUSE_NS);
+		error = blazei_census_update(view->census, view->link, true);
+	}
 	if (error != 0)
 		return error;
 	member = blazei_census_by_node(view->census, &view->node);
@@ -290,9 +341,56 @@ static int local_renamed(const struct view *view, struct target *target)
 	return error;
 }
 
-/* 0 where somebody could bring the position to the node, else -EHOSTUNREACH. */
-static int sources_check(const struct view *view, const struct blazei_census *census)
+/* Whether a node had that name in this run and left it. */
+static bool has_left(const struct names *names, const struct blazei_origin *origin)
 {
+	for (unsigned i = 0; i < BLAZEI_BOARD_LEFT_MAX; i++)
+		if (names->left.incarnations[i] == origin->incarnation)
+			return origin->incarnation != 0;
+	return false;
+}
+
+/* Waits for the position under the name for which its writer left the one that it has. FOLLOWED; 0:
+ * the writer is writing it again; -ENOENT: it has not left that name, or is not there. */
+static int position_follow(struct view *view, struct target *target, struct blazei_census *census)
+{
+	const struct blazei_origin *origin = &view->position->entry.origin;
+	const struct blazei_member *writer = blazei_census_by_node(census, &origin->node);
+	struct names names;
+	int error;
+
+	if (view->db != NULL && blazei_id_equal(&origin->node, &view->node)) {
+		pthread_mutex_lock(&view->db->lock);
+		names = names_of(&view->db->text);
+		pthread_mutex_unlock(&view->db->lock);
+	} else if (writer != NULL) {
+		names = names_of(writer->text);
+	} else {
+		return -ENOENT;
+	}
+	if (!has_left(&names, origin))
+		return -ENOENT;
+	if (names.left.seq == UINT64_MAX)
+		return 0;
+	view->followed = renewed(&names);
+	target->count = 0;
+	if (view->followed.entry.seq > 0) {
+		view->position = &view->followed;
+		error = target_add(target, view->position);
+	} else {
+		view->position = NULL;
+		error = writer != NULL ? target_add_member(target, writer) : 0;
+	}
+	return error != 0 ? error : FOLLOWED;
+}
+
+/* 0 where somebody could bring the position to the node, or FOLLOWED; else -EHOSTUNREACH. */
+static int sources_check(struct view *view, struct target *target, struct blazei_census *census)
+{
+	int error = position_follow(view, target, census);
+
+	if (error != -ENOENT)
+		return error;
 	for (unsigned i = 0; i < census->count; i++) {
 		const struct blazei_member *member = &census->members[i];
 
@@ -304,25 +402,25 @@ static int sources_check(const struct view *view, const struct blazei_census *ce
 	return -EHOSTUNREACH;
 }
 
-static int local_sources(const struct view *view)
+static int local_sources(struct view *view, struct target *target)
 {
 	int error;
 
 	blazei_db_poll_lock(view->db);
 	error = blazei_db_census(view->db, true);
 	if (error == 0)
-		error = sources_check(view, &view->db->census);
+		error = sources_check(view, target, &view->db->census);
 	blazei_db_poll_unlock(view->db);
 	return error;
 }
 
 /* The census was brought up to date just before, and has the node. */
-static int foreign_sources(const struct view *view)
+static int foreign_sources(struct view *view, struct target *target)
 {
 	const struct blazei_member *member = blazei_census_by_node(view->census, &view->node);
 	int error = blazei_census_reach(view->census, NULL, &view->node, member->text->policy);
 
-	return error != 0 ? error : sources_check(view, view->census);
+	return error != 0 ? error : sources_check(view, target, view->census);
 }
 
 static int compare(struct view *view, struct target *target, bool probe)
@@ -356,7 +454,9 @@ static int look(struct view *view, struct target *target, bool probe)
 		                        : renamed_replace(target, view->census);
 	if (view->durable && position_applied(view))
 		return 0;
-	error = view->db != NULL ? local_sources(view) : foreign_sources(view);
+	error = view->db != NULL ? local_sources(view, target) : foreign_sources(view, target);
+	if (error == FOLLOWED)
+		return compare(view, target, false);
 	if (error != -EHOSTUNREACH)
 		return error;
 	/* It may have come since, and its source have gone. */
@@ -430,13 +530,6 @@ static int foreign_wait(struct blaze_topology *topology, struct view *view, stru
 	return error == -EIDRM ? -ENOENT : error;
 }
 
-static int local_wait(struct view *view, struct target *target, uint64_t timeout_ns)
-{
-	int error = view->position == NULL ? local_note(view, target) : 0;
-
-	return error != 0 ? error : wait_for(view, target, timeout_ns);
-}
-
 /* Waits for the view's position, or without one for everything. */
 static int node_wait(struct blaze_topology *topology, struct view *view, uint64_t timeout_ns)
 {
@@ -457,8 +550,10 @@ static int node_wait(struct blaze_topology *topology, struct view *view, uint64_
 		view->db = local->db;
 		if (view->durable && local->db->store == NULL)
 			error = -EOPNOTSUPP;
-		else
-			error = local_wait(view, &target, timeout_ns);
+		else if (view->position == NULL)
+			error = local_note(view, &target);
+		if (error == 0)
+			error = wait_for(view, &target, timeout_ns);
 		blazei_node_unpin(topology, local);
 	}
 	free(target.entries);

@@ -3,6 +3,8 @@ db_tests = \
 	tests/db/soak_db \
 	tests/db/test_async \
 	tests/db/test_board \
+	tests/db/test_compact \
+	tests/db/test_issued \
 	tests/db/test_conflicts \
 	tests/db/test_crash \
 	tests/db/test_event \
@@ -17,6 +19,7 @@ db_tests = \
 	tests/db/test_stored_disk \
 	tests/db/test_stored_kill \
 	tests/db/test_stored_retire \
+	tests/db/test_strays \
 	tests/db/test_txn \
 	tests/db/test_view \
 	tests/db/test_watch \
@@ -36,6 +39,7 @@ tests_db_test_full_SOURCES = tests/db/test_full.c tests/db/node.h
 tests_db_test_full_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_carry_open
 tests_db_test_hostile_SOURCES = tests/db/test_hostile.c tests/db/node.h
 tests_db_test_rename_SOURCES = tests/db/test_rename.c tests/db/node.h
+tests_db_test_strays_SOURCES = tests/db/test_strays.c tests/base/child.h
 tests_db_test_step_SOURCES = tests/db/test_step.c tests/db/node.h
 tests_db_test_step_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_monotonic_ns
 tests_db_test_conflicts_SOURCES = tests/db/test_conflicts.c tests/db/node.h
@@ -50,6 +54,13 @@ tests_db_test_watch_sync_SOURCES = tests/db/test_watch_sync.c tests/db/node.h
 tests_db_test_watch_sync_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_replica_set_sink
 tests_db_test_store_SOURCES = tests/db/test_store.c tests/base/child.h
 tests_db_test_view_SOURCES = tests/db/test_view.c tests/base/child.h
+tests_db_test_issued_SOURCES = tests/db/test_issued.c tests/db/issued.c tests/db/issued.h
+tests_db_test_issued_LDADD = $(LDADD) $(URING_LIBS)
+tests_db_test_issued_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=openat,--wrap=pwrite,--wrap=ftruncate,--wrap=fsync,--wrap=fdatasync \
+	-Wl,--wrap=renameat,--wrap=unlinkat,--wrap=mkdir,--wrap=io_uring_submit
+tests_db_test_compact_SOURCES = \
+	tests/db/test_compact.c tests/db/node.h tests/db/stored.h tests/base/child.h
 tests_db_test_stored_SOURCES = tests/db/test_stored.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns
 tests_db_test_stored_kill_SOURCES = \

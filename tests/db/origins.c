@@ -7,6 +7,7 @@
 void origins_limit(struct blazei_replica *replica, unsigned limit)
 {
 	replica->vector.limit = limit;
+	replica->vector.reserve = 0;
 }
 
 unsigned origins_known(const struct blazei_replica *replica)

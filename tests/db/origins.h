@@ -6,7 +6,7 @@
 
 struct blazei_replica;
 
-/* Has it refuse more than that. */
+/* Has it refuse more than that, and keep no places. */
 void origins_limit(struct blazei_replica *replica, unsigned limit);
 /* Of them that are not retired, and marks. */
 unsigned origins_known(const struct blazei_replica *replica);

@@ -26,21 +26,25 @@ static inline void stored_setup(void)
 	ck_assert_ptr_nonnull(mkdtemp(stored_dir));
 }
 
+static inline void stored_clear(unsigned number)
+{
+	DIR *stream = opendir(stored_path(number));
+	struct dirent *entry;
+	char name[400];
+
+	while (stream != NULL && (entry = readdir(stream)) != NULL) {
+		snprintf(name, sizeof(name), "%.63s/%.255s", stored_path(number), entry->d_name);
+		(void)unlink(name);
+	}
+	if (stream != NULL)
+		closedir(stream);
+	(void)rmdir(stored_path(number));
+}
+
 static inline void stored_teardown(void)
 {
-	for (unsigned i = 0; i < STORED_MAX; i++) {
-		DIR *stream = opendir(stored_path(i));
-		struct dirent *entry;
-		char name[400];
-
-		while (stream != NULL && (entry = readdir(stream)) != NULL) {
-			snprintf(name, sizeof(name), "%.63s/%.255s", stored_path(i), entry->d_name);
-			(void)unlink(name);
-		}
-		if (stream != NULL)
-			closedir(stream);
-		(void)rmdir(stored_path(i));
-	}
+	for (unsigned i = 0; i < STORED_MAX; i++)
+		stored_clear(i);
 	ck_assert_int_eq(rmdir(stored_dir), 0);
 }
 

@@ -360,7 +360,7 @@ static const char *tool(void)
 /* Whether it succeeds and prints a line that holds this. */
 static void tool_says(const char *arguments, const char *text)
 {
-	char command[800], line[300];
+	char command[800], line[1000];
 	bool said = text == NULL;
 	FILE *out;
 

@@ -199,6 +199,14 @@ static uint64_t frontier_of(const struct node *node, const struct blazei_origin 
 	return seq;
 }
 
+static void position_await(const struct node *by, const struct node *at,
+                           const struct blaze_position *position)
+{
+	ck_assert_int_eq(blaze_topology_wait_position(by->topology, &at->id, position,
+	                                              BLAZE_REACHED_APPLIED, WAIT_NS),
+	                 0);
+}
+
 START_TEST(database_below_the_frontier_is_heard_under_a_new_name)
 {
 	const char *name = unique_name();
@@ -207,6 +215,7 @@ START_TEST(database_below_the_frontier_is_heard_under_a_new_name)
 	struct blazei_origin before, own = origin_of(&b);
 	struct blaze_watch *watches[2];
 	struct told told[2];
+	struct blaze_position position;
 	struct blaze_id ids[6];
 
 	for (unsigned i = 0; i < 3; i++)
@@ -218,10 +227,28 @@ START_TEST(database_below_the_frontier_is_heard_under_a_new_name)
 	before = origin_of(&c);
 	for (unsigned i = 3; i < 6; i++)
 		node_insert(&c, "n", i, &ids[i]);
+	ck_assert_int_eq(blaze_db_position(c.db, &position), 0);
 	watches[0] = listen_to(&b, &told[0]);
 	watches[1] = listen_to(&c, &told[1]);
 	nodes_link(&b, &c);
+	/* As soon as links lead there, what it wrote is waited for under whatever name it comes. */
+	position_await(&b, &b, &position);
+	for (unsigned i = 3; i < 6; i++)
+		ck_assert_int_eq(node_value(&b, &ids[i], "n"), (int64_t)i);
 	wait_told(&told[1], BLAZE_SYNC_ORIGIN_RENEWED);
+	/* By the board, and where it was written. */
+	position_await(&c, &b, &position);
+	position_await(&c, &c, &position);
+	position.incarnation++;
+	ck_assert_int_eq(blaze_topology_wait_position(b.topology, &b.id, &position,
+	                                              BLAZE_REACHED_APPLIED, WAIT_NS),
+	                 -EHOSTUNREACH);
+	/* It is told of after another registration too. */
+	position.incarnation--;
+	ck_assert_int_eq(blaze_topology_unregister(c.topology, &c.id), 0);
+	ck_assert_int_eq(blaze_topology_register(c.topology, c.db, "again", BLAZE_ROLE_PEER, &c.id),
+	                 0);
+	position_await(&b, &b, &position);
 	node_wait(&b);
 	node_wait(&c);
 	for (unsigned i = 0; i < 6; i++) {
@@ -238,6 +265,43 @@ START_TEST(database_below_the_frontier_is_heard_under_a_new_name)
 	ck_assert_int_eq(node_value(&b, &ids[0], "n"), 77);
 	for (unsigned i = 0; i < 2; i++)
 		blaze_watch_stop(watches[i]);
+	node_close(&b);
+	node_close(&c);
+}
+END_TEST
+
+/* It is not written again: others had overwritten it, and their write is there. */
+START_TEST(position_of_what_had_lost_is_reached)
+{
+	const char *name = unique_name();
+	struct node b = node_open(name, "b");
+	const struct blaze_id id = { { 7 } };
+	struct blazei_origin before, after, own = origin_of(&b);
+	struct blaze_position position;
+	struct blaze_watch *watch;
+	struct blaze_id other;
+	struct node c;
+	struct told told;
+
+	node_insert(&b, "n", 0, &other);
+	frontier_make(&b);
+	ck_assert_uint_ge(frontier_of(&b, &own), 1);
+	c = node_open(name, "c");
+	before = origin_of(&c);
+	ck_assert_int_eq(blaze_db_put(c.db, &id, "c", 1), 0);
+	ck_assert_int_eq(blaze_db_position(c.db, &position), 0);
+	ck_assert_int_eq(blaze_db_put(b.db, &id, "b", 1), 0);
+	watch = listen_to(&c, &told);
+	nodes_link(&b, &c);
+	wait_told(&told, BLAZE_SYNC_ORIGIN_RENEWED);
+	position_await(&b, &b, &position);
+	position_await(&c, &b, &position);
+	position_await(&c, &c, &position);
+	after = origin_of(&c);
+	ck_assert_uint_eq(seq_at(&b, &before), 0);
+	ck_assert_uint_eq(seq_at(&c, &after), 0);
+	nodes_assert_equal(&b, &c);
+	blaze_watch_stop(watch);
 	node_close(&b);
 	node_close(&c);
 }
@@ -318,6 +382,7 @@ int main(void)
 	tcase_add_test(tcase, displaced_database_goes_on_under_a_new_name);
 	tcase_add_test(tcase, displaced_database_loses_nothing_that_others_refused);
 	tcase_add_test(tcase, database_below_the_frontier_is_heard_under_a_new_name);
+	tcase_add_test(tcase, position_of_what_had_lost_is_reached);
 	tcase_add_test(tcase, frontier_waits_for_open_transactions);
 	tcase_add_test(tcase, frontier_waits_for_databases_without_a_store);
 	suite_add_tcase(suite, tcase);

@@ -10,6 +10,15 @@
 
 static _Atomic bool closed;
 
+static _Atomic bool closing; /* with the next request */
+
+static int gate_submit(void *store, const struct blaze_store_request *requests, unsigned count)
+{
+	if (atomic_exchange(&closing, false))
+		atomic_store(&closed, true);
+	return blazei_file_ops.submit(store, requests, count);
+}
+
 static int gate_poll(void *store, struct blaze_store_completion *ret_completions, unsigned max)
 {
 	while (atomic_load(&closed))
@@ -28,6 +37,7 @@ static struct node gate_node(const char *db_name, unsigned number, unsigned flag
 
 	ops = blazei_file_ops;
 	ops.poll = gate_poll;
+	ops.submit = gate_submit;
 	error = blaze_store_register("gate", &ops);
 	ck_assert(error == 0 || error == -EEXIST);
 	options.durability = BLAZE_DURABILITY_SYNC;
@@ -129,6 +139,76 @@ START_TEST(own_write_is_published_when_durable)
 	ck_assert_int_eq(node_value(&c, &writer.id, "n"), 7);
 	node_close(&a);
 	node_close(&c);
+	node_close(&b);
+}
+END_TEST
+
+/* Lets pass what stands at the gate, until something is submitted again, as has to come. */
+static void gate_step(void)
+{
+	atomic_store(&closing, true);
+	atomic_store(&closed, false);
+	while (!atomic_load(&closed))
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+}
+
+/* Waits until all that there is has left in a flight, which stands at the gate; its last LSN. */
+static uint64_t gate_arrive(struct blazei_store *store)
+{
+	for (;;) {
+		bool leading, more;
+		uint64_t last;
+
+		pthread_mutex_lock(&store->lock);
+		leading = store->leading;
+		more = store->pending.len > 0;
+		last = store->last;
+		pthread_mutex_unlock(&store->lock);
+		if (leading && !more)
+			return last;
+		if (leading)
+			gate_step();
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+}
+
+/* Of two that wait for two syncs the first is published with the first sync, and not the other. */
+START_TEST(own_writes_are_published_as_far_as_they_are_durable)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a");
+	struct node b = gate_node(name, 0, 0);
+	struct writer writers[2] = { { .node = &b }, { .node = &b } };
+	pthread_t threads[2];
+	uint64_t first = 0, unsynced;
+
+	nodes_link(&a, &b);
+	atomic_store(&closed, true);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_one, &writers[i]), 0);
+		while (blaze_db_count(b.db) != (int64_t)i + 1)
+			blazei_sleep_ns(BLAZEI_NS_PER_MS);
+		/* What is counted is handed to the log before the lock is given back. */
+		pthread_mutex_lock(&b.db->lock);
+		pthread_mutex_unlock(&b.db->lock);
+		if (i == 0)
+			first = gate_arrive(b.db->store);
+	}
+	while (blazei_store_durable(b.db->store, &unsynced) < first)
+		gate_step();
+	pthread_join(threads[0], NULL);
+	while (blaze_db_count(a.db) == 0)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	for (unsigned i = 0; i < 300; i++) {
+		ck_assert_int_eq(blaze_db_count(a.db), 1);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	ck_assert(!atomic_load(&writers[1].done));
+	atomic_store(&closed, false);
+	pthread_join(threads[1], NULL);
+	node_wait(&a);
+	ck_assert_int_eq(blaze_db_count(a.db), 2);
+	node_close(&a);
 	node_close(&b);
 }
 END_TEST
@@ -272,6 +352,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
 	tcase_add_test(tcase, position_is_durable_after_the_sync);
 	tcase_add_test(tcase, own_write_is_published_when_durable);
+	tcase_add_test(tcase, own_writes_are_published_as_far_as_they_are_durable);
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);

@@ -144,6 +144,68 @@ START_TEST(thirty_openings_fit_in_a_small_vector)
 }
 END_TEST
 
+/* Another database writes once, of which this one hears; whether it takes it. */
+static bool stranger_heard(struct blaze_db *db, unsigned number)
+{
+	struct blazei_replica_options options = {
+		.self = { .node = { { 77 } }, .incarnation = 1 + number },
+		.policy = BLAZE_POLICY_SERVER_PRIORITY,
+	};
+	struct blaze_id id = { { 9 } };
+	const struct blazei_write put = { .kind = BLAZEI_WRITE_PUT, .id = &id };
+	struct blazei_replica *stranger;
+	struct blazei_txn_view txn;
+	int taken;
+
+	memcpy(id.bytes + 8, &number, sizeof(number));
+	ck_assert_int_eq(blazei_replica_new(&options, &stranger), 0);
+	ck_assert_int_eq(blazei_replica_write(stranger, blazei_realtime_ns(), &put, &txn), 0);
+	taken = blazei_replica_receive(db->replica, blazei_realtime_ns(), &txn, 1);
+	ck_assert_int_ge(taken, 0);
+	blazei_replica_free(stranger);
+	return taken == 1;
+}
+
+/* As many as it takes: with `all` those too that are kept for openings. The number. */
+static unsigned strangers_write(struct blaze_db *db, bool all)
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&db->lock);
+	if (all)
+		origins_limit(db->replica, BLAZEI_ORIGINS_MAX);
+	while (stranger_heard(db, count))
+		count++;
+	pthread_mutex_unlock(&db->lock);
+	return count;
+}
+
+/* Whatever others write, it can be opened again; and read, if all places are taken (1). */
+START_TEST(store_of_too_many_incarnations_is_opened)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	const char *name = unique_name();
+	struct blaze_id id = { { 8 } };
+	struct blaze_db *db = stored_open(name, 0, 0, 0);
+	const unsigned count = strangers_write(db, _i == 1);
+
+	ck_assert_uint_eq(count, _i == 1 ? 4095 : 3839);
+	ck_assert_int_eq(blaze_db_put(db, &id, "x", 1), 0);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	for (unsigned i = 0; i < 3 && _i == 0; i++) {
+		id.bytes[1] = (uint8_t)i;
+		db = stored_open(name, 0, 0, 0);
+		ck_assert_int_eq(blaze_db_put(db, &id, "x", 1), 0);
+		ck_assert_int_eq(blaze_db_close(db), 0);
+	}
+	if (_i == 1)
+		ck_assert_int_eq(blaze_db_open(name, stored_path(0), &options, &db), -E2BIG);
+	db = stored_open(name, 0, 0, BLAZE_DB_READ_ONLY);
+	ck_assert_int_eq(blaze_db_count(db), count + (_i == 0 ? 3 : 1));
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stored_retire");
@@ -154,6 +216,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
 	tcase_set_timeout(tcase, 600);
 	tcase_add_test(tcase, thirty_openings_fit_in_a_small_vector);
+	tcase_add_loop_test(tcase, store_of_too_many_incarnations_is_opened, 0, 2);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

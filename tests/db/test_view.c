@@ -426,6 +426,36 @@ START_TEST(backup_takes_long_transactions_and_no_part_of_one)
 }
 END_TEST
 
+/* Another database where this one had been: the copy is never of that one. */
+START_TEST(backup_of_a_moved_database_is_none)
+{
+	struct blaze_db *db = NULL, *other = NULL;
+	char moved[80], copy[80];
+
+	snprintf(moved, sizeof(moved), "%s/moved", dir);
+	snprintf(copy, sizeof(copy), "%s/copy", dir);
+	ck_assert_int_eq(open_as(0, &db), 0);
+	put(db, 1);
+	ck_assert_int_eq(rename(path, moved), 0);
+	ck_assert_int_eq(blaze_db_backup(db, copy), -ENOENT);
+	ck_assert_int_eq(open_as(0, &other), 0);
+	put(other, 2);
+	put(other, 3);
+	ck_assert_int_eq(blaze_db_backup(db, copy), -ENOENT);
+	ck_assert_int_eq(access(copy, F_OK), -1);
+	ck_assert_int_eq(blaze_db_close(other), 0);
+	dir_clear();
+	ck_assert_int_eq(rename(moved, path), 0);
+	ck_assert_int_eq(blaze_db_backup(db, copy), 0);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	dir_clear();
+	ck_assert_int_eq(rename(copy, path), 0);
+	ck_assert_int_eq(open_as(BLAZE_DB_READ_ONLY, &db), 0);
+	ck_assert_int_eq(blaze_db_count(db), 1);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 START_TEST(backup_that_cannot_be_is_told)
 {
 	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
@@ -469,6 +499,7 @@ int main(void)
 	tcase_add_loop_test(tcase, each_length_is_told_or_a_prefix, 0, 2);
 	tcase_add_test(tcase, backup_beside_writer_has_what_was_acknowledged);
 	tcase_add_test(tcase, backup_takes_long_transactions_and_no_part_of_one);
+	tcase_add_test(tcase, backup_of_a_moved_database_is_none);
 	tcase_add_test(tcase, backup_that_cannot_be_is_told);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

@@ -62,14 +62,22 @@ status 2 stat "$work/d" --frames
 says 'an option that this command does not have'
 status 2 --nonsense
 status 0 --help
-check 'help lists all' 12 "$(grep -c '^  [a-z]* *DIR' "$work/out")"
+check 'help lists all' 13 "$(grep -c '^  [a-z]* *DIR' "$work/out")"
 status 0 --version
-for command in create get put delete scan export import stat check dump backup repair; do
+for command in create get put delete scan export import stat check dump backup compact \
+	repair; do
 	status 0 "$command" --help
 	check "help of $command" 1 "$(grep -c "^  $command .*DIR" "$work/out")"
 	check "help of $command alone" 1 "$(grep -c 'DIR.*' "$work/out" | sed 's/2/1/')"
 done
 [ ! -e "$work/d" ] || check 'nothing was made' '' "$work/d"
+
+# flip FILE OFFSET: changes a byte.
+flip() {
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+	# shellcheck disable=SC2059
+	printf "\\$(printf '%03o' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
 
 # No database, and no directory for one ------------------------------------------------------------
 
@@ -77,7 +85,7 @@ mkdir "$work/empty" "$work/foreign"
 echo hello >"$work/foreign/root"
 echo file >"$work/file"
 for place in none empty file; do
-	for command in "get $nobody" scan export stat check dump "delete $nobody" import; do
+	for command in "get $nobody" scan export stat check dump "delete $nobody" import compact; do
 		set -- $command
 		name=$1
 		shift
@@ -169,6 +177,38 @@ says "no record $again"
 status 3 get "$work/d" "$nobody"
 status 0 scan "$work/d"
 check 'one record is left' "$id" "$(jq -r .id <"$work/out")"
+
+# Compaction ---------------------------------------------------------------------------------------
+
+status 0 create "$work/k"
+for i in 1 2 3 4 5 6 7 8 9; do
+	status 0 put "$work/k" 00000000-0000-4000-8000-000000000001 "{\"n\":$i}"
+done
+status 0 export "$work/k"
+cp "$work/out" "$work/k.before"
+status 0 compact "$work/k"
+check 'it says what it did' 1 "$(grep -c '^[0-9]* bytes of log, [0-9]* before$' "$work/out")"
+check 'the log is shorter' 1 "$(awk '{ print $1 < $5 }' "$work/out")"
+status 0 stat "$work/k" --json
+check 'stat says where it begins' 'true true 0' \
+	"$(jq -r '"\(.start > 9) \(.last > .start) \(.transactions)"' <"$work/out")"
+status 0 stat "$work/k"
+check 'so does its text' 1 "$(grep -c '^start  *entry [0-9]* of [0-9]*: a checkpoint' "$work/out")"
+status 0 dump "$work/k"
+check 'dump begins there' checkpoint "$(jq -rs '.[0].transaction.part' <"$work/out")"
+check 'and names the parts' end "$(jq -rs 'map(.transaction.part)[] | select(. == "end")' <"$work/out")"
+status 0 compact "$work/k"
+status 0 check "$work/k"
+status 0 export "$work/k"
+check 'and has the same' '' "$(diff "$work/k.before" "$work/out")"
+status 0 backup "$work/k" "$work/k.copy"
+status 0 export "$work/k.copy"
+check 'so has a copy' '' "$(diff "$work/k.before" "$work/out")"
+for segment in "$work/k"/*.seg; do
+	flip "$segment" 200
+done
+status 1 compact "$work/k"
+says "is damaged ('blaze-db check $work/k' says where)"
 
 # Import and export --------------------------------------------------------------------------------
 
@@ -349,12 +389,6 @@ check 'stat counts' "201 $last server-priority false" \
 status 0 stat "$work/e" --json
 check 'stat has the policy' lww "$(jq -r .policy <"$work/out")"
 
-# flip FILE OFFSET: changes a byte.
-flip() {
-	byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
-	# shellcheck disable=SC2059
-	printf "\\$(printf '%03o' $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
-}
 status 0 create "$work/g"
 status 0 put "$work/g" '{"a":1}'
 status 0 put "$work/g" '{"a":2}'

@@ -5,3 +5,4 @@ TESTS += $(topology_tests)
 tests_topology_test_topology_SOURCES = tests/topology/test_topology.c tests/db/node.h
 tests_topology_test_position_SOURCES = \
 	tests/topology/test_position.c tests/db/node.h tests/base/child.h
+tests_topology_test_position_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_board_read

@@ -22,6 +22,63 @@ static int wait_at(const struct node *node, const struct blaze_id *where,
 	                                    timeout_ns);
 }
 
+/* Boards seem to be in the middle of a change. */
+static _Atomic bool changing;
+static atomic_uint changing_looks;
+
+int __real_blazei_board_read(const struct blazei_board *board, uint64_t bytes,
+                             uint64_t *ret_version, struct blazei_board_description *ret_text);
+int __wrap_blazei_board_read(const struct blazei_board *board, uint64_t bytes,
+                             uint64_t *ret_version, struct blazei_board_description *ret_text);
+
+int __wrap_blazei_board_read(const struct blazei_board *board, uint64_t bytes,
+                             uint64_t *ret_version, struct blazei_board_description *ret_text)
+{
+	if (!atomic_load(&changing))
+		return __real_blazei_board_read(board, bytes, ret_version, ret_text);
+	atomic_fetch_add(&changing_looks, 1);
+	return -EAGAIN;
+}
+
+static void *change_end(void *arg)
+{
+	blazei_sleep_ns(100 * BLAZEI_NS_PER_MS);
+	atomic_store(&changing, false);
+	return arg;
+}
+
+/* A link that has just been made is on a board that does not hold still: the wait is for what comes
+ * by it all the same. */
+START_TEST(wait_is_for_what_comes_by_a_link_just_made)
+{
+	const char *name = unique_name();
+	struct node a = node_open(name, "a"), b = node_open(name, "b");
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 100; i++)
+		node_insert(&a, "n", i, NULL);
+	node_wait(&b);
+	ck_assert_int_eq(blaze_db_count(b.db), 0);
+	nodes_link(&a, &b);
+	/* Nobody reads them anew meanwhile. */
+	blazei_db_poll_lock(b.db);
+	for (unsigned i = 0; i < b.db->census.count; i++) {
+		b.db->census.members[i].text->link_count = 0;
+		b.db->census.members[i].version = 0;
+		b.db->census.changed = true;
+	}
+	atomic_store(&changing, true);
+	blazei_db_poll_unlock(b.db);
+	ck_assert_int_eq(pthread_create(&thread, NULL, change_end, NULL), 0);
+	node_wait(&b);
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(atomic_load(&changing_looks), 0);
+	ck_assert_int_eq(blaze_db_count(b.db), 100);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(position_follows_the_commits)
 {
 	struct node a = node_open(unique_name(), "a");
@@ -211,6 +268,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, wait_is_for_what_comes_by_a_link_just_made);
 	tcase_add_test(tcase, position_follows_the_commits);
 	tcase_add_test(tcase, position_is_waited_for_at_a_local_node);
 	tcase_add_test(tcase, position_out_of_reach_is_an_error);
