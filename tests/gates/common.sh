@@ -79,6 +79,10 @@ tests_matching() {
 		grep -E "$@" | tr '\n' ' '
 }
 
+# Before a test program: ends one that hangs, so that the rest is told.
+# shellcheck disable=SC2034 # for the gates
+bounded='timeout -k 10 600'
+
 # check_tree DIR ARGS..: make check there, with what a failed test said.
 check_tree() {
 	dir=$1
