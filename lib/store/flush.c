@@ -78,7 +78,7 @@ static bool rest(struct blazei_store *store)
 {
 	uint64_t due = store->since_ns + store->sync_interval_ns / 2;
 
-	if (store->leading) {
+	if (store->leading || store->claims > 0) {
 		pthread_cond_wait(&store->changed, &store->lock);
 		return true;
 	}

@@ -327,7 +327,7 @@ void blazei_store_lead(struct blazei_store *store)
 static int wait_locked(struct blazei_store *store, uint64_t lsn)
 {
 	while (store->durable < lsn && store->failed == 0) {
-		if (store->leading)
+		if (store->leading || store->claims > 0)
 			pthread_cond_wait(&store->changed, &store->lock);
 		else
 			blazei_store_lead(store);
@@ -457,10 +457,14 @@ int blazei_store_claim(struct blazei_store *store)
 	int error;
 
 	pthread_mutex_lock(&store->lock);
+	store->claims++;
 	while (store->leading)
 		pthread_cond_wait(&store->changed, &store->lock);
+	store->claims--;
 	error = store->failed != 0 ? -EROFS : 0;
 	store->leading = error == 0;
+	if (error != 0)
+		pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 	return error;
 }

@@ -38,8 +38,10 @@
  *        opening.
  *
  * CONCURRENCY  Any thread appends and waits; `lock` guards the fields marked so; backend, root and
- *        the flight are the leader's. `lock` may be taken with a lock of the caller's held, so none
- *        of these is taken under it, and `on_failed` is called without it.
+ *        the flight are the leader's. Who claims that place has it before the next flight leaves,
+ *        as one who commits in a loop would always be there first. `lock` may be taken with a lock
+ *        of the caller's held, so none of these is taken under it, and `on_failed` is called
+ *        without it.
  *
  * FAILURE  A crash leaves segments that the root does not name, which are empty and which the next
  *        opening deletes (strays.c); an open last segment with a torn end, which recovery cuts; a
@@ -126,6 +128,7 @@ struct blazei_store {
 	uint64_t flight_end;      /* position in the tail up to which it, or the last one, took */
 	uint64_t flight_pending;  /* bytes of it that had been pending */
 	bool leading;
+	unsigned claims; /* wait for the leader's place: no flight leaves before them */
 	bool stopping;
 	bool untold;            /* on_failed is due */
 	uint32_t flusher_waits; /* 0; BLAZEI_FLUSHER_ */

@@ -12,8 +12,13 @@ static _Atomic bool closed;
 
 static _Atomic bool closing; /* with the next request */
 
+static _Atomic bool claimed;     /* somebody had the leader's place */
+static _Atomic bool claimed_yet; /* when something was last appended */
+
 static int gate_submit(void *store, const struct blaze_store_request *requests, unsigned count)
 {
+	if (requests[0].operation == BLAZE_STORE_APPEND)
+		atomic_store(&claimed_yet, atomic_load(&claimed));
 	if (atomic_exchange(&closing, false))
 		atomic_store(&closed, true);
 	return blazei_file_ops.submit(store, requests, count);
@@ -213,6 +218,47 @@ START_TEST(own_writes_are_published_as_far_as_they_are_durable)
 }
 END_TEST
 
+static void *write_two(void *arg)
+{
+	(void)write_one(arg);
+	return write_one(arg);
+}
+
+static void *claim_once(void *arg)
+{
+	ck_assert_int_eq(blazei_store_claim(arg), 0);
+	atomic_store(&claimed, true);
+	blazei_store_release(arg, 0);
+	return NULL;
+}
+
+/* Between two syncs of one who commits in a loop there is room for who has to use the log, as a
+ * compaction does, however long that takes to wake. */
+START_TEST(committer_lets_others_have_the_log)
+{
+	struct node b = gate_node(unique_name(), 0, 0);
+	struct writer writer = { .node = &b };
+	pthread_t committer, other;
+	unsigned claims = 0;
+
+	atomic_store(&closed, true);
+	ck_assert_int_eq(pthread_create(&committer, NULL, write_two, &writer), 0);
+	(void)gate_arrive(b.db->store);
+	ck_assert_int_eq(pthread_create(&other, NULL, claim_once, b.db->store), 0);
+	while (claims == 0) {
+		pthread_mutex_lock(&b.db->store->lock);
+		claims = b.db->store->claims;
+		pthread_mutex_unlock(&b.db->store->lock);
+	}
+	gate_step();
+	ck_assert(atomic_load(&claimed_yet));
+	atomic_store(&closed, false);
+	pthread_join(committer, NULL);
+	pthread_join(other, NULL);
+	node_close(&b);
+}
+END_TEST
+
 static void put_long(const struct node *node, unsigned number)
 {
 	static uint8_t value[1000 << 10];
@@ -353,6 +399,7 @@ int main(void)
 	tcase_add_test(tcase, position_is_durable_after_the_sync);
 	tcase_add_test(tcase, own_write_is_published_when_durable);
 	tcase_add_test(tcase, own_writes_are_published_as_far_as_they_are_durable);
+	tcase_add_test(tcase, committer_lets_others_have_the_log);
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
