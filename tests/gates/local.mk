@@ -25,7 +25,8 @@ gates = \
 	tests/gates/wording
 EXTRA_DIST += .ci/run tests/gates/ceilings.tsv tests/gates/common.sh \
 	tests/gates/memcheck.supp tests/gates/symbols.list $(gates) \
-	tests/mutation/Mutants.pm tests/mutation/equivalent.tsv tests/mutation/mutate
+	tests/mutation/Coverage.pm tests/mutation/Mutants.pm tests/mutation/equivalent.tsv \
+	tests/mutation/mutate
 
 # What the gate callgrind counts the instructions of.
 check_PROGRAMS += tests/gates/ops
