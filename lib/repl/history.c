@@ -10,7 +10,9 @@
 
 void blazei_history_init(struct blazei_history *history, uint64_t budget)
 {
-	*history = (struct blazei_history){ .budget = budget };
+	*history = (struct blazei_history){
+		.budget = budget < BLAZEI_HISTORY_BYTES_MAX ? budget : BLAZEI_HISTORY_BYTES_MAX,
+	};
 }
 
 static const struct blazei_history_part *part_at(const struct blazei_history *history, unsigned i)

@@ -28,6 +28,7 @@
 #include "lib/op/txn.h"
 
 #define BLAZEI_HISTORY_BYTES_DEFAULT (UINT64_C(4) << 20)
+#define BLAZEI_HISTORY_BYTES_MAX     (UINT64_C(16) << 30) /* a part is to be had from malloc */
 #define BLAZEI_HISTORY_PARTS_MAX     17u
 #define BLAZEI_HISTORY_AHEAD         768u /* bytes ahead of an append that are fetched */
 #define BLAZEI_HISTORY_LONG          384u /* of more than this, as many as the append has */
@@ -54,7 +55,7 @@ struct blazei_history {
 	struct blazei_history_part parts[BLAZEI_HISTORY_PARTS_MAX];
 };
 
-/* budget 0: nothing is kept. */
+/* budget 0: nothing is kept. Beyond BLAZEI_HISTORY_BYTES_MAX: that. */
 void blazei_history_init(struct blazei_history *history, uint64_t budget);
 void blazei_history_fini(struct blazei_history *history);
 /* Bytes of memory held. */

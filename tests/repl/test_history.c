@@ -108,6 +108,19 @@ START_TEST(history_holds_own_and_others_in_merge_order)
 }
 END_TEST
 
+/* However much it may take, it takes what it needs. */
+START_TEST(history_without_a_bound_keeps_all)
+{
+	uint64_t known[1] = { 0 };
+	struct node a;
+
+	node_open_history(&a, 1, UINT64_MAX);
+	write_numbers(&a, 3);
+	ck_assert(reaches(&a, known));
+	node_close(&a);
+}
+END_TEST
+
 START_TEST(history_off_keeps_nothing)
 {
 	const struct blazei_txn_header *header;
@@ -315,6 +328,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, history_holds_own_and_others_in_merge_order);
+	tcase_add_test(tcase, history_without_a_bound_keeps_all);
 	tcase_add_test(tcase, history_off_keeps_nothing);
 	tcase_add_test(tcase, history_keeps_to_its_budget_and_tells_the_overrun);
 	tcase_add_loop_test(tcase, history_uses_all_of_its_budget, 0, 4);
