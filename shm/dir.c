@@ -123,7 +123,9 @@ static int create_control(int dir_fd, uint32_t mode, uint32_t participants_max)
 	fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = fallocate(fd, 0, 0, BLAZEI_CONTROL_BYTES) < 0 ? -errno : 0;
+	rc = blazei_file_allowed(BLAZEI_CONTROL_BYTES);
+	if (rc == 0 && fallocate(fd, 0, 0, BLAZEI_CONTROL_BYTES) < 0)
+		rc = -errno;
 	if (rc == 0 && fchmod(fd, mode) < 0)
 		rc = -errno;
 	if (rc == 0 && pwrite(fd, &control, sizeof(control), 0) != (ssize_t)sizeof(control))

@@ -175,14 +175,15 @@ int blazei_segment_create(struct blazei_dir *dir, const struct blazei_segment_pl
 	struct blazei_segment_header header;
 	struct blazei_mapping mapping = { 0 };
 	char name[BLAZEI_LANE_NAME_BYTES], self[32];
-	int fd, rc = 0;
+	int fd, rc;
 
 	fill_header(plan, &header);
 	fd = openat(dir->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return errno == ENOENT ? -EAGAIN : -errno;
-	if (fallocate(fd, 0, 0, (off_t)(header.lane_offset + header.lane_bytes)) < 0 ||
-	    fchmod(fd, dir->mode) < 0)
+	rc = blazei_file_allowed(header.lane_offset + header.lane_bytes);
+	if (rc == 0 && (fallocate(fd, 0, 0, (off_t)(header.lane_offset + header.lane_bytes)) < 0 ||
+	                fchmod(fd, dir->mode) < 0))
 		rc = errno == EFBIG ? -ENOSPC : -errno;
 	if (rc == 0)
 		rc = map_segment(fd, &header, true, true, &mapping);

@@ -18,6 +18,7 @@
 
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define FORK_HANDLERS_MAX 8
@@ -93,6 +94,13 @@ int blazei_random(void *buf, size_t len)
 		len -= (size_t)got;
 	}
 	return 0;
+}
+
+int blazei_file_allowed(uint64_t bytes)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || bytes <= limit.rlim_cur ? 0 : -EFBIG;
 }
 
 static void fork_prepare(void)

@@ -67,6 +67,10 @@ static inline uint64_t blazei_cpu_ticks(void)
 /* Fills buf from getrandom(2). 0 or -EIO. */
 int blazei_random(void *buf, size_t len);
 
+/* Whether this process may write files of that length: 0 or -EFBIG, where a write beyond would be
+ * answered by a signal that ends it (RLIMIT_FSIZE). */
+int blazei_file_allowed(uint64_t bytes);
+
 /* Grows by one in the child of every fork. A handle remembers the value at its birth; another
  * value now means that the handle belongs to an ancestor. */
 extern _Atomic uint32_t blazei_fork_generation;

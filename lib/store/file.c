@@ -189,6 +189,10 @@ static void reap_all(struct file_store *store)
 
 static int store_fill(struct file_store *store, const char *location)
 {
+	int error = blazei_file_allowed(SEGMENT_BYTES);
+
+	if (error != 0)
+		return error;
 	store->dir = dir_open(location);
 	if (store->dir < 0)
 		return store->dir;
@@ -256,8 +260,10 @@ static int file_segment_create(void *arg, uint64_t segment)
 {
 	struct file_store *store = arg;
 	char name[NAME_BYTES];
-	int fd, error;
+	int fd, error = blazei_file_allowed(SEGMENT_BYTES);
 
+	if (error != 0)
+		return error;
 	segment_name(segment, name);
 	fd = open_at(store->dir, name, O_RDWR | O_CREAT | O_EXCL);
 	if (fd < 0)

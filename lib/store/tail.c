@@ -122,13 +122,15 @@ static int make(int dir_fd, const char *text, const struct blazei_tail_header *h
 {
 	char self[32];
 	int fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	int error = 0;
+	int error;
 
 	if (fd < 0)
 		return -errno;
+	error = blazei_file_allowed(BLAZEI_TAIL_HEADER_BYTES + header->bytes);
 	/* All of it now: later there would be SIGBUS for an answer. */
-	if (fchmod(fd, 0600) != 0 ||
-	    fallocate(fd, 0, 0, (off_t)(BLAZEI_TAIL_HEADER_BYTES + header->bytes)) != 0)
+	if (error == 0 &&
+	    (fchmod(fd, 0600) != 0 ||
+	     fallocate(fd, 0, 0, (off_t)(BLAZEI_TAIL_HEADER_BYTES + header->bytes)) != 0))
 		error = -errno;
 	if (error == 0 && pwrite(fd, header, sizeof(*header), 0) != (ssize_t)sizeof(*header))
 		error = -EIO;

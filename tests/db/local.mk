@@ -15,6 +15,7 @@ db_tests = \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
 	tests/db/test_stored \
+	tests/db/test_limits \
 	tests/db/test_stored_close \
 	tests/db/test_stored_disk \
 	tests/db/test_stored_kill \
@@ -65,6 +66,7 @@ tests_db_test_stored_SOURCES = tests/db/test_stored.c tests/db/node.h tests/db/s
 tests_db_test_stored_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_realtime_ns
 tests_db_test_stored_kill_SOURCES = \
 	tests/db/test_stored_kill.c tests/db/node.h tests/db/stored.h tests/base/child.h
+tests_db_test_limits_SOURCES = tests/db/test_limits.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_close_SOURCES = \
 	tests/db/test_stored_close.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_disk_SOURCES = \
