@@ -55,6 +55,7 @@ libblazeshm_la_SOURCES += \
 	lib/repl/slab.c \
 	lib/repl/slab.h \
 	lib/repl/stage.c \
+	lib/repl/stage_check.c \
 	lib/repl/stage.h \
 	lib/repl/state.c \
 	lib/repl/table.c \

@@ -201,19 +201,26 @@ static int unit_begin(struct blazei_replay *replay, const struct blazei_unit_bou
 	return 0;
 }
 
-/* Keeps a copy of what belongs to the open unit. */
+/* Takes what belongs to the open unit: merges it, where that has to come out well or the replica is
+ * for nothing, or keeps a copy. */
 static int unit_keep(struct blazei_replay *replay, const struct blazei_txn_header *header)
 {
 	struct blazei_stage *stage = replay->stage;
-	struct blazei_blob *blob = malloc(sizeof(*blob) + header->bytes);
+	struct blazei_blob *blob;
+	int poured = 0;
 
+	if (header->kind == BLAZEI_KIND_STATE && blazei_replay_lacking(replay)) {
+		replay->checkpoint_bytes += header->bytes;
+		poured = blazei_stage_pour(stage, replay->replica, header);
+	}
+	if (poured != 0)
+		return poured < 0 ? poured : 0;
+	blob = malloc(sizeof(*blob) + header->bytes);
 	if (!blob)
 		return -ENOMEM;
 	blob->len = header->bytes;
 	memcpy(blob->words, header, header->bytes);
 	stage->bytes += sizeof(*blob) + blob->len;
-	if (header->kind == BLAZEI_KIND_STATE && blazei_replay_lacking(replay))
-		replay->checkpoint_bytes += header->bytes;
 	blazei_blobs_push(header->kind == BLAZEI_KIND_STATE ? &stage->chunks : &stage->txns, blob);
 	return 0;
 }
@@ -302,7 +309,12 @@ static int unit_end(struct blazei_replay *replay, const struct blazei_unit_bound
 	for (uint32_t i = 0; i < end->item_count; i++)
 		vs[i] = (struct blazei_session_entry){ end->items[i].origin, end->items[i].seq,
 			                               end->items[i].chain, end->items[i].hlc };
-	if (replay->begin->flags & BLAZEI_UNIT_ALL) {
+	if (blazei_replay_lacking(replay)) {
+		/* What was poured is in it. */
+		rc = unit_install(replay, replay->replica, vs, end->item_count);
+		if (rc == 0)
+			rc = notes_take(replay->replica, replay->begin);
+	} else if (replay->begin->flags & BLAZEI_UNIT_ALL) {
 		rc = unit_replace(replay, vs, end->item_count);
 	} else {
 		/* What was not taken then is not taken now. */

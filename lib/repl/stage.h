@@ -16,12 +16,15 @@
  *        and that there is room for all origins.
  *   I3   It takes at most bytes_max, the body that is coming included.
  *   I4   It is installed whole or not at all.
- *   I5   Where the replica is to hold the snapshot and nothing else, the snapshot is merged first,
+ *   I5   What is poured goes into a replica that is thrown away where the rest fails, and that
+ *        nobody reads: of these chunks what they reach of each origin is kept for the check, and
+ *        nothing else, so that a log that begins with a state takes its memory once.
+ *   I6   Where the replica is to hold the snapshot and nothing else, the snapshot is merged first,
  *        which tells the writes that stand from those that have lost; those that nobody has seen
  *        are listed, then all beyond the cut is forgotten, and the snapshot is merged into what is
  *        left, for which there is room by then. The list stays until it is issued.
  *
- * FAILURE Without memory an installation changes nothing, and may be repeated; with I5, it may have
+ * FAILURE Without memory an installation changes nothing, and may be repeated; with I6, it may have
  *         merged the snapshot like any other, and forgotten nothing. */
 #ifndef BLAZEI_STAGE_H
 #define BLAZEI_STAGE_H
@@ -53,6 +56,7 @@ struct blazei_stage {
 	bool anew;                       /* it is whole, and is to become all that there is */
 	struct blazei_session_entry *v0; /* of the last pass */
 	unsigned v0_count;
+	uint64_t *poured; /* NULL, or by the origin's index the last seq in chunks that were */
 	struct blazei_unseen_list unseen;
 };
 
@@ -64,6 +68,11 @@ struct blazei_blob *blazei_blobs_pop(struct blazei_blobs *blobs);
 int blazei_stage_begin(struct blazei_stage *stage, const struct blazei_origin *answerer,
                        const struct blazei_session_snapshot *snapshot);
 
+/* Merges a checked chunk of a snapshot that has begun into a replica that holds nothing else, where
+ * V0 has all its origins. 1; 0: it is to be staged; -ENOMEM, -EBADMSG, -E2BIG. */
+int blazei_stage_pour(struct blazei_stage *stage, struct blazei_replica *replica,
+                      const struct blazei_txn_header *header);
+
 /* Whether what is staged, up to Vs, can be installed: 0; -EBADMSG; -ENOMEM; -E2BIG: there
  * is no place for an origin; -EEXIST: *ret_forked has another history here. */
 int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *replica,
@@ -73,11 +82,11 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
 struct blazei_stage_cut {
 	const struct blazei_session_entry *vs;
 	unsigned count;
-	bool anew; /* the snapshot, which is whole then, becomes all that there is (I5) */
+	bool anew; /* the snapshot, which is whole then, becomes all that there is (I6) */
 };
 
 /* Merges what was checked, up to Vs. The number of transactions beyond the chunks, or -ENOMEM,
- * -E2BIG. The replica may be displaced afterwards (I5). */
+ * -E2BIG. The replica may be displaced afterwards (I6). */
 int blazei_stage_install(struct blazei_stage *stage, struct blazei_replica *replica,
                          uint64_t now_ns, const struct blazei_stage_cut *cut);
 

@@ -4,6 +4,7 @@
 #include "lib/repl/checkpoint.h"
 
 #include "lib/repl/session.h"
+#include "lib/repl/stage.h"
 #include "tests/repl/log_tape.h"
 #include "tests/repl/random.h"
 
@@ -288,6 +289,82 @@ START_TEST(what_does_not_follow_is_refused)
 }
 END_TEST
 
+/* A log that begins with a state takes its memory once: what can be merged at once is. A chunk with
+ * the first writes of one who came after the begin waits for the end, which names him. */
+START_TEST(chunks_are_merged_as_they_come)
+{
+	const struct blazei_replica_options options = options_of(0, 99), next = options_of(0, 100);
+	struct tape again = { .count = 0 };
+	const struct blazei_log_sink sink = { .arg = &again, .append = tape_append };
+	struct blazei_checkpoint checkpoint;
+	struct blazei_replay back, second;
+	unsigned begin;
+
+	random_state = 5;
+	for (unsigned i = 0; i < 300; i++)
+		write_some(0);
+	begin = tape.count;
+	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, nodes[0]), 0);
+	ck_assert_int_eq(blazei_checkpoint_step(&checkpoint), 1);
+	ck_assert_int_eq(tape_replay(&tape, begin, tape.count, &options, &back), 0);
+	ck_assert_uint_eq(blazei_stage_bytes(back.stage), 0);
+	ck_assert_uint_gt(blazei_replica_count(back.replica), 0);
+	tape_free(&back);
+	for (unsigned i = 0; i < 100; i++)
+		write_some(2);
+	while (heard[0][2] < outs[2].count)
+		give(2, 0);
+	while (blazei_checkpoint_step(&checkpoint) == 1)
+		;
+	ck_assert_int_eq(tape_replay(&tape, begin, tape.count - 1, &options, &back), 0);
+	ck_assert_ptr_nonnull(back.stage->chunks.first);
+	ck_assert_int_eq(blazei_replay_entry(&back, tape.entries[tape.count - 1]), 0);
+	tape_expect_same(nodes[0], back.replica);
+	/* A chunk names who encoded it, also where he has written nothing. */
+	blazei_replica_set_log(back.replica, &sink);
+	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, back.replica), 0);
+	ck_assert_int_eq(blazei_checkpoint_step(&checkpoint), 1);
+	ck_assert_int_eq(tape_replay(&again, 0, again.count, &next, &second), 0);
+	ck_assert_uint_eq(blazei_stage_bytes(second.stage), 0);
+	blazei_checkpoint_drop(&checkpoint);
+	tape_free(&second);
+	tape_free(&back);
+	tape_clear(&again);
+}
+END_TEST
+
+/* Also where it was merged as it came. */
+START_TEST(state_beyond_its_vector_is_refused)
+{
+	const struct blazei_replica_options options = options_of(0, 99);
+	struct blazei_checkpoint checkpoint;
+	struct blazei_unit_bound *bounds[2];
+	struct blazei_replay back;
+	unsigned begin;
+
+	random_state = 9;
+	for (unsigned i = 0; i < 40; i++)
+		write_some(0);
+	begin = tape.count;
+	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, nodes[0]), 0);
+	while (blazei_checkpoint_step(&checkpoint) == 1)
+		;
+	bounds[0] = (void *)tape.entries[begin];
+	bounds[1] = (void *)tape.entries[tape.count - 1];
+	/* It ends with a write that stands, one before what they say. */
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_uint_eq(bounds[i]->item_count, 1);
+		bounds[i]->items[0].seq++;
+	}
+	ck_assert_int_eq(tape_replay(&tape, begin, tape.count, &options, &back), 0);
+	tape_free(&back);
+	for (unsigned i = 0; i < 2; i++)
+		bounds[i]->items[0].seq -= 2;
+	ck_assert_int_eq(tape_replay(&tape, begin, tape.count, &options, &back), -EBADMSG);
+	tape_free(&back);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("checkpoint");
@@ -301,6 +378,8 @@ int main(void)
 	tcase_add_loop_test(tcase, checkpoint_changes_nothing_of_what_a_longer_log_leads_to, 0, 3);
 	tcase_add_test(tcase, another_unit_makes_it_void);
 	tcase_add_test(tcase, what_does_not_follow_is_refused);
+	tcase_add_test(tcase, chunks_are_merged_as_they_come);
+	tcase_add_test(tcase, state_beyond_its_vector_is_refused);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
