@@ -9,30 +9,35 @@
 #include "tests/db/stored.h"
 
 static _Atomic bool closed;
-
-static _Atomic bool closing; /* with the next request */
+static _Atomic bool standing; /* somebody is, at the gate */
+static _Atomic bool closing;  /* with the next append */
 
 static _Atomic bool claimed;     /* somebody had the leader's place */
 static _Atomic bool claimed_yet; /* when something was last appended */
 
 static int gate_submit(void *store, const struct blaze_store_request *requests, unsigned count)
 {
-	if (requests[0].operation == BLAZE_STORE_APPEND)
+	if (requests[0].operation == BLAZE_STORE_APPEND) {
 		atomic_store(&claimed_yet, atomic_load(&claimed));
-	if (atomic_exchange(&closing, false))
-		atomic_store(&closed, true);
+		if (atomic_exchange(&closing, false))
+			atomic_store(&closed, true);
+	}
 	return blazei_file_ops.submit(store, requests, count);
 }
 
 static int gate_poll(void *store, struct blaze_store_completion *ret_completions, unsigned max)
 {
-	while (atomic_load(&closed))
+	while (atomic_load(&closed)) {
+		atomic_store(&standing, true);
 		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	}
+	atomic_store(&standing, false);
 	return blazei_file_ops.poll(store, ret_completions, max);
 }
 
 /* A node whose disk is behind the gate. */
-static struct node gate_node(const char *db_name, unsigned number, unsigned flags)
+static struct node gate_node_as(const char *db_name, unsigned number, unsigned flags,
+                                uint32_t durability)
 {
 	static struct blaze_store_ops ops;
 	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
@@ -45,7 +50,7 @@ static struct node gate_node(const char *db_name, unsigned number, unsigned flag
 	ops.submit = gate_submit;
 	error = blaze_store_register("gate", &ops);
 	ck_assert(error == 0 || error == -EEXIST);
-	options.durability = BLAZE_DURABILITY_SYNC;
+	options.durability = durability;
 	options.flags = flags;
 	snprintf(uri, sizeof(uri), "gate:%s", stored_path(number));
 	ck_assert_int_eq(blaze_db_open(db_name, uri, &options, &node.db), 0);
@@ -54,6 +59,11 @@ static struct node gate_node(const char *db_name, unsigned number, unsigned flag
 	        blaze_topology_register(node.topology, node.db, "gate", BLAZE_ROLE_PEER, &node.id),
 	        0);
 	return node;
+}
+
+static struct node gate_node(const char *db_name, unsigned number, unsigned flags)
+{
+	return gate_node_as(db_name, number, flags, BLAZE_DURABILITY_SYNC);
 }
 
 /* Asks the node where it is, and from afar. */
@@ -148,7 +158,7 @@ START_TEST(own_write_is_published_when_durable)
 }
 END_TEST
 
-/* Lets pass what stands at the gate, until something is submitted again, as has to come. */
+/* Lets pass what stands at the gate, until something is appended again, as has to come. */
 static void gate_step(void)
 {
 	atomic_store(&closing, true);
@@ -169,9 +179,9 @@ static uint64_t gate_arrive(struct blazei_store *store)
 		more = store->pending.len > 0;
 		last = store->last;
 		pthread_mutex_unlock(&store->lock);
-		if (leading && !more)
+		if (leading && !more && atomic_load(&standing))
 			return last;
-		if (leading)
+		if (leading && more)
 			gate_step();
 		blazei_sleep_ns(BLAZEI_NS_PER_MS);
 	}
@@ -259,14 +269,48 @@ START_TEST(committer_lets_others_have_the_log)
 }
 END_TEST
 
-static void put_long(const struct node *node, unsigned number)
+static int try_long(struct blaze_db *db, unsigned number)
 {
 	static uint8_t value[1000 << 10];
 	struct blaze_id id = { { 1, (uint8_t)number } };
 
 	memset(value, (int)number, sizeof(value));
-	ck_assert_int_eq(blaze_db_put(node->db, &id, value, sizeof(value)), 0);
+	return blaze_db_put(db, &id, value, sizeof(value));
 }
+
+static void put_long(const struct node *node, unsigned number)
+{
+	ck_assert_int_eq(try_long(node->db, number), 0);
+}
+
+/* While the disk stands still what is in the tail is acknowledged; who comes when that is full has
+ * changed nothing. */
+START_TEST(full_tail_turns_writers_away)
+{
+	const char *name = unique_name();
+	struct node b = gate_node_as(name, 0, 0, BLAZE_DURABILITY_ASYNC);
+	struct blaze_db *db;
+	unsigned done = 0;
+	int error = 0;
+
+	atomic_store(&closed, true);
+	while (error == 0 && done < 200) {
+		error = try_long(b.db, done);
+		done += error == 0;
+	}
+	ck_assert_int_eq(error, -EAGAIN);
+	ck_assert_uint_gt(done, 2);
+	ck_assert_int_eq(blaze_db_count(b.db), done);
+	atomic_store(&closed, false);
+	while ((error = try_long(b.db, done)) == -EAGAIN)
+		;
+	ck_assert_int_eq(error, 0);
+	node_close(&b);
+	db = stored_open(name, 0, 0, 0);
+	ck_assert_int_eq(blaze_db_count(db), done + 1);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
 
 START_TEST(stalled_disk_stalls_nobody_else)
 {
@@ -400,6 +444,7 @@ int main(void)
 	tcase_add_test(tcase, own_write_is_published_when_durable);
 	tcase_add_test(tcase, own_writes_are_published_as_far_as_they_are_durable);
 	tcase_add_test(tcase, committer_lets_others_have_the_log);
+	tcase_add_test(tcase, full_tail_turns_writers_away);
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
