@@ -20,7 +20,7 @@ my %opening = map { $closing{$_} => $_ } keys %closing;
 my %boundary = map { $_ => 1 } '(', ')', '[', ']', '{', '}', ';', ',', '?', ':', '=', '+=', '-=',
     '|=', '&=', '^=', '*=', '/=', '%=', '<<=', '>>=', 'return', 'case';
 my %keyword = map { $_ => 1 } qw(if while for switch return sizeof do else case goto static_assert
-    _Static_assert _Alignof offsetof);
+    _Static_assert _Alignof offsetof assert);
 
 # The text with all that is no code turned into blanks, byte for byte.
 sub blanked {
