@@ -132,12 +132,13 @@ static bool chunk_covered(const struct walk *walk, const struct blazei_txn_heade
 	for (unsigned i = 0; i < header->origin_count; i++) {
 		uint16_t index = blazei_vector_find(vector, &origins[i]);
 		uint16_t mark = blazei_mark_find(vector, &origins[i].node);
+		uint64_t limit = index != BLAZEI_ORIGIN_NONE ? walk->seqs[index] : 0;
+		/* Over one that is retired here; 0: it is not. */
+		uint64_t marked = index == BLAZEI_ORIGIN_NONE && mark != BLAZEI_ORIGIN_NONE
+		                          ? vector->writers[mark].seq
+		                          : 0;
 
-		if (index != BLAZEI_ORIGIN_NONE && reach.seqs[i] > walk->seqs[index])
-			return false;
-		/* It is retired here. */
-		if (index == BLAZEI_ORIGIN_NONE && reach.seqs[i] > 0 &&
-		    (mark == BLAZEI_ORIGIN_NONE || reach.hlcs[i] > vector->writers[mark].seq))
+		if (reach.seqs[i] > limit && reach.hlcs[i] > marked)
 			return false;
 	}
 	return true;

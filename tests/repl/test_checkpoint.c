@@ -320,6 +320,14 @@ START_TEST(chunks_are_merged_as_they_come)
 	ck_assert_ptr_nonnull(back.stage->chunks.first);
 	ck_assert_int_eq(blazei_replay_entry(&back, tape.entries[tape.count - 1]), 0);
 	tape_expect_same(nodes[0], back.replica);
+	tape_free(&back);
+	/* Nor is one that takes the place of what there is, as this one is not. */
+	((struct blazei_unit_bound *)tape.entries[begin])->flags |= BLAZEI_UNIT_WHOLE;
+	ck_assert_int_eq(tape_replay(&tape, begin, begin + 2, &options, &back), 0);
+	ck_assert_uint_gt(blazei_stage_bytes(back.stage), 0);
+	tape_free(&back);
+	ck_assert_int_eq(tape_replay(&tape, begin, tape.count, &options, &back), 0);
+	tape_expect_same(nodes[0], back.replica);
 	/* A chunk names who encoded it, also where he has written nothing. */
 	blazei_replica_set_log(back.replica, &sink);
 	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, back.replica), 0);

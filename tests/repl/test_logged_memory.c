@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log, and the way back from it, where an allocation fails, each one in turn: nothing of a unit
  * is logged or installed then, and the next try does it all. */
+#include "lib/repl/checkpoint.h"
 #include "lib/repl/logged.h"
 #include "lib/repl/reissue.h"
 #include "lib/repl/stage.h"
@@ -109,6 +110,22 @@ START_TEST(all_is_logged_as_soon_as_there_is_memory)
 	ck_assert_uint_ge(at, 4);
 	ck_assert(!blazei_replica_log_behind(b.replica));
 	ck_assert_uint_ge(expect_back(before, 0), 6);
+}
+END_TEST
+
+/* Also where its chunks are merged as they come. */
+START_TEST(log_that_begins_with_a_checkpoint_comes_back)
+{
+	struct blazei_checkpoint checkpoint;
+	unsigned before;
+
+	begin();
+	before = entry_count;
+	ck_assert_int_eq(blazei_checkpoint_begin(&checkpoint, b.replica), 0);
+	while (blazei_checkpoint_step(&checkpoint) == 1)
+		;
+	ck_assert_uint_ge(entry_count, before + 3);
+	ck_assert_uint_ge(expect_back(before, 0), 8);
 }
 END_TEST
 
@@ -256,6 +273,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, log_set_up, log_tear_down);
 	tcase_add_test(tcase, all_is_logged_as_soon_as_there_is_memory);
+	tcase_add_test(tcase, log_that_begins_with_a_checkpoint_comes_back);
 	tcase_add_test(tcase, nothing_is_logged_that_is_logged);
 	tcase_add_test(tcase, nothing_is_logged_as_what_it_is);
 	tcase_add_test(tcase, snapshot_is_installed_and_logged_as_soon_as_there_is_memory);
