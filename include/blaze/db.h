@@ -108,7 +108,9 @@ struct blaze_position {
  * time that the last two syncs took. With SYNC it returns when it is on the disk, and those of
  * several threads share a sync. With NONE what was written since the last blaze_db_sync dies with
  * the process, as far as memory held it. ASYNC takes 16 MiB of /dev/shm (-ENOSPC). READ_ONLY heeds
- * none of the three.
+ * none of the three. While a directory is open, but by MANUAL and READ_ONLY, blaze-db(1) of the
+ * same user, or root, reaches the database by the socket "lane" in it: a thread of the library
+ * waits there, and one serves each that comes.
  * Errors: -EINVAL also where the database there has another policy; -E2BIG, -ENOMEM; -EOPNOTSUPP
  * also an unknown scheme; -EBUSY somebody has the directory open; -EBADMSG what lies there is
  * damaged (the log hook gets the place), or a backend is broken; -EPROTO it is of a later version;

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "lib/db/lane.h"
 #include "lib/db/service.h"
 #include "lib/repl/history.h"
 #include "lib/store/file.h"
@@ -297,6 +298,7 @@ int blaze_db_open(const char *name, const char *path, const struct blaze_db_opti
 			return error;
 		}
 	}
+	blazei_lane_start(db);
 	*ret_db = db;
 	return 0;
 }
@@ -315,6 +317,17 @@ static int close_in_child(struct blaze_db *db)
 	return 0;
 }
 
+/* Whether it has a watch or a transaction under way. */
+static bool in_use(struct blaze_db *db)
+{
+	bool watched;
+
+	pthread_mutex_lock(&db->lock);
+	watched = db->watches != NULL;
+	pthread_mutex_unlock(&db->lock);
+	return watched || !blazei_opened_none(&db->txns);
+}
+
 int blaze_db_close(struct blaze_db *db)
 {
 	int error = blazei_db_writable(db);
@@ -325,17 +338,15 @@ int blaze_db_close(struct blaze_db *db)
 		error = -EDEADLK;
 	if (error != 0)
 		return error;
-	pthread_mutex_lock(&db->lock);
-	if (db->watches != NULL)
-		error = -EBUSY;
-	pthread_mutex_unlock(&db->lock);
-	if (error != 0)
-		return error;
 	/* Acquire: pairs with the release in blazei_db_leave, so that all it did is done. */
 	if (atomic_load_explicit(&db->registered, memory_order_acquire))
 		return -EBUSY;
-	if (!blazei_opened_none(&db->txns))
+	/* With the watches and transactions of its clients: what is left is the program's. */
+	blazei_lane_stop(db);
+	if (in_use(db)) {
+		blazei_lane_start(db);
 		return -EBUSY;
+	}
 	if ((db->flags & BLAZE_DB_MANUAL) == 0)
 		blazei_service_remove(db);
 	return db_free(db);

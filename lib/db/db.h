@@ -47,6 +47,7 @@
 
 struct blaze_txn;
 struct blazei_store;
+struct blazei_lane;
 
 struct blaze_db {
 	/* Read by all, without a lock; stays as it is. */
@@ -86,6 +87,7 @@ struct blaze_db {
 
 	struct blazei_durable durable; /* with a store only */
 	struct blazei_compaction compaction;
+	struct blazei_lane *lane; /* NULL: there is none; who opens and closes has it */
 
 	_Alignas(BLAZEI_CACHE_LINE) pthread_mutex_t poll_lock;
 	atomic_uint poll_waiters; /* threads that want poll_lock: the service steps aside */

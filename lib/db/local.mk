@@ -21,6 +21,15 @@ libblazeshm_la_SOURCES += \
 	lib/db/event.c \
 	lib/db/event.h \
 	lib/db/lag.c \
+	lib/db/lane.c \
+	lib/db/lane.h \
+	lib/db/lane_event.c \
+	lib/db/lane_io.c \
+	lib/db/lane_io.h \
+	lib/db/lane_serve.c \
+	lib/db/lane_watch.c \
+	lib/db/lane_wire.c \
+	lib/db/lane_wire.h \
 	lib/db/links.c \
 	lib/db/members.c \
 	lib/db/notify.c \

@@ -11,6 +11,10 @@ db_tests = \
 	tests/db/test_facade \
 	tests/db/test_full \
 	tests/db/test_hostile \
+	tests/db/test_lane \
+	tests/db/test_lane_hostile \
+	tests/db/test_lane_slow \
+	tests/db/test_lane_watch \
 	tests/db/test_peek \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
@@ -48,6 +52,13 @@ tests_db_test_txn_SOURCES = tests/db/test_txn.c tests/db/node.h
 tests_db_test_watch_SOURCES = tests/db/test_watch.c tests/db/node.h
 tests_db_test_watch_threads_SOURCES = tests/db/test_watch_threads.c tests/db/node.h
 tests_db_test_event_SOURCES = tests/db/test_event.c tests/db/node.h
+lane_help = tests/db/lane.h tests/db/node.h tests/db/stored.h tests/base/child.h \
+	lib/db/lane_client.c lib/db/lane_client.h
+tests_db_test_lane_SOURCES = tests/db/test_lane.c $(lane_help)
+tests_db_test_lane_hostile_SOURCES = tests/db/test_lane_hostile.c tests/db/lane_raw.h \
+	tests/op/help.c tests/op/help.h $(lane_help)
+tests_db_test_lane_slow_SOURCES = tests/db/test_lane_slow.c tests/db/lane_raw.h $(lane_help)
+tests_db_test_lane_watch_SOURCES = tests/db/test_lane_watch.c $(lane_help)
 tests_db_test_peek_SOURCES = tests/db/test_peek.c tests/db/node.h
 tests_db_test_watch_memory_SOURCES = tests/db/test_watch_memory.c tests/db/node.h
 tests_db_test_watch_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)

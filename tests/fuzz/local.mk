@@ -3,6 +3,7 @@
 # is stopped: then they are built by make check but not run.
 fuzz_targets = \
 	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_lane \
 	tests/fuzz/fuzz_log \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_store \
@@ -20,6 +21,8 @@ TESTS += $(fuzz_targets)
 endif
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(fuzz_driver) $(fuzz_help)
 tests_fuzz_fuzz_json_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
+tests_fuzz_fuzz_lane_SOURCES = tests/fuzz/fuzz_lane.c $(fuzz_driver) $(fuzz_help)
+tests_fuzz_fuzz_lane_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 tests_fuzz_fuzz_log_SOURCES = tests/fuzz/fuzz_log.c $(fuzz_driver) $(fuzz_help) \
 	tests/repl/harness.h tests/repl/session_pair.h
 tests_fuzz_fuzz_log_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
@@ -36,6 +39,7 @@ tests_fuzz_fuzz_value_SOURCES = tests/fuzz/fuzz_value.c $(fuzz_driver) $(fuzz_he
 tests_fuzz_fuzz_value_LDFLAGS = $(AM_LDFLAGS) $(fuzz_link)
 EXTRA_DIST += tests/fuzz/driver.c \
 	tests/data/fuzz/fuzz_json.hex \
+	tests/data/fuzz/fuzz_lane.hex \
 	tests/data/fuzz/fuzz_log.hex \
 	tests/data/fuzz/fuzz_session.hex \
 	tests/data/fuzz/fuzz_store.hex \
