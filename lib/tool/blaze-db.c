@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blaze-db: make, read, fill, look into and copy databases in directories; see blaze-db(1).
  *
- * Here: the command line, messages and signals. open.c opens and says who else has; records.c has
- * create, get, put, delete and scan; bulk.c import and export; inspect.c stat, check, dump and
- * backup; lines.c and progress.c serve them.
+ * Here: the command line, messages and signals. open.c opens, or asks who has; access.c does either
+ * way what commands do; records.c has create, get, put, delete and scan; bulk.c import and export;
+ * watch.c watch; inspect.c stat, check, dump and backup; lines.c and progress.c serve them.
  *
  * WHY    SIGINT and SIGPIPE end the program as anybody expects, but behind a close of the database:
  *        the handler sets a flag, loops look at it, and main raises the signal again with its own
@@ -27,6 +27,7 @@ enum {
 	O_POLICY = 16,
 	O_FRAMES = 32,
 	O_NEW_IDS = 64,
+	O_COUNT = 128,
 };
 
 static const struct command {
@@ -50,6 +51,8 @@ static const struct command {
 	{ "export", "", "", "print all records as JSON lines", 0, 0, 0, tool_export },
 	{ "import", " [FILE]", "[--json] [--new-ids]", "read such lines", 0, 1, O_JSON | O_NEW_IDS,
 	  tool_import },
+	{ "watch", "", "[--count N]", "print what happens in one that a program has open", 0, 0,
+	  O_COUNT, tool_watch },
 	{ "stat", "", "[--json]", "show what is there", 0, 0, O_JSON, tool_stat },
 	{ "check", "", "[--json]", "verify every byte that counts", 0, 0, O_JSON, tool_check },
 	{ "dump", "", "[--frames]", "print transactions, and frames, as JSON lines", 0, 0, O_FRAMES,
@@ -88,6 +91,10 @@ int tool_complain(const char *format, ...)
 
 int tool_fail(const struct tool *tool, int error)
 {
+	if (error == -EPIPE)
+		return tool_complain("%s %s: the program that had it open has closed it, or ended; "
+		                     "whether this was done is not known",
+		                     tool->command, tool->dir);
 	tool_complain("%s %s: %s", tool->command, tool->dir, blaze_strerror(error));
 	return TOOL_FAILED;
 }
@@ -192,6 +199,8 @@ static const char *option_take(struct reading *reading, int option, const char *
 	case O_NEW_IDS:
 		tool->new_ids = true;
 		return NULL;
+	case O_COUNT:
+		return read_count(value, &tool->count) ? NULL : "not a count";
 	case O_LIMIT:
 		return read_count(value, &tool->limit) ? NULL : "not a count";
 	case O_POLICY:
@@ -222,7 +231,7 @@ static const char *range_take(struct reading *reading, bool from, const char *va
 static int read_options(int argc, char **argv, struct reading *reading)
 {
 	enum {
-		FROM = 256,
+		FROM = 256, /* behind all bits */
 		TO,
 		HELP,
 		SAY_VERSION
@@ -231,6 +240,7 @@ static int read_options(int argc, char **argv, struct reading *reading)
 		{ "json", no_argument, NULL, O_JSON },
 		{ "frames", no_argument, NULL, O_FRAMES },
 		{ "new-ids", no_argument, NULL, O_NEW_IDS },
+		{ "count", required_argument, NULL, O_COUNT },
 		{ "limit", required_argument, NULL, O_LIMIT },
 		{ "field", required_argument, NULL, O_FIELD },
 		{ "policy", required_argument, NULL, O_POLICY },

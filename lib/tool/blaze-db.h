@@ -36,6 +36,7 @@ struct tool {
 	bool from_given;
 	bool to_given;
 	uint64_t limit; /* 0: none */
+	uint64_t count; /* of events; 0: no end */
 	uint32_t policy;
 	bool json;
 	bool frames;
@@ -51,10 +52,37 @@ bool tool_stopping(void);
 /* Prints and frees one JSON value on a line; NULL: there was no memory for it. */
 int tool_print_json(json_t *value);
 
+/* A database, opened here or asked for of the program that has it open. */
+struct blazei_lane_caller;
+struct tool_db {
+	struct blaze_db *db;             /* or */
+	struct blazei_lane_caller *lane; /* lib/db/lane_client.h */
+	struct blaze_txn *txn;           /* the batch of the former, NULL: none is under way */
+	uint32_t batched;
+};
+
 /* open.c: opens the database to write to it, or to see what is there; says what is wrong. */
-int tool_open(const struct tool *tool, bool writing, struct blaze_db **ret_db);
+int tool_open(const struct tool *tool, bool writing, struct tool_db *ret_db);
+/* Connects to the program that has it open, if one has: TOOL_DONE; else says what is wrong. */
+int tool_connect(const struct tool *tool, const char *who, struct blazei_lane_caller **ret_lane);
 /* Whether a program has the database open: says which, as far as it can be found out. */
 bool tool_held(const char *dir, char *ret_who, size_t who_bytes);
+
+/* access.c: the calls of the library, by either way; for close there is nothing to do after errors
+ * of a lane. A batch is committed as blazei_lane_batch_commit says. */
+int tool_db_close(struct tool_db *db);
+int tool_db_get(struct tool_db *db, const struct blaze_id *id, struct blaze_record **ret_record);
+int tool_db_upsert(struct tool_db *db, const struct blaze_id *id,
+                   const struct blaze_record *record);
+int tool_db_insert(struct tool_db *db, const struct blaze_record *record, struct blaze_id *ret_id);
+int tool_db_delete(struct tool_db *db, const struct blaze_id *id);
+int tool_db_scan(struct tool_db *db, const struct blaze_scan_options *options,
+                 blaze_scan_visitor visitor, void *arg);
+uint64_t tool_db_count(struct tool_db *db);
+int tool_db_compact(struct tool_db *db, uint64_t *ret_before_bytes, uint64_t *ret_after_bytes);
+int tool_batch_add(struct tool_db *db, const struct blaze_id *id,
+                   const struct blaze_record *record);
+int tool_batch_commit(struct tool_db *db, uint32_t *ret_taken, uint32_t *ret_at);
 
 /* lines.c: lines of a file, without their ends. */
 struct tool_lines {
@@ -108,5 +136,6 @@ int tool_dump(const struct tool *tool);
 int tool_backup(const struct tool *tool);
 int tool_compact(const struct tool *tool);
 int tool_repair(const struct tool *tool);
+int tool_watch(const struct tool *tool);
 
 #endif

@@ -41,15 +41,15 @@ static int export_one(void *arg, const struct blaze_id *id, const struct blaze_r
 int tool_export(const struct tool *tool)
 {
 	struct exporting exporting = { .records = 0 };
-	struct blaze_db *db;
+	struct tool_db db;
 	int status = tool_open(tool, false, &db), n;
 
 	if (status != TOOL_DONE)
 		return status;
-	tool_progress_begin(&exporting.progress, "export", (uint64_t)blaze_db_count(db));
-	n = blaze_db_scan(db, NULL, export_one, &exporting);
+	tool_progress_begin(&exporting.progress, "export", tool_db_count(&db));
+	n = tool_db_scan(&db, NULL, export_one, &exporting);
 	tool_progress_end(&exporting.progress);
-	blaze_db_close(db);
+	tool_db_close(&db);
 	return n >= 0 || n == -EINTR ? TOOL_DONE : tool_fail(tool, n);
 }
 
@@ -60,17 +60,22 @@ struct importing {
 	const char *name; /* of the file */
 	struct tool_lines lines;
 	struct tool_progress progress;
-	struct blaze_db *db;
-	struct blaze_txn *txn; /* NULL: no batch is under way */
-	uint64_t batch_records;
+	struct tool_db db;
+	uint64_t batch_lines[BATCH_RECORDS]; /* on which its records stand */
+	uint32_t batch_records;
 	uint64_t batch_bytes;
 	uint64_t records; /* committed */
 	uint64_t through; /* and the last line of them */
 };
 
+static int complain_at(const struct importing *importing, uint64_t line, const char *why)
+{
+	return tool_complain("%s:%" PRIu64 ": %s", importing->name, line, why);
+}
+
 static int complain_line(const struct importing *importing, const char *why)
 {
-	return tool_complain("%s:%" PRIu64 ": %s", importing->name, importing->lines.number, why);
+	return complain_at(importing, importing->lines.number, why);
 }
 
 /* Reads the id of {"id":..,"record":{..}}, and the record. */
@@ -129,18 +134,22 @@ static int line_read(const struct importing *importing, const char *text, size_t
 
 static int batch_commit(struct importing *importing)
 {
+	const uint32_t count = importing->batch_records;
+	uint32_t taken, at;
 	int error;
 
-	if (importing->txn == NULL)
+	if (count == 0)
 		return TOOL_DONE;
-	error = blaze_txn_commit(importing->txn);
-	importing->txn = NULL;
-	if (error != 0)
-		return tool_fail(importing->tool, error);
-	importing->records += importing->batch_records;
-	importing->through = importing->lines.number;
+	error = tool_batch_commit(&importing->db, &taken, &at);
+	importing->records += taken;
+	if (taken > 0)
+		importing->through = importing->batch_lines[taken - 1];
 	importing->batch_records = 0;
 	importing->batch_bytes = 0;
+	if (error != 0 && at < count)
+		return complain_at(importing, importing->batch_lines[at], blaze_strerror(error));
+	if (error != 0)
+		return tool_fail(importing->tool, error);
 	tool_progress_show(&importing->progress,
 	                   importing->progress.total > 0 ? importing->lines.bytes : 0,
 	                   importing->records);
@@ -151,26 +160,17 @@ static int batch_commit(struct importing *importing)
 static int batch_add(struct importing *importing, const struct blaze_id *id,
                      const struct blaze_record *record, size_t len)
 {
-	int error = 0, status = TOOL_DONE;
+	int error = tool_batch_add(&importing->db, id, record), status = TOOL_DONE;
 
-	if (importing->txn == NULL)
-		error = blaze_txn_begin(importing->db, &importing->txn);
-	if (error == 0)
-		error = blaze_txn_upsert(importing->txn, id, record);
 	if (error == -EMSGSIZE && importing->batch_records > 0) {
-		/* Of the lines before this one. */
-		importing->lines.number--;
 		status = batch_commit(importing);
-		importing->lines.number++;
 		if (status == TOOL_DONE)
-			error = blaze_txn_begin(importing->db, &importing->txn);
-		if (status == TOOL_DONE && error == 0)
-			error = blaze_txn_upsert(importing->txn, id, record);
+			error = tool_batch_add(&importing->db, id, record);
 	}
 	if (status != TOOL_DONE || error != 0)
 		return status != TOOL_DONE ? status
 		                           : complain_line(importing, blaze_strerror(error));
-	importing->batch_records++;
+	importing->batch_lines[importing->batch_records++] = importing->lines.number;
 	importing->batch_bytes += len;
 	if (importing->batch_records < BATCH_RECORDS && importing->batch_bytes < BATCH_BYTES)
 		return TOOL_DONE;
@@ -209,7 +209,6 @@ static int import_run(struct importing *importing)
 		status = complain_line(importing, blaze_strerror(more));
 	if (status == TOOL_DONE && more == 0 && !tool_stopping())
 		status = batch_commit(importing);
-	blaze_txn_abort(importing->txn);
 	return status;
 }
 
@@ -264,7 +263,7 @@ int tool_import(const struct tool *tool)
 	tool_progress_end(&importing.progress);
 	if (status != TOOL_DONE || tool_stopping())
 		tell_part(&importing);
-	blaze_db_close(importing.db);
+	tool_db_close(&importing.db);
 	tool_lines_free(&importing.lines);
 	close(importing.lines.fd);
 	if (status != TOOL_DONE)

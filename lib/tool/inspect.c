@@ -3,7 +3,7 @@
  *
  * WHY    All of them only read it, by lib/store/survey.h and BLAZE_DB_READ_ONLY, and so work
  *        beside a program that has the database open. What they see then is what is on the disk
- *        and in its tail.
+ *        and in its tail; stat asks the program for what it holds.
  *
  *        check asks three times: recovery of the log, a whole opening (each transaction merged, as
  *        an opening does it), and, where one of these fails, every frame, to name each damaged
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/db/lane_client.h"
 #include "lib/store/survey.h"
 
 #define TRIES 20u /* of looking at a store that somebody writes to, see lib/store/view.c */
@@ -75,6 +76,29 @@ static int look(const struct tool *tool, struct seen *seen)
 		if ((error != -EBADMSG && error != -EAGAIN) || !seen->held)
 			break;
 	}
+	return error;
+}
+
+/* Asks the program that has it open for what that knows best; the rest is in the directory. */
+static int ask(const struct tool *tool, struct seen *seen)
+{
+	struct blazei_lane_caller *lane;
+	int error;
+
+	memset(seen, 0, sizeof(*seen));
+	seen->held = tool_held(tool->dir, seen->who, sizeof(seen->who));
+	if (!seen->held)
+		return -ENOENT;
+	error = blazei_lane_connect(tool->dir, NULL, NULL, &lane);
+	if (error != 0)
+		return error;
+	error = blazei_lane_stat(lane, &seen->stats);
+	blazei_lane_disconnect(lane);
+	if (error != 0)
+		return error;
+	error = -EAGAIN;
+	for (unsigned i = 0; i < TRIES && (error == -EBADMSG || error == -EAGAIN); i++)
+		error = blazei_survey_store(tool->dir, &seen->store);
 	return error;
 }
 
@@ -149,7 +173,9 @@ int tool_stat(const struct tool *tool)
 
 	/* What is torn is told below, and once. */
 	blaze_log_set(silent, NULL);
-	error = look(tool, &seen);
+	error = ask(tool, &seen);
+	if (error != 0)
+		error = look(tool, &seen);
 	if (error == -ENOENT || error == -ENOTDIR)
 		return absent(tool);
 	if (error == -EBADMSG)
@@ -383,24 +409,19 @@ int tool_backup(const struct tool *tool)
 
 int tool_compact(const struct tool *tool)
 {
-	struct blaze_db_stats before = BLAZE_DB_STATS_INIT, after = BLAZE_DB_STATS_INIT;
-	struct blaze_db *db;
+	uint64_t before_bytes, after_bytes;
+	struct tool_db db;
 	int error, status = tool_open(tool, true, &db);
 
 	if (status != TOOL_DONE)
 		return status;
-	error = blaze_db_stats(db, &before);
-	if (error == 0)
-		error = blaze_db_compact(db);
-	if (error == 0)
-		error = blaze_db_stats(db, &after);
+	error = tool_db_compact(&db, &before_bytes, &after_bytes);
 	status = error == 0 ? TOOL_DONE : tool_fail(tool, error);
-	error = blaze_db_close(db);
+	error = tool_db_close(&db);
 	if (status == TOOL_DONE && error != 0)
 		status = tool_fail(tool, error);
 	if (status == TOOL_DONE)
-		printf("%" PRIu64 " bytes of log, %" PRIu64 " before\n", after.log_bytes,
-		       before.log_bytes);
+		printf("%" PRIu64 " bytes of log, %" PRIu64 " before\n", after_bytes, before_bytes);
 	return status;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening a database, and finding out who else has it open.
+/* Opening a database, or asking for one that a program has open, and finding out who has.
  *
  * WHY    Commands that only read don't open the store but look at it: they change nothing, and work
- *        on a copy that can't be written. They refuse a database that a program has open all the
- *        same: what it acknowledged last may not be in the directory yet.
+ *        on a copy that can't be written. Of a database that a program has open they ask that
+ *        program, as those do that write: what it acknowledged last may not be in the directory
+ *        yet.
  *
  *        The lock's holder is found in /proc, where the descriptors of the caller's own processes
  *        show: the lock belongs to a description, which has no process id. */
@@ -16,6 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lib/db/lane_client.h"
 
 #define PATH_BYTES 4200
 
@@ -116,11 +119,40 @@ bool tool_held(const char *dir, char *ret_who, size_t who_bytes)
 	return held;
 }
 
-static int complain_held(const struct tool *tool, const char *who)
+static bool stopping(void *arg)
 {
-	return tool_complain("%s: %s is open in %s: end that first (stat, check, dump and backup "
-	                     "work meanwhile)",
-	                     tool->command, tool->dir, who);
+	(void)arg;
+	return tool_stopping();
+}
+
+int tool_connect(const struct tool *tool, const char *who, struct blazei_lane_caller **ret_lane)
+{
+	const char *why;
+	int error = blazei_lane_connect(tool->dir, stopping, NULL, ret_lane);
+
+	switch (error) {
+	case 0:
+		return TOOL_DONE;
+	case -ENOENT:
+		why = "which has no lane: end that first (stat, check, dump and backup work "
+		      "meanwhile)";
+		break;
+	case -EBUSY:
+		why = "whose lane has no room for one more just now";
+		break;
+	case -EACCES:
+		why = "whose lane is for its own user";
+		break;
+	case -EPROTO:
+		why = "whose lane is of another version";
+		break;
+	case -ETIMEDOUT:
+		why = "which does not answer";
+		break;
+	default:
+		why = blaze_strerror(error);
+	}
+	return tool_complain("%s: %s is open in %s, %s", tool->command, tool->dir, who, why);
 }
 
 static int complain_open(const struct tool *tool, int error)
@@ -136,14 +168,15 @@ static int complain_open(const struct tool *tool, int error)
 	return tool_fail(tool, error);
 }
 
-int tool_open(const struct tool *tool, bool writing, struct blaze_db **ret_db)
+int tool_open(const struct tool *tool, bool writing, struct tool_db *ret_db)
 {
 	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
 	char who[96], path[PATH_BYTES];
 	int error;
 
+	memset(ret_db, 0, sizeof(*ret_db));
 	if (tool_held(tool->dir, who, sizeof(who)))
-		return complain_held(tool, who);
+		return tool_connect(tool, who, &ret_db->lane);
 	/* A colon in a name is no scheme. */
 	if ((size_t)snprintf(path, sizeof(path), "file:%s", tool->dir) >= sizeof(path))
 		return tool_fail(tool, -ENAMETOOLONG);
@@ -152,11 +185,11 @@ int tool_open(const struct tool *tool, bool writing, struct blaze_db **ret_db)
 		options.durability = BLAZE_DURABILITY_SYNC;
 	else
 		options.flags |= BLAZE_DB_READ_ONLY;
-	error = blaze_db_open("blaze-db", path, &options, ret_db);
+	error = blaze_db_open("blaze-db", path, &options, &ret_db->db);
 	if (error == -EBUSY) {
 		snprintf(who, sizeof(who), "another program");
 		tool_held(tool->dir, who, sizeof(who));
-		return complain_held(tool, who);
+		return tool_connect(tool, who, &ret_db->lane);
 	}
 	return error == 0 ? TOOL_DONE : complain_open(tool, error);
 }

@@ -196,9 +196,9 @@ static int print_json(const struct blaze_record *record)
 
 /* Ids ---------------------------------------------------------------------------------------- */
 
-typedef int (*id_worker)(const struct tool *tool, struct blaze_db *db, const struct blaze_id *id);
+typedef int (*id_worker)(const struct tool *tool, struct tool_db *db, const struct blaze_id *id);
 
-static int one_id(const struct tool *tool, struct blaze_db *db, const char *text, id_worker worker)
+static int one_id(const struct tool *tool, struct tool_db *db, const char *text, id_worker worker)
 {
 	struct blaze_id id;
 	int error;
@@ -215,7 +215,7 @@ static int one_id(const struct tool *tool, struct blaze_db *db, const char *text
 
 /* The id on the command line, or each line of standard input; those that are not there are told,
  * and the rest goes on. */
-static int each_id(const struct tool *tool, struct blaze_db *db, id_worker worker)
+static int each_id(const struct tool *tool, struct tool_db *db, id_worker worker)
 {
 	struct tool_lines lines = { .fd = STDIN_FILENO };
 	char *line, text[64];
@@ -237,9 +237,9 @@ static int each_id(const struct tool *tool, struct blaze_db *db, id_worker worke
 
 /* Commands ----------------------------------------------------------------------------------- */
 
-static int closed(const struct tool *tool, struct blaze_db *db, int status)
+static int closed(const struct tool *tool, struct tool_db *db, int status)
 {
-	int error = blaze_db_close(db);
+	int error = tool_db_close(db);
 
 	return error != 0 && status == TOOL_DONE ? tool_fail(tool, error) : status;
 }
@@ -247,30 +247,30 @@ static int closed(const struct tool *tool, struct blaze_db *db, int status)
 int tool_create(const struct tool *tool)
 {
 	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
-	struct blaze_db *db;
+	struct tool_db db = { .db = NULL };
 	char path[4200];
 	int error;
 
 	if ((size_t)snprintf(path, sizeof(path), "file:%s", tool->dir) >= sizeof(path))
 		return tool_fail(tool, -ENAMETOOLONG);
 	options.flags = BLAZE_DB_MANUAL | BLAZE_DB_NO_CREATE | BLAZE_DB_READ_ONLY;
-	error = blaze_db_open("blaze-db", path, &options, &db);
+	error = blaze_db_open("blaze-db", path, &options, &db.db);
 	if (error == 0)
-		blaze_db_close(db);
+		tool_db_close(&db);
 	if (error == 0 || error == -EBADMSG || error == -EPROTO)
 		return tool_complain("create: there is a database in %s already", tool->dir);
 	options.flags = BLAZE_DB_MANUAL;
 	options.durability = BLAZE_DURABILITY_SYNC;
 	options.policy = tool->policy;
-	error = blaze_db_open("blaze-db", path, &options, &db);
-	return error == 0 ? closed(tool, db, TOOL_DONE) : tool_fail(tool, error);
+	error = blaze_db_open("blaze-db", path, &options, &db.db);
+	return error == 0 ? closed(tool, &db, TOOL_DONE) : tool_fail(tool, error);
 }
 
-static int get_one(const struct tool *tool, struct blaze_db *db, const struct blaze_id *id)
+static int get_one(const struct tool *tool, struct tool_db *db, const struct blaze_id *id)
 {
 	struct blaze_record *record, *chosen_record = NULL;
 	bool many = strcmp(tool->operands[0], "-") == 0;
-	int error = blaze_db_get(db, id, &record);
+	int error = tool_db_get(db, id, &record);
 
 	if (error != 0)
 		return error;
@@ -289,24 +289,24 @@ static int get_one(const struct tool *tool, struct blaze_db *db, const struct bl
 
 int tool_get(const struct tool *tool)
 {
-	struct blaze_db *db;
+	struct tool_db db;
 	int status = tool_open(tool, false, &db);
 
-	return status == TOOL_DONE ? closed(tool, db, each_id(tool, db, get_one)) : status;
+	return status == TOOL_DONE ? closed(tool, &db, each_id(tool, &db, get_one)) : status;
 }
 
-static int delete_one(const struct tool *tool, struct blaze_db *db, const struct blaze_id *id)
+static int delete_one(const struct tool *tool, struct tool_db *db, const struct blaze_id *id)
 {
 	(void)tool;
-	return blaze_db_delete(db, id);
+	return tool_db_delete(db, id);
 }
 
 int tool_delete(const struct tool *tool)
 {
-	struct blaze_db *db;
+	struct tool_db db;
 	int status = tool_open(tool, true, &db);
 
-	return status == TOOL_DONE ? closed(tool, db, each_id(tool, db, delete_one)) : status;
+	return status == TOOL_DONE ? closed(tool, &db, each_id(tool, &db, delete_one)) : status;
 }
 
 /* The record in the last operand; says what is wrong with it. */
@@ -336,7 +336,7 @@ int tool_put(const struct tool *tool)
 {
 	struct blaze_record *record;
 	struct blaze_id id;
-	struct blaze_db *db;
+	struct tool_db db;
 	char text[37];
 	int status, error;
 
@@ -347,9 +347,9 @@ int tool_put(const struct tool *tool)
 		return status;
 	status = tool_open(tool, true, &db);
 	if (status == TOOL_DONE) {
-		error = tool->operand_count == 2 ? blaze_db_upsert(db, &id, record)
-		                                 : blaze_db_insert(db, record, &id);
-		status = closed(tool, db, error == 0 ? TOOL_DONE : tool_fail(tool, error));
+		error = tool->operand_count == 2 ? tool_db_upsert(&db, &id, record)
+		                                 : tool_db_insert(&db, record, &id);
+		status = closed(tool, &db, error == 0 ? TOOL_DONE : tool_fail(tool, error));
 	}
 	blaze_record_free(record);
 	if (status == TOOL_DONE && tool->operand_count == 1) {
@@ -381,7 +381,7 @@ int tool_scan(const struct tool *tool)
 {
 	struct blaze_scan_options options = BLAZE_SCAN_OPTIONS_INIT;
 	struct tool copy = *tool;
-	struct blaze_db *db;
+	struct tool_db db;
 	int status = tool_open(tool, false, &db), n;
 
 	if (status != TOOL_DONE)
@@ -389,6 +389,6 @@ int tool_scan(const struct tool *tool)
 	options.from = tool->from_given ? &tool->from : NULL;
 	options.to = tool->to_given ? &tool->to : NULL;
 	options.limit = tool->limit;
-	n = blaze_db_scan(db, &options, scan_one, &copy);
-	return closed(tool, db, n >= 0 || n == -EINTR ? TOOL_DONE : tool_fail(tool, n));
+	n = tool_db_scan(&db, &options, scan_one, &copy);
+	return closed(tool, &db, n >= 0 || n == -EINTR ? TOOL_DONE : tool_fail(tool, n));
 }

@@ -62,9 +62,9 @@ status 2 stat "$work/d" --frames
 says 'an option that this command does not have'
 status 2 --nonsense
 status 0 --help
-check 'help lists all' 13 "$(grep -c '^  [a-z]* *DIR' "$work/out")"
+check 'help lists all' 14 "$(grep -c '^  [a-z]* *DIR' "$work/out")"
 status 0 --version
-for command in create get put delete scan export import stat check dump backup compact \
+for command in create get put delete scan export import watch stat check dump backup compact \
 	repair; do
 	status 0 "$command" --help
 	check "help of $command" 1 "$(grep -c "^  $command .*DIR" "$work/out")"
