@@ -28,12 +28,27 @@
 /* The handler's own result, which no link returns: the census may be out of date. */
 #define STOP_STALE (-EUCLEAN)
 
+/* So often at a time it is brought up to date. */
+#define STALE_MAX 3u
+
 struct receipt {
 	struct blaze_db *db;
 	bool fresh;                         /* the census was brought up to date just before */
 	const struct blazei_member *member; /* of the last batch */
 	uint64_t applied;
 };
+
+/* Whether a member has shown something else since its board was read. What it writes after it has
+ * taken a link back is not to pass by that link: the record was seen, so its board's version is. One
+ * that is just changing, or whose owner died in that, stays in force as it was. */
+static bool shows_anew(const struct blazei_member *member)
+{
+	uint64_t version = 0;
+
+	if (member->board != NULL)
+		version = blazei_board_version(member->board, member->board_bytes);
+	return version % 2 == 0 && version != 0 && version != member->version;
+}
 
 static int records_handle(void *arg, const struct blazei_link_record *records, unsigned count)
 {
@@ -49,6 +64,8 @@ static int records_handle(void *arg, const struct blazei_link_record *records, u
 	/* Before anything is passed over, the boards are read: a link that its writer had seen when
 	 * it wrote is then seen here. */
 	if (!receipt->fresh && (receipt->member == NULL || !receipt->member->reachable))
+		return STOP_STALE;
+	if (receipt->member != NULL && shows_anew(receipt->member))
 		return STOP_STALE;
 	for (unsigned i = 0; i < count && n < BATCH_MAX; i++) {
 		if (records[i].data == NULL) {
@@ -79,7 +96,9 @@ static bool receive(struct blaze_db *db, uint64_t now_ns)
 	struct receipt receipt = { .db = db };
 	int result = db->link->ops->poll(db->link, records_handle, &receipt, POLL_MAX);
 
-	if (result == STOP_STALE && blazei_db_census(db, false) == 0) {
+	for (unsigned i = 0; result == STOP_STALE && i < STALE_MAX; i++) {
+		if (blazei_db_census(db, false) != 0)
+			break;
 		receipt.fresh = true;
 		receipt.member = NULL;
 		result = db->link->ops->poll(db->link, records_handle, &receipt, POLL_MAX);
@@ -94,7 +113,8 @@ static bool receive(struct blaze_db *db, uint64_t now_ns)
 		blazei_db_show_vector(db);
 		pthread_mutex_unlock(&db->lock);
 	}
-	return result > 0 || receipt.applied > 0 || result == -ESTALE || result == -EBADMSG;
+	return result > 0 || receipt.applied > 0 || result == -ESTALE || result == -EBADMSG ||
+	       result == STOP_STALE;
 }
 
 /* Leaves a name of no use, and shows itself under a new one. */

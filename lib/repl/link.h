@@ -30,7 +30,7 @@ struct blazei_link_options {
 
 /* A participant as others see it. board points into the peer's memory (NULL without one) and stays
  * mapped until the next poll, prepare_sleep or each_peer of this link: any of them may find that
- * the peer is over. */
+ * the peer is over. While a poll hands over records of that peer, its board is mapped too. */
 struct blazei_peer {
 	struct blaze_id id; /* the same as in the records that it publishes */
 	const void *board;

@@ -299,6 +299,26 @@ START_TEST(topology_disconnected_nodes_ignore_each_other)
 }
 END_TEST
 
+/* Nothing that is written once the call is back. */
+START_TEST(topology_disconnected_node_is_not_heard_at_once)
+{
+	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
+
+	for (unsigned i = 0; i < 30; i++) {
+		nodes_link(&a, &b);
+		node_insert(&a, "n", i, NULL);
+		node_wait(&b);
+		ck_assert_int_eq(blaze_db_count(b.db), 2 * i + 1);
+		ck_assert_int_eq(blaze_topology_disconnect(a.topology, &a.id, &b.id), 0);
+		node_insert(&a, "n", i, NULL);
+		blazei_sleep_ns(5 * BLAZEI_NS_PER_MS);
+		ck_assert_int_eq(blaze_db_count(b.db), 2 * i + 1);
+	}
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 START_TEST(topology_wait_covers_local_and_foreign_nodes)
 {
 	const char *name = unique_name();
@@ -346,6 +366,7 @@ int main(void)
 	tcase_add_test(tcase, topology_nodes_that_come_and_go_leave_room_for_links);
 	tcase_add_test(tcase, topology_gone_node_that_joins_others_keeps_its_links);
 	tcase_add_test(tcase, topology_disconnected_nodes_ignore_each_other);
+	tcase_add_test(tcase, topology_disconnected_node_is_not_heard_at_once);
 	tcase_add_test(tcase, topology_wait_covers_local_and_foreign_nodes);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
