@@ -114,4 +114,14 @@ static inline void patience_set(uint64_t ns)
 	atomic_store_explicit(&db->lane->patience_ns, ns, memory_order_relaxed);
 }
 
+static inline uint64_t thread_ns(pthread_t thread)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	ck_assert_int_eq(pthread_getcpuclockid(thread, &clock), 0);
+	ck_assert_int_eq(clock_gettime(clock, &time), 0);
+	return (uint64_t)time.tv_sec * BLAZEI_NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
 #endif

@@ -12,6 +12,7 @@ db_tests = \
 	tests/db/test_full \
 	tests/db/test_hostile \
 	tests/db/test_lane \
+	tests/db/test_lane_client \
 	tests/db/test_lane_hostile \
 	tests/db/test_lane_slow \
 	tests/db/test_lane_watch \
@@ -55,6 +56,7 @@ tests_db_test_event_SOURCES = tests/db/test_event.c tests/db/node.h
 lane_help = tests/db/lane.h tests/db/node.h tests/db/stored.h tests/base/child.h \
 	lib/db/lane_client.c lib/db/lane_client.h
 tests_db_test_lane_SOURCES = tests/db/test_lane.c $(lane_help)
+tests_db_test_lane_client_SOURCES = tests/db/test_lane_client.c tests/db/lane_raw.h $(lane_help)
 tests_db_test_lane_hostile_SOURCES = tests/db/test_lane_hostile.c tests/db/lane_raw.h \
 	tests/op/help.c tests/op/help.h $(lane_help)
 tests_db_test_lane_slow_SOURCES = tests/db/test_lane_slow.c tests/db/lane_raw.h $(lane_help)

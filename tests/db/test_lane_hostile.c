@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients of a private lane that send what is no request, too little of one or too much: they are
- * told, nothing is done, and the database serves the next. */
+ * told, nothing is done, and the database serves the next. And a holder without a descriptor for
+ * one more. */
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include "tests/db/lane_raw.h"
 #include "tests/op/help.h"
@@ -342,6 +344,32 @@ START_TEST(watch_out_of_turn_is_refused)
 }
 END_TEST
 
+/* Until there is one again it takes little, and then it serves who waited. */
+START_TEST(holder_without_descriptors_rests)
+{
+	const struct blazei_lane_hello hello = blazei_lane_hello_make();
+	const struct sockaddr_un address = lane_address();
+	struct rlimit limit, low;
+	uint64_t before;
+	int fd = raw_connect();
+
+	close(fd);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* Its thread for that one has ended. */
+	blazei_sleep_ns(200 * BLAZEI_NS_PER_MS);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	low = (struct rlimit){ (rlim_t)fd + 1, limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	ck_assert_int_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	before = thread_ns(db->lane->thread);
+	blazei_sleep_ns(1000 * BLAZEI_NS_PER_MS);
+	ck_assert_uint_lt(thread_ns(db->lane->thread) - before, 100 * BLAZEI_NS_PER_MS);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(raw_ask(fd, BLAZEI_LANE_HELLO, &hello, sizeof(hello)), 0);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("lane_hostile");
@@ -362,6 +390,7 @@ int main(void)
 	tcase_add_test(tcase, record_beyond_the_limits_is_too_big);
 	tcase_add_test(tcase, batch_that_breaks_off_does_nothing);
 	tcase_add_test(tcase, watch_out_of_turn_is_refused);
+	tcase_add_test(tcase, holder_without_descriptors_rests);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients of a private lane that are slow, silent, too many or another user's: each stalls itself
  * alone, and the database closes all the same. */
-#include <sys/resource.h>
-
 #include "tests/db/lane_raw.h"
 
 /* Slow ones, silent ones, and many ------------------------------------------------------------ */
@@ -135,52 +133,16 @@ START_TEST(another_user_is_refused)
 }
 END_TEST
 
-static uint64_t thread_ns(pthread_t thread)
-{
-	struct timespec time;
-	clockid_t clock;
-
-	ck_assert_int_eq(pthread_getcpuclockid(thread, &clock), 0);
-	ck_assert_int_eq(clock_gettime(clock, &time), 0);
-	return (uint64_t)time.tv_sec * BLAZEI_NS_PER_S + (uint64_t)time.tv_nsec;
-}
-
-/* While nobody asks, not a nanosecond; where there is no descriptor for one who does, little. */
+/* While nobody asks, not a nanosecond. */
 START_TEST(idle_lane_takes_no_cpu)
 {
-	struct rlimit limit, low;
 	uint64_t before;
-	int fd;
 
 	/* Until it sleeps. */
 	blazei_sleep_ns(100 * BLAZEI_NS_PER_MS);
 	before = thread_ns(db->lane->thread);
 	blazei_sleep_ns(500 * BLAZEI_NS_PER_MS);
 	ck_assert_uint_eq(thread_ns(db->lane->thread), before);
-
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	fd = raw_connect();
-	close(fd);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	low = (struct rlimit){ (rlim_t)fd + 1, limit.rlim_max };
-	blazei_sleep_ns(100 * BLAZEI_NS_PER_MS);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-	{
-		const struct sockaddr_un address = lane_address();
-
-		ck_assert_int_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)),
-		                 0);
-	}
-	before = thread_ns(db->lane->thread);
-	blazei_sleep_ns(1000 * BLAZEI_NS_PER_MS);
-	ck_assert_uint_lt(thread_ns(db->lane->thread) - before, 100 * BLAZEI_NS_PER_MS);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	{
-		const struct blazei_lane_hello hello = blazei_lane_hello_make();
-
-		ck_assert_int_eq(raw_ask(fd, BLAZEI_LANE_HELLO, &hello, sizeof(hello)), 0);
-	}
-	close(fd);
 }
 END_TEST
 

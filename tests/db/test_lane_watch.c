@@ -27,11 +27,13 @@ static pid_t watcher_start(unsigned until, int *ret_fd)
 	pid = child_fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
+		struct blazei_lane_caller *caller = lane_connect(0);
 		static struct told told;
 		int result;
 
 		told.until = until;
-		result = blazei_lane_watch(lane_connect(0), tell, &told);
+		result = blazei_lane_watch(caller, tell, &told);
+		blazei_lane_disconnect(caller);
 		for (unsigned i = 0; i < told.count; i++)
 			dprintf(fds[1], "%s\n", told.lines[i]);
 		_exit(result == 1 ? 0 : -result);
@@ -165,14 +167,21 @@ static int stall(void *arg, const char *text, uint32_t len)
 START_TEST(slow_watcher_is_told_to_read_anew)
 {
 	struct blaze_db *db = stored_open("lane", 0, 0, 0);
-	char *json = malloc(50000);
 	pid_t pid = child_fork();
 	unsigned events = 0;
+	char *json;
 	int status;
 
-	if (pid == 0)
-		_exit(blazei_lane_watch(lane_connect(0), stall, &events) == 1 && events < 500 ? 0
-		                                                                              : 1);
+	if (pid == 0) {
+		struct blazei_lane_caller *caller = lane_connect(0);
+		int result = blazei_lane_watch(caller, stall, &events);
+
+		blazei_lane_disconnect(caller);
+		(void)blaze_db_close(db);
+		_exit(result == 1 && events < 500 ? 0 : 1);
+	}
+	json = malloc(50000);
+	ck_assert_ptr_nonnull(json);
 	watches_await(db, 1);
 	set(db, 1, "{}");
 	ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
