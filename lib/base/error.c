@@ -49,6 +49,7 @@
 	  "a larger /dev/shm")                                                                     \
 	X(ENOSYS, "The kernel lacks a system call that is needed")                                 \
 	X(ENOTDIR, "A file stands where a directory was expected")                                 \
+	X(ENOTEMPTY, "There is something else in the directory")                                   \
 	X(EOPNOTSUPP, "Not supported by this handle or this version")                              \
 	X(EOVERFLOW, "A number does not fit the type that was asked for")                          \
 	X(EPERM, "Not permitted: the files are not as this library makes them, or belong to "      \

@@ -39,8 +39,8 @@ struct receipt {
 };
 
 /* Whether a member has shown something else since its board was read. What it writes after it has
- * taken a link back is not to pass by that link: the record was seen, so its board's version is. One
- * that is just changing, or whose owner died in that, stays in force as it was. */
+ * taken a link back is not to pass by that link: where the record is seen, so is the version of its
+ * board. One that is just changing, or whose owner died in that, stays in force as it was. */
 static bool shows_anew(const struct blazei_member *member)
 {
 	uint64_t version = 0;

@@ -196,6 +196,9 @@ static int store_fill(struct file_store *store, const char *location)
 	store->dir = dir_open(location);
 	if (store->dir < 0)
 		return store->dir;
+	error = blazei_folder_ours(store->dir, location);
+	if (error != 0)
+		return error;
 	store->lock = blazei_folder_lock(store->dir);
 	if (store->lock < 0)
 		return store->lock;

@@ -54,6 +54,45 @@ static bool name_parse(const char *name, uint64_t *ret_segment)
 	return strcmp(name, again) == 0;
 }
 
+/* Names that a store leaves, besides its segments, and those that are in any directory. */
+static bool name_known(const char *name)
+{
+	static const char *const known[] = { ".", "..", "lock", "lane", "root.new", "lost+found" };
+	uint64_t segment;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return name_parse(name, &segment);
+}
+
+int blazei_folder_ours(int dir, const char *location)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry = NULL;
+	int error = 0;
+
+	if (stream == NULL) {
+		error = -errno;
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	if (faccessat(dir, "root", F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
+		do {
+			errno = 0;
+			entry = readdir(stream);
+		} while (entry != NULL && name_known(entry->d_name));
+		error = entry != NULL ? -ENOTEMPTY : -errno;
+	}
+	if (error == -ENOTEMPTY)
+		blazei_log(BLAZE_LOG_ERROR, "store %s: there is none, but %s is there", location,
+		           entry->d_name);
+	closedir(stream);
+	return error;
+}
+
 int64_t blazei_folder_list(int dir, uint64_t *ret_segments, size_t max)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -10,6 +10,10 @@
  * missing: a descriptor of the file, to be closed before the directory's. -EBUSY: it is locked. */
 int blazei_folder_lock(int dir);
 
+/* Whether a store may be in it: there is a root, or nothing but what stores leave. -ENOTEMPTY:
+ * there is something else, which the log hook is told of; or an error of the system. */
+int blazei_folder_ours(int dir, const char *location);
+
 /* The numbers of its segments; how many there are, which may be more than max, or an error. */
 int64_t blazei_folder_list(int dir, uint64_t *ret_segments, size_t max);
 

@@ -384,6 +384,39 @@ START_TEST(replaced_root_is_not_written_over)
 }
 END_TEST
 
+/* Nothing is made among others' files. What failed openings or new file systems leave is none. */
+START_TEST(directory_of_something_else_is_refused)
+{
+	struct blaze_db *db = NULL;
+	char name[100];
+	int fd;
+
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(name, sizeof(name), "%s/lost+found", path);
+	ck_assert_int_eq(mkdir(name, 0700), 0);
+	snprintf(name, sizeof(name), "%s/passwd", path);
+	fd = open(name, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(open_sync(&db), -ENOTEMPTY);
+	ck_assert_ptr_null(db);
+	ck_assert_int_eq(unlink(name), 0);
+	snprintf(name, sizeof(name), "%s/lock", path);
+	ck_assert_int_ne(access(name, F_OK), 0);
+	ck_assert_int_eq(open_sync(&db), 0);
+	put_some(db, 0);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	/* Who puts something beside a database may. */
+	snprintf(name, sizeof(name), "%s/notes", path);
+	fd = open(name, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(open_sync(&db), 0);
+	ck_assert_int_eq(blaze_db_count(db), RECORDS);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("strays");
@@ -392,6 +425,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, directory_of_something_else_is_refused);
 	tcase_add_test(tcase, failed_openings_use_nothing_up);
 	tcase_add_loop_test(tcase, older_root_is_refused, 0, 2);
 	tcase_add_test(tcase, empty_ones_go);
