@@ -160,10 +160,11 @@ int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tic
  * held. */
 void blazei_db_publish(struct blaze_db *db, const struct blazei_buffer *out, uint64_t seq);
 /* members.c: a tick of the list of members, for a database whose store holds that for good; at
- * real time now_ns. poll_lock is held. As blazei_db_members_write. */
+ * real time now_ns; at_once: what there is to report is. poll_lock is held. As
+ * blazei_db_members_write. */
 struct blazei_vector_view;
 int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
-                           const struct blazei_vector_view *durable);
+                           const struct blazei_vector_view *durable, bool at_once);
 /* txn.c: frees what the last transaction left. */
 void blazei_txn_spare_free(struct blaze_db *db);
 

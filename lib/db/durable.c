@@ -8,11 +8,14 @@
 
 #include "lib/db/db.h"
 #include "lib/repl/logged.h"
+#include "lib/repl/mark.h"
 #include "lib/repl/members.h"
 #include "lib/store/log.h"
 
-#define ITEMS_MIN 256u
-#define TICK_NS   BLAZEI_NS_PER_S
+#define ITEMS_MIN    256u
+#define TICK_NS      BLAZEI_NS_PER_S
+#define LONE_ORIGINS 64u /* more incarnations are too many for one that is alone */
+#define LONE_ROUNDS  8u  /* of the list of members, more than it takes to retire them */
 /* What comes in is made durable so long after the first of it, so that many share a sync. */
 #define GATHER_NS (10 * BLAZEI_NS_PER_MS)
 
@@ -405,14 +408,13 @@ void blazei_durable_stop(struct blaze_db *db)
 	db->durable.threaded = false;
 }
 
-void blazei_durable_tick(struct blaze_db *db, uint64_t now_ns)
+/* Writes what is due of the list of members, by what is durable; 1 where there was anything. */
+static int members_tick(struct blaze_db *db, bool at_once)
 {
 	struct blazei_vector_view view = { .entries = NULL };
 	struct blazei_vector_entry *entries;
+	int rc;
 
-	if (db->store == NULL || now_ns < db->next_tick_ns)
-		return;
-	db->next_tick_ns = now_ns + TICK_NS;
 	pthread_mutex_lock(&db->lock);
 	view.count = blazei_replica_vector_count(db->replica);
 	entries = calloc(view.count, sizeof(*entries));
@@ -422,12 +424,43 @@ void blazei_durable_tick(struct blaze_db *db, uint64_t now_ns)
 	}
 	pthread_mutex_unlock(&db->lock);
 	if (entries == NULL)
-		return;
+		return -ENOMEM;
 	view.entries = entries;
-	/* At once again while it writes something. */
-	if (blazei_db_members_tick(db, blazei_realtime_ns(), &view) > 0)
-		db->next_tick_ns = now_ns;
+	rc = blazei_db_members_tick(db, blazei_realtime_ns(), &view, at_once);
 	free(entries);
+	return rc;
+}
+
+void blazei_durable_tick(struct blaze_db *db, uint64_t now_ns)
+{
+	if (db->store == NULL || now_ns < db->next_tick_ns)
+		return;
+	/* At once again while it writes something. */
+	db->next_tick_ns = members_tick(db, false) > 0 ? now_ns : now_ns + TICK_NS;
+}
+
+/* Where no other node is a member, nobody needs to know the incarnations apart under which this one
+ * was opened before: so they go before they fill the log's places, also of a database that is never
+ * registered, or for moments only. One opening says which are over, and a later one, whose report
+ * has that below the frontier, retires them. */
+static void lone_retire(struct blaze_db *db)
+{
+	int retired = 0, rc = 1;
+
+	if ((db->flags & BLAZE_DB_READ_ONLY) != 0 ||
+	    blazei_replica_vector_count(db->replica) <= LONE_ORIGINS ||
+	    !blazei_replica_retire_due(db->replica) || !blazei_replica_alone(db->replica))
+		return;
+	for (unsigned i = 0; i < LONE_ROUNDS && rc == 1 && retired == 0; i++) {
+		rc = members_tick(db, true);
+		if (rc == 1 && blazei_store_sync(db->store) != 0)
+			rc = -EROFS;
+		blazei_durable_advance(db);
+		pthread_mutex_lock(&db->lock);
+		if (rc == 1)
+			retired = blazei_replica_retire(db->replica, &db->txns);
+		pthread_mutex_unlock(&db->lock);
+	}
 }
 
 /* Life ---------------------------------------------------------------------------------------- */
@@ -495,6 +528,8 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 			log_begin(db, blazei_replay_unfinished(&replay));
 		error = db->durable.error;
 	}
+	if (error == 0)
+		lone_retire(db);
 	if (error == 0)
 		blazei_compact_open(db, replay.checkpoint_bytes);
 	blazei_replay_fini(&replay);

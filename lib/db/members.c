@@ -17,7 +17,7 @@
 #include "lib/repl/members.h"
 
 int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
-                           const struct blazei_vector_view *durable)
+                           const struct blazei_vector_view *durable, bool at_once)
 {
 	struct blazei_vector_view holds[BLAZEI_CENSUS_MAX];
 	struct blazei_members_tick tick = {
@@ -26,6 +26,7 @@ int blazei_db_members_tick(struct blaze_db *db, uint64_t now_ns,
 		.holds = holds,
 		/* A whole snapshot is installed with all that belongs to a return (pull.c). */
 		.rejoin = true,
+		.at_once = at_once,
 	};
 	int error = db->link != NULL ? blazei_db_census(db, true) : 0;
 

@@ -35,6 +35,19 @@ bool blazei_replica_has_frontier(struct blazei_replica *replica)
 	return blazei_members_update(replica) < 0 || replica->members.width > 0;
 }
 
+bool blazei_replica_alone(struct blazei_replica *replica)
+{
+	const struct blazei_members *members = &replica->members;
+
+	if (blazei_members_refresh(replica) < 0)
+		return false;
+	for (unsigned i = 0; i < members->count; i++)
+		if (members->list[i].joined &&
+		    !blazei_id_equal(&members->list[i].node, &replica->vector.origins[0].node))
+			return false;
+	return true;
+}
+
 int blazei_replica_rank(struct blazei_replica *replica, struct blazei_rank *ret_rank)
 {
 	const struct blazei_members *members = &replica->members;

@@ -399,6 +399,14 @@ int blazei_replica_retire(struct blazei_replica *replica, struct blazei_opened *
 	return (int)count;
 }
 
+bool blazei_mark_waits(struct blazei_replica *replica)
+{
+	const struct blazei_entry *said =
+	        blazei_members_said(replica, &replica->vector.origins[0].node);
+
+	return said && said->origin == 0 && !blazei_below(&replica->members, 0, said->seq);
+}
+
 bool blazei_replica_retire_due(const struct blazei_replica *replica)
 {
 	const struct blazei_vector *vector = &replica->vector;
@@ -460,11 +468,11 @@ void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_sess
 
 /* Saying ------------------------------------------------------------------------------------- */
 
-unsigned blazei_mark_due(const struct blazei_replica *replica, const struct blazei_entry *said,
-                         struct blazei_mark_item *entries)
+unsigned blazei_mark_due(struct blazei_replica *replica, struct blazei_mark_item *entries)
 {
 	const struct blazei_vector *vector = &replica->vector;
 	const struct blazei_members *members = &replica->members;
+	const struct blazei_entry *said = blazei_members_said(replica, &vector->origins[0].node);
 	struct mark last = { .item_count = 0 };
 	const bool own = said_read(said, &last) && said->origin == 0;
 	unsigned count = 0;

@@ -48,7 +48,8 @@ void blazei_marks_adopt(struct blazei_replica *replica, const struct blazei_sess
 /* What the own node has to say of its incarnations that are over: writes them to entries, of which
  * there is room for all origins, and gives their number; 0: nothing that it has not said. The list
  * of members is up to date, and as wide as the vector. */
-unsigned blazei_mark_due(const struct blazei_replica *replica, const struct blazei_entry *said,
-                         struct blazei_mark_item *entries);
+unsigned blazei_mark_due(struct blazei_replica *replica, struct blazei_mark_item *entries);
+/* Whether this incarnation has said that, and it is not below the frontier yet. */
+bool blazei_mark_waits(struct blazei_replica *replica);
 
 #endif

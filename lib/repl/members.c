@@ -536,11 +536,12 @@ static int tick_run(struct tick *tick, uint64_t elapsed_ns, struct blazei_txn_vi
 		op_state(tick, &silent->node, false);
 		return commit(tick, &silent->node, ret_txn);
 	}
-	if (members->unreported_ns < BLAZEI_MEMBER_REPORT_NS)
+	if (members->unreported_ns < BLAZEI_MEMBER_REPORT_NS && !tick->asked->at_once)
 		return 0;
-	tick->over_count = blazei_mark_due(
-	        tick->replica, blazei_members_said(tick->replica, &self->node), tick->over);
-	frontier = !members->overfull && worth_telling(tick, tick->reach, members->frontier);
+	tick->over_count = blazei_mark_due(tick->replica, tick->over);
+	frontier = worth_telling(tick, tick->reach, members->frontier) ||
+	           (tick->asked->at_once && blazei_mark_waits(tick->replica));
+	frontier = frontier && !members->overfull;
 	if (!frontier && !floor_wished(members) && tick->over_count == 0 &&
 	    !worth_telling(tick, tick->durable, self->durable))
 		return 0;

@@ -75,7 +75,8 @@ struct blazei_members_tick {
 	/* What transactions in the making had seen when they began (opened.h); NULL: there is none.
 	 * Nothing beyond is reported, so nothing that they may still write to is collected. */
 	const struct blazei_vector_view *open;
-	bool rejoin; /* expelled before: a snapshot is in, the unseen writes are issued anew */
+	bool rejoin;  /* expelled before: a snapshot is in, the unseen writes are issued anew */
+	bool at_once; /* what there is to report is, however short ago the last report was */
 };
 
 /* Does at most one thing that is due: joins, reports, expels. To be called every few seconds, and
@@ -99,6 +100,8 @@ uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
                                      const struct blazei_origin *origin);
 /* Whether there may be one at all: at no cost where no member was ever heard of. */
 bool blazei_replica_has_frontier(struct blazei_replica *replica);
+/* Whether no other node has joined, as far as is known here. */
+bool blazei_replica_alone(struct blazei_replica *replica);
 /* Whether a replica with this vector may not be heard, or may not go on as it is, before it has
  * installed a snapshot and issued its unseen writes anew. */
 bool blazei_replica_below_frontier(struct blazei_replica *replica,

@@ -91,7 +91,7 @@ static inline void stored_tick(const struct node *node)
 		entries[k].seq = blazei_replica_durable(node->db->replica, k);
 	}
 	pthread_mutex_unlock(&node->db->lock);
-	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable);
+	(void)blazei_db_members_tick(node->db, blazei_realtime_ns(), &durable, false);
 	blazei_db_poll_unlock(node->db);
 }
 

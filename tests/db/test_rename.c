@@ -183,7 +183,7 @@ static void frontier_make(const struct node *node)
 			blazei_replica_vector_entry(node->db->replica, k, &entries[k]);
 		pthread_mutex_unlock(&node->db->lock);
 		ck_assert_int_ge(blazei_db_members_tick(node->db, now_ns + i * 31 * BLAZEI_NS_PER_S,
-		                                        &durable),
+		                                        &durable, false),
 		                 0);
 		blazei_db_poll_unlock(node->db);
 	}

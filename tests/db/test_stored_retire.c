@@ -206,6 +206,39 @@ START_TEST(store_of_too_many_incarnations_is_opened)
 }
 END_TEST
 
+/* One that is never registered, and open for a moment each time, as for a command. */
+START_TEST(lone_database_is_opened_any_number_of_times)
+{
+	const char *name = unique_name();
+	struct blaze_db *db;
+	unsigned most = 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct blaze_id id = { { 1, (uint8_t)(i / 2) } };
+		unsigned count;
+
+		db = stored_open(name, 0, 0, BLAZE_DB_MANUAL);
+		ck_assert_int_eq(blaze_db_count(db), (i + 1) / 2);
+		ck_assert_int_eq(blaze_db_put(db, &id, &i, sizeof(i)), 0);
+		count = origins_known(db->replica);
+		most = count > most ? count : most;
+		ck_assert_int_eq(blaze_db_close(db), 0);
+	}
+	/* Its own are retired when there are more than 64. */
+	ck_assert_uint_gt(most, 50);
+	ck_assert_uint_le(most, 70);
+	db = stored_open(name, 0, 0, BLAZE_DB_READ_ONLY | BLAZE_DB_MANUAL);
+	for (unsigned i = 0; i < 100; i++) {
+		const struct blaze_id id = { { 1, (uint8_t)i } };
+		unsigned value = 0;
+
+		ck_assert_int_eq(blaze_db_fetch(db, &id, &value, sizeof(value)), sizeof(value));
+		ck_assert_uint_eq(value, 2 * i + 1);
+	}
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stored_retire");
@@ -215,6 +248,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, stored_setup, stored_teardown);
 	tcase_set_timeout(tcase, 600);
+	tcase_add_test(tcase, lone_database_is_opened_any_number_of_times);
 	tcase_add_test(tcase, thirty_openings_fit_in_a_small_vector);
 	tcase_add_loop_test(tcase, store_of_too_many_incarnations_is_opened, 0, 2);
 	suite_add_tcase(suite, tcase);
