@@ -28,6 +28,7 @@ repl_tests = \
 	tests/repl/test_members_memory \
 	tests/repl/test_members_silence \
 	tests/repl/test_memory \
+	tests/repl/test_lone \
 	tests/repl/test_opened \
 	tests/repl/test_order \
 	tests/repl/test_origins \
