@@ -170,7 +170,11 @@ int blaze_db_backup(struct blaze_db *db, const char *path)
 	pthread_mutex_unlock(&db->store->lock);
 	if (strncmp(path, "file:", 5) == 0)
 		path += 5;
-	return blazei_store_backup_open(db->store, path, lsn);
+	/* No compaction takes away what is being copied. */
+	pthread_mutex_lock(&db->compaction.one);
+	error = blazei_store_backup_open(db->store, path, lsn);
+	pthread_mutex_unlock(&db->compaction.one);
+	return error;
 }
 
 int blazei_db_members_write(struct blaze_db *db, struct blazei_members_tick *tick)

@@ -376,6 +376,47 @@ START_TEST(backup_beside_writer_has_what_was_acknowledged)
 }
 END_TEST
 
+static void *compact_on(void *arg)
+{
+	struct writer *writer = arg;
+
+	while (!atomic_load(&writer->stop))
+		if (blaze_db_compact(writer->db) != 0)
+			return arg;
+	return NULL;
+}
+
+/* It comes about at the first try, however often the log is compacted. */
+START_TEST(backup_beside_compactions_comes_about)
+{
+	struct writer writer = { .db = NULL };
+	static uint8_t value[60 << 10];
+	char copy[80], before[sizeof(path)];
+	pthread_t thread;
+	void *result;
+
+	snprintf(copy, sizeof(copy), "%s/copy", dir);
+	ck_assert_int_eq(open_as(0, &writer.db), 0);
+	for (uint8_t n = 0; n < 100; n++) {
+		struct blaze_id id = id_of(n);
+
+		ck_assert_int_eq(blaze_db_put(writer.db, &id, value, sizeof(value)), 0);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, compact_on, &writer), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		ck_assert_int_eq(blaze_db_backup(writer.db, copy), 0);
+		memcpy(before, path, sizeof(before));
+		memcpy(path, copy, sizeof(path));
+		dir_clear();
+		memcpy(path, before, sizeof(before));
+	}
+	atomic_store(&writer.stop, true);
+	pthread_join(thread, &result);
+	ck_assert_ptr_null(result);
+	ck_assert_int_eq(blaze_db_close(writer.db), 0);
+}
+END_TEST
+
 START_TEST(backup_takes_long_transactions_and_no_part_of_one)
 {
 	static uint8_t value[600 << 10];
@@ -498,6 +539,7 @@ int main(void)
 	tcase_add_loop_test(tcase, each_changed_byte_is_told_or_no_difference, 0, 2);
 	tcase_add_loop_test(tcase, each_length_is_told_or_a_prefix, 0, 2);
 	tcase_add_test(tcase, backup_beside_writer_has_what_was_acknowledged);
+	tcase_add_test(tcase, backup_beside_compactions_comes_about);
 	tcase_add_test(tcase, backup_takes_long_transactions_and_no_part_of_one);
 	tcase_add_test(tcase, backup_of_a_moved_database_is_none);
 	tcase_add_test(tcase, backup_that_cannot_be_is_told);
