@@ -291,7 +291,7 @@ END_TEST
 START_TEST(late_answer_is_waited_for)
 {
 	struct holder holder = holder_start(0);
-	struct blazei_lane_caller *caller = lane_connect(0);
+	struct blazei_lane_caller *caller;
 	pid_t pid = child_fork();
 	int status;
 
@@ -300,6 +300,7 @@ START_TEST(late_answer_is_waited_for)
 		caller = lane_connect(0);
 		raise(SIGSTOP);
 		lane_set(caller, 1, 1);
+		blazei_lane_disconnect(caller);
 		_exit(0);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
@@ -311,6 +312,7 @@ START_TEST(late_answer_is_waited_for)
 	ck_assert_int_eq(kill(holder.pid, SIGCONT), 0);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
+	caller = lane_connect(0);
 	lane_set(caller, 1, 2);
 	blazei_lane_disconnect(caller);
 	holder_close(&holder);
