@@ -397,13 +397,13 @@ START_TEST(backup_beside_compactions_comes_about)
 
 	snprintf(copy, sizeof(copy), "%s/copy", dir);
 	ck_assert_int_eq(open_as(0, &writer.db), 0);
-	for (uint8_t n = 0; n < 100; n++) {
+	for (uint8_t n = 0; n < 40; n++) {
 		struct blaze_id id = id_of(n);
 
 		ck_assert_int_eq(blaze_db_put(writer.db, &id, value, sizeof(value)), 0);
 	}
 	ck_assert_int_eq(pthread_create(&thread, NULL, compact_on, &writer), 0);
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		ck_assert_int_eq(blaze_db_backup(writer.db, copy), 0);
 		memcpy(before, path, sizeof(before));
 		memcpy(path, copy, sizeof(path));
