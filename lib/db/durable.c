@@ -447,9 +447,11 @@ static void lone_retire(struct blaze_db *db)
 {
 	int retired = 0, rc = 1;
 
+	/* Others' can't be made fewer in this way: they are not counted. */
 	if ((db->flags & BLAZE_DB_READ_ONLY) != 0 ||
 	    blazei_replica_vector_count(db->replica) <= LONE_ORIGINS ||
-	    !blazei_replica_retire_due(db->replica) || !blazei_replica_alone(db->replica))
+	    !blazei_replica_retire_due(db->replica) ||
+	    blazei_replica_lone_incarnations(db->replica) <= LONE_ORIGINS)
 		return;
 	for (unsigned i = 0; i < LONE_ROUNDS && rc == 1 && retired == 0; i++) {
 		rc = members_tick(db, true);

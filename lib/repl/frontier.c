@@ -35,17 +35,22 @@ bool blazei_replica_has_frontier(struct blazei_replica *replica)
 	return blazei_members_update(replica) < 0 || replica->members.width > 0;
 }
 
-bool blazei_replica_alone(struct blazei_replica *replica)
+unsigned blazei_replica_lone_incarnations(struct blazei_replica *replica)
 {
 	const struct blazei_members *members = &replica->members;
+	const struct blazei_vector *vector = &replica->vector;
+	const struct blaze_id *node = &vector->origins[0].node;
+	unsigned count = 0;
 
 	if (blazei_members_refresh(replica) < 0)
-		return false;
+		return 0;
 	for (unsigned i = 0; i < members->count; i++)
-		if (members->list[i].joined &&
-		    !blazei_id_equal(&members->list[i].node, &replica->vector.origins[0].node))
-			return false;
-	return true;
+		if (members->list[i].joined && !blazei_id_equal(&members->list[i].node, node))
+			return 0;
+	for (unsigned i = 0; i < vector->count; i++)
+		count += blazei_id_equal(&vector->origins[i].node, node) &&
+		         !blazei_origin_retired(&vector->origins[i]);
+	return count;
 }
 
 int blazei_replica_rank(struct blazei_replica *replica, struct blazei_rank *ret_rank)

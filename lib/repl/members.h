@@ -100,8 +100,9 @@ uint64_t blazei_replica_frontier_seq(struct blazei_replica *replica,
                                      const struct blazei_origin *origin);
 /* Whether there may be one at all: at no cost where no member was ever heard of. */
 bool blazei_replica_has_frontier(struct blazei_replica *replica);
-/* Whether no other node has joined, as far as is known here. */
-bool blazei_replica_alone(struct blazei_replica *replica);
+/* How many incarnations of the own node there are, where no other node has joined, as far as is
+ * known here; else 0. */
+unsigned blazei_replica_lone_incarnations(struct blazei_replica *replica);
 /* Whether a replica with this vector may not be heard, or may not go on as it is, before it has
  * installed a snapshot and issued its unseen writes anew. */
 bool blazei_replica_below_frontier(struct blazei_replica *replica,

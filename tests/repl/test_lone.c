@@ -25,12 +25,14 @@ START_TEST(lone_node_retires_what_it_was)
 	restart(&a);
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 2, "{\"x\":2}", NULL), 0);
 	restart(&a);
-	ck_assert(blazei_replica_alone(a.replica));
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 3);
 	/* Joins; says which are over; says that all that is below the frontier. */
 	while (tick_at_once(&a) == 1)
 		ck_assert_uint_lt(rounds++, 6);
-	ck_assert(blazei_replica_alone(a.replica));
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 3);
 	retire(&a, 2);
+	/* A mark is none. */
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 1);
 	ck_assert(!knows(&a, &past[0].origin));
 	ck_assert(!knows(&a, &past[1].origin));
 	node_expect(&a, 1, "{\"x\":1}");
@@ -43,12 +45,15 @@ END_TEST
 
 START_TEST(node_with_members_is_not_alone)
 {
-	ck_assert(blazei_replica_alone(a.replica));
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 1);
+	/* Who is no member keeps nobody company, and his incarnations are his own. */
+	write_told(&b, &a, 1, "{\"x\":1}");
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 1);
 	report(&b, &a);
-	ck_assert(!blazei_replica_alone(a.replica));
-	ck_assert(blazei_replica_alone(b.replica));
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 0);
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 1);
 	report(&a, &b);
-	ck_assert(!blazei_replica_alone(b.replica));
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 0);
 }
 END_TEST
 
