@@ -319,6 +319,59 @@ START_TEST(topology_disconnected_node_is_not_heard_at_once)
 }
 END_TEST
 
+static atomic_bool restless_stop;
+
+/* Shows something else all the time, and writes. */
+static void *restless_main(void *arg)
+{
+	const struct node *node = arg;
+	struct blazei_board *board = node->db->link->board;
+
+	for (unsigned i = 0; !atomic_load(&restless_stop); i++) {
+		atomic_fetch_add(&board->version, 2);
+		if (i % 4096 == 0)
+			node_insert(node, "n", i, NULL);
+	}
+	return NULL;
+}
+
+/* Whose board never is what it was when it was read is heard later; the others as ever. */
+START_TEST(topology_restless_board_keeps_nobody_else_back)
+{
+	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
+	struct node c = node_open(a.db->name, "c");
+	uint64_t until_ns = 0;
+	struct blaze_id id;
+	pthread_t thread;
+	int error = -ENOENT;
+
+	nodes_link(&a, &b);
+	nodes_link(&a, &c);
+	node_insert(&c, "n", 0, &id);
+	node_wait(&a);
+	atomic_store(&restless_stop, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, restless_main, &b), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		struct blaze_record *record = NULL;
+
+		node_insert(&c, "n", i, &id);
+		do
+			error = blaze_db_get(a.db, &id, &record);
+		while (error == -ENOENT && time_is_left(&until_ns));
+		ck_assert_int_eq(error, 0);
+		blaze_record_free(record);
+	}
+	atomic_store(&restless_stop, true);
+	pthread_join(thread, NULL);
+	/* Nor is anything of its own lost. */
+	node_wait(&a);
+	nodes_assert_equal(&a, &b);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+END_TEST
+
 START_TEST(topology_wait_covers_local_and_foreign_nodes)
 {
 	const char *name = unique_name();
@@ -367,6 +420,7 @@ int main(void)
 	tcase_add_test(tcase, topology_gone_node_that_joins_others_keeps_its_links);
 	tcase_add_test(tcase, topology_disconnected_nodes_ignore_each_other);
 	tcase_add_test(tcase, topology_disconnected_node_is_not_heard_at_once);
+	tcase_add_test(tcase, topology_restless_board_keeps_nobody_else_back);
 	tcase_add_test(tcase, topology_wait_covers_local_and_foreign_nodes);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
