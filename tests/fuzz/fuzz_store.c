@@ -264,13 +264,16 @@ static void dir_remove(void)
 	(void)rmdir(dir);
 }
 
-/* Once per process; the directory is on tmpfs. */
+/* Once per process; the directory is on tmpfs, in $BLAZE_FUZZ_DIR where somebody else sees to what
+ * is left of it when this process is killed. */
 static void begin(void)
 {
+	const char *base = getenv("BLAZE_FUZZ_DIR");
+
 	if (dir[0] != '\0')
 		return;
 	bounded_make();
-	snprintf(dir, sizeof(dir), "/dev/shm/fuzz_store.XXXXXX");
+	snprintf(dir, sizeof(dir), "%s/fuzz_store.XXXXXX", base != NULL ? base : "/dev/shm");
 	must(mkdtemp(dir) != NULL, "directory", NULL, 0);
 	atexit(dir_remove);
 }
