@@ -5,6 +5,7 @@ tools_tests = tests/tools/test_arguments.sh tests/tools/test_blaze_db.sh \
 	tests/tools/test_lane.sh \
 	tests/tools/test_manual.sh
 dist_check_SCRIPTS += $(tools_tests)
+EXTRA_DIST += tests/tools/blaze_db.sh
 TESTS += $(tools_tests)
 tests/tools/test_blaze_db.log: lib/tool/blaze-db$(EXEEXT)
 tests/tools/test_lane.log: lib/tool/blaze-db$(EXEEXT) tests/tools/hold$(EXEEXT)

@@ -2,41 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # blaze-db on a database that a program has open: each command, by that program's hands, prints what
 # it prints of the same database closed.
-set -u
-command -v jq >/dev/null || {
-	echo 'skipped: jq is not installed'
-	exit 77
-}
-db=${BLAZE_BUILDDIR:?}/lib/tool/blaze-db
+. "${BLAZE_SRCDIR:?}/tests/tools/blaze_db.sh"
 hold=${BLAZE_BUILDDIR:?}/tests/tools/hold
-data=${BLAZE_SRCDIR:?}/tests/data/packages.jsonl
-work=$(mktemp -d)
-checks=0
-failures=0
 holder=
-nobody=01a204f3-0000-7000-8000-000000000000
 trap 'let_go; rm -rf "$work"' EXIT
-
-# check WHAT EXPECTED ACTUAL
-check() {
-	checks=$((checks + 1))
-	[ "$2" = "$3" ] && return
-	failures=$((failures + 1))
-	printf 'FAILED: %s\n  expected: %s\n  got:      %s\n' "$1" "$2" "$3"
-}
-
-# status EXPECTED ARGUMENT..: as in test_blaze_db.sh.
-status() {
-	expected=$1
-	shift
-	timeout 120 "$db" "$@" >"$work/out" 2>"$work/err" <"$work/in"
-	check "status of: $*" "$expected" "$?"
-	: >"$work/in"
-}
-says() { check "says '$1'" 1 "$(grep -cF -e "$1" "$work/err" | sed 's/^[1-9][0-9]*$/1/')"; }
-silent() { check 'says nothing' '' "$(cat "$work/err")"; }
-out() { cat "$work/out"; }
-: >"$work/in"
 
 # held DIR [DURABILITY]: a program has it open, until let_go, or as long as descriptor 8 is open.
 held() {
