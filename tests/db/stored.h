@@ -3,9 +3,9 @@
 #ifndef TESTS_DB_STORED_H
 #define TESTS_DB_STORED_H
 
-#include <dirent.h>
 #include <stdlib.h>
 
+#include "tests/base/dir.h"
 #include "tests/db/node.h"
 
 #define STORED_MAX 8u
@@ -28,17 +28,7 @@ static inline void stored_setup(void)
 
 static inline void stored_clear(unsigned number)
 {
-	DIR *stream = opendir(stored_path(number));
-	struct dirent *entry;
-	char name[400];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(name, sizeof(name), "%.63s/%.255s", stored_path(number), entry->d_name);
-		(void)unlink(name);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(stored_path(number));
+	dir_remove(stored_path(number));
 }
 
 static inline void stored_teardown(void)

@@ -7,7 +7,6 @@
  * The oracle: one thread puts records 1, 2, .. one after the other. So what is found are records 1
  * to p, where p is at least the number acknowledged, and at most the one under way. */
 #include <check.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,25 +15,11 @@
 #include <blaze/blaze.h>
 
 #include "lib/base/base.h"
+#include "tests/base/dir.h"
 #include "tests/db/issued.h"
 
 static char dir[] = "test_issued.XXXXXX";
 static uint64_t last; /* the last record that was put */
-
-static void dir_clear(const char *path)
-{
-	DIR *stream = opendir(path);
-	struct dirent *entry;
-	char name[512];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		(void)unlink(name);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(path);
-}
 
 static const char *path_of(const char *name)
 {
@@ -54,8 +39,8 @@ static void setup(void)
 static void teardown(void)
 {
 	issued_clear();
-	dir_clear(path_of("db"));
-	dir_clear(path_of("image"));
+	dir_remove(path_of("db"));
+	dir_remove(path_of("image"));
 	ck_assert_int_eq(rmdir(dir), 0);
 	unsetenv("BLAZE_STORE_ENGINE");
 }
@@ -145,7 +130,7 @@ static void image_check(unsigned events, enum issued_chance chance, unsigned see
 	if (error == -ENOENT) {
 		ck_assert_msg(acknowledged == 0, "nothing is there after %u events (%s)", events,
 		              issued_name(events));
-		dir_clear(path_of("image"));
+		dir_remove(path_of("image"));
 		return;
 	}
 	ck_assert_msg(error == 0, "after %u events (%s), chance %d, seed %u: %d", events,
@@ -165,7 +150,7 @@ static void image_check(unsigned events, enum issued_chance chance, unsigned see
 		ck_assert_uint_eq(count_records(db), found);
 	}
 	ck_assert_int_eq(blaze_db_close(db), 0);
-	dir_clear(path_of("image"));
+	dir_remove(path_of("image"));
 }
 
 START_TEST(power_cut_after_any_call_loses_nothing_acknowledged)

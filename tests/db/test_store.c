@@ -7,7 +7,6 @@
  * is found must be, for each thread, its first m records for an m at or behind the last one told,
  * without those deleted. */
 #include <check.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 
 #include "lib/base/base.h"
 #include "tests/base/child.h"
+#include "tests/base/dir.h"
 
 #define THREADS 4u
 #define BEHIND  8u
@@ -32,21 +32,6 @@ static enum blaze_durability durability;
 static char dir[] = "test_store.XXXXXX";
 static char path[64];
 
-static void dir_clear(void)
-{
-	DIR *stream = opendir(path);
-	struct dirent *entry;
-	char name[512];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		(void)unlink(name);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(path);
-}
-
 static void setup(void)
 {
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
@@ -57,7 +42,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	dir_clear();
+	dir_remove(path);
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 
@@ -381,7 +366,7 @@ START_TEST(killed_program_loses_nothing_acknowledged)
 	printf("seed %u\n", seed);
 	for (unsigned i = 0; i < kills; i++) {
 		if (i % KILLS_EACH == 0) {
-			dir_clear();
+			dir_remove(path);
 			memset(last, 0, sizeof(last));
 		}
 		/* Mostly while it writes, however slow the machine is; else perhaps while it

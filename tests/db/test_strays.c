@@ -17,6 +17,7 @@
 
 #include "lib/base/base.h"
 #include "tests/base/child.h"
+#include "tests/base/dir.h"
 
 #define FAILURES 200u
 #define RECORDS  10u
@@ -26,22 +27,6 @@
 static char dir[] = "test_strays.XXXXXX";
 static char path[64];
 static unsigned told_older, told_others, told_replaced;
-
-static void clear(const char *name)
-{
-	DIR *stream = opendir(name);
-	struct dirent *entry;
-	char file[512];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(file, sizeof(file), "%s/%s", name, entry->d_name);
-		if (strspn(entry->d_name, ".") != strlen(entry->d_name) && unlink(file) != 0)
-			(void)rmdir(file);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(name);
-}
 
 static void line_note(void *arg, enum blaze_log_level level, const char *line)
 {
@@ -64,7 +49,7 @@ static void setup(void)
 static void teardown(void)
 {
 	blaze_log_set(NULL, NULL);
-	clear(path);
+	dir_remove(path);
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 

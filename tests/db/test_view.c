@@ -19,26 +19,12 @@
 #include "lib/base/base.h"
 #include "lib/op/hash.h"
 #include "tests/base/child.h"
+#include "tests/base/dir.h"
 
 #define SEGMENT "0000000000000001.seg"
 
 static char dir[] = "test_view.XXXXXX";
 static char path[64];
-
-static void dir_clear(void)
-{
-	DIR *stream = opendir(path);
-	struct dirent *entry;
-	char name[512];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		(void)unlink(name);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(path);
-}
 
 static void setup(void)
 {
@@ -49,7 +35,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	dir_clear();
+	dir_remove(path);
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 
@@ -350,7 +336,7 @@ static uint64_t copy_count(void)
 	}
 	ck_assert_int_eq(count, (int64_t)pairs * 2);
 	ck_assert_int_eq(blaze_db_close(db), 0);
-	dir_clear();
+	dir_remove(path);
 	memcpy(path, before, sizeof(before));
 	return pairs;
 }
@@ -407,7 +393,7 @@ START_TEST(backup_beside_compactions_comes_about)
 		ck_assert_int_eq(blaze_db_backup(writer.db, copy), 0);
 		memcpy(before, path, sizeof(before));
 		memcpy(path, copy, sizeof(path));
-		dir_clear();
+		dir_remove(path);
 		memcpy(path, before, sizeof(before));
 	}
 	atomic_store(&writer.stop, true);
@@ -461,7 +447,7 @@ START_TEST(backup_takes_long_transactions_and_no_part_of_one)
 	ck_assert_int_eq(open_as(0, &view), 0);
 	ck_assert_int_eq(blaze_db_count(view), 6);
 	ck_assert_int_eq(blaze_db_close(view), 0);
-	dir_clear();
+	dir_remove(path);
 	strcpy(path, name);
 	(void)blaze_db_close(db);
 }
@@ -485,11 +471,11 @@ START_TEST(backup_of_a_moved_database_is_none)
 	ck_assert_int_eq(blaze_db_backup(db, copy), -ENOENT);
 	ck_assert_int_eq(access(copy, F_OK), -1);
 	ck_assert_int_eq(blaze_db_close(other), 0);
-	dir_clear();
+	dir_remove(path);
 	ck_assert_int_eq(rename(moved, path), 0);
 	ck_assert_int_eq(blaze_db_backup(db, copy), 0);
 	ck_assert_int_eq(blaze_db_close(db), 0);
-	dir_clear();
+	dir_remove(path);
 	ck_assert_int_eq(rename(copy, path), 0);
 	ck_assert_int_eq(open_as(BLAZE_DB_READ_ONLY, &db), 0);
 	ck_assert_int_eq(blaze_db_count(db), 1);

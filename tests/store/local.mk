@@ -4,6 +4,7 @@ store_tests = tests/store/test_frame tests/store/test_log tests/store/test_tail 
 	tests/store/test_backend tests/store/test_drop tests/store/test_look \
 	tests/store/test_engine
 check_PROGRAMS += $(store_tests)
+EXTRA_DIST += tests/base/dir.h tests/store/txns.h
 TESTS += $(store_tests)
 tests_store_test_frame_SOURCES = tests/store/test_frame.c
 tests_store_test_log_SOURCES = tests/store/test_log.c tests/store/fault.c tests/store/fault.h

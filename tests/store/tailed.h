@@ -20,6 +20,7 @@
 #include "lib/repl/replica.h"
 #include "lib/store/log.h"
 #include "tests/store/fault.h"
+#include "tests/store/txns.h"
 
 #define TXNS       600u
 #define TAIL_BYTES (128u << 10)
@@ -49,25 +50,14 @@ static inline void on_failed(void *arg)
 	failures_told++;
 }
 
+static inline size_t length_of(unsigned number)
+{
+	return number * 37 % 1000;
+}
+
 static inline void setup(void)
 {
-	static uint8_t value[1000];
-	const struct blazei_replica_options replica_options = { .policy = BLAZE_POLICY_LWW };
-	struct blazei_replica *replica;
-
-	ck_assert_int_eq(blazei_replica_new(&replica_options, &replica), 0);
-	for (unsigned i = 0; i < TXNS; i++) {
-		struct blaze_id id = { { 1, (uint8_t)i, (uint8_t)(i >> 8) } };
-		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
-		struct blazei_txn_view view;
-
-		write.len = i * 37 % sizeof(value);
-		memset(value, (int)i, write.len);
-		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
-		txns[i] = (struct blazei_buffer){ .max = 1 << 20 };
-		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
-	}
-	blazei_replica_free(replica);
+	txns_make(txns, TXNS, 1000, length_of);
 	strcpy(dir, "/dev/shm/test_tail.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	medium = (struct fault_medium){ .moment = moment };

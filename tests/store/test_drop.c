@@ -12,6 +12,7 @@
 #include "lib/repl/replica.h"
 #include "lib/store/log.h"
 #include "tests/store/fault.h"
+#include "tests/store/txns.h"
 
 #define TXNS      60u
 #define NESTED    2u
@@ -28,26 +29,9 @@ static uint64_t start, asked; /* what the log begins with; what it may begin wit
 static unsigned seed, told;
 static unsigned long states, drops;
 
-static void txns_make(void)
+static size_t length_make(unsigned number)
 {
-	static uint8_t value[LONG_TXN];
-	const struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
-	struct blazei_replica *replica;
-
-	ck_assert_int_eq(blazei_replica_new(&options, &replica), 0);
-	for (unsigned i = 0; i < TXNS; i++) {
-		struct blaze_id id = { { 1, (uint8_t)i } };
-		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
-		struct blazei_txn_view view;
-
-		write.len = i % 20 == 7 ? LONG_TXN : (size_t)rand_r(&seed) % TXN_BYTES;
-		memset(value, (int)i, write.len);
-		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
-		txns[i].len = 0;
-		txns[i].max = 2 * LONG_TXN;
-		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
-	}
-	blazei_replica_free(replica);
+	return number % 20 == 7 ? LONG_TXN : (size_t)rand_r(&seed) % TXN_BYTES;
 }
 
 /* Gets the LSN that is due. */
@@ -255,7 +239,7 @@ static void setup(void)
 	seed = (unsigned)blazei_monotonic_ns();
 	printf("seed %u\n", seed);
 	states = drops = 0;
-	txns_make();
+	txns_make(txns, TXNS, LONG_TXN, length_make);
 }
 
 static void teardown(void)

@@ -11,6 +11,7 @@
 #include "lib/repl/replica.h"
 #include "lib/store/log.h"
 #include "tests/store/fault.h"
+#include "tests/store/txns.h"
 
 #define TXNS     120u
 #define NESTED   2u
@@ -32,29 +33,6 @@ static size_t length_make(unsigned number)
 	if (number == 87)
 		return LONG_TXN;
 	return number % 40 == 7 ? LONG_TXN / 2 + 5000 : (size_t)rand_r(&seed) % 9000;
-}
-
-/* Real transactions. */
-static void txns_make(void)
-{
-	static uint8_t value[LONG_TXN];
-	const struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
-	struct blazei_replica *replica;
-
-	ck_assert_int_eq(blazei_replica_new(&options, &replica), 0);
-	for (unsigned i = 0; i < TXNS; i++) {
-		struct blaze_id id = { { 1, (uint8_t)i } };
-		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT, .id = &id, .value = value };
-		struct blazei_txn_view view;
-
-		write.len = length_make(i);
-		memset(value, (int)i, write.len);
-		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
-		txns[i].len = 0;
-		txns[i].max = 2 * LONG_TXN;
-		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
-	}
-	blazei_replica_free(replica);
 }
 
 static int txn_compare(void *arg, const void *txn, size_t len)
@@ -183,7 +161,7 @@ static void setup(void)
 	printf("seed %u\n", seed);
 	crashes_each = text != NULL ? (unsigned)atoi(text) : 2;
 	states = 0;
-	txns_make();
+	txns_make(txns, TXNS, LONG_TXN, length_make);
 }
 
 static void teardown(void)

@@ -2,7 +2,6 @@
 /* Who looks into a store, or copies it, while another process writes to it and drops what is no
  * longer needed: what comes is a log of some moment, whole, and never damage; or -ESTALE. */
 #include <check.h>
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,8 @@
 #include "lib/store/survey.h"
 #include "lib/store/view.h"
 #include "tests/base/child.h"
+#include "tests/base/dir.h"
+#include "tests/store/txns.h"
 
 #define TXNS      64u /* the log has them again and again */
 #define TXN_BYTES 20000u
@@ -34,42 +35,9 @@ static struct blazei_buffer txns[TXNS];
 static struct notes *notes;
 static char dir[] = "test_look.XXXXXX", from[64], to[64];
 
-static void txns_make(void)
+static size_t length_of(unsigned number)
 {
-	static uint8_t value[TXN_BYTES];
-	const struct blazei_replica_options options = { .policy = BLAZE_POLICY_LWW };
-	struct blazei_replica *replica;
-
-	ck_assert_int_eq(blazei_replica_new(&options, &replica), 0);
-	for (unsigned i = 0; i < TXNS; i++) {
-		struct blaze_id id = { { 1, (uint8_t)i } };
-		struct blazei_write write = { .kind = BLAZEI_WRITE_PUT,
-			                      .id = &id,
-			                      .value = value,
-			                      .len = i * 311 % TXN_BYTES };
-		struct blazei_txn_view view;
-
-		ck_assert_int_eq(blazei_replica_write(replica, 1 + i, &write, &view), 0);
-		txns[i].len = 0;
-		txns[i].max = 2 * TXN_BYTES;
-		ck_assert_int_eq(blazei_buffer_append(&txns[i], view.data, view.len), 0);
-	}
-	blazei_replica_free(replica);
-}
-
-static void clear(const char *path)
-{
-	DIR *stream = opendir(path);
-	const struct dirent *entry;
-	char name[400];
-
-	while (stream != NULL && (entry = readdir(stream)) != NULL) {
-		snprintf(name, sizeof(name), "%.63s/%.255s", path, entry->d_name);
-		(void)unlink(name);
-	}
-	if (stream != NULL)
-		closedir(stream);
-	(void)rmdir(path);
+	return number * 311 % TXN_BYTES;
 }
 
 static void setup(void)
@@ -82,7 +50,7 @@ static void setup(void)
 	             0);
 	ck_assert(notes != MAP_FAILED);
 	memset(notes, 0, sizeof(*notes));
-	txns_make();
+	txns_make(txns, TXNS, TXN_BYTES, length_of);
 }
 
 static void teardown(void)
@@ -90,8 +58,8 @@ static void teardown(void)
 	munmap(notes, sizeof(*notes));
 	for (unsigned i = 0; i < TXNS; i++)
 		blazei_buffer_free(&txns[i]);
-	clear(from);
-	clear(to);
+	dir_remove(from);
+	dir_remove(to);
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 
@@ -234,7 +202,7 @@ START_TEST(beside_one_who_drops_a_look_is_whole_or_stale)
 			ck_assert_uint_ge(last, least);
 			copies++;
 		}
-		clear(to);
+		dir_remove(to);
 	}
 	printf("%u looks, %u stale, %u copies\n", looks, stale, copies);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -350,7 +318,7 @@ START_TEST(survey_and_copies_begin_at_the_start)
 	ck_assert_uint_eq(found.transactions, 5);
 	ck_assert_int_eq(look(to, NULL, &last), 0);
 	ck_assert_uint_eq(last, 7);
-	clear(to);
+	dir_remove(to);
 	ck_assert_int_eq(blazei_survey_salvage(from, to, &last), 0);
 	ck_assert_uint_eq(last, 7);
 	ck_assert_int_eq(look(to, NULL, &last), 0);
