@@ -187,9 +187,11 @@ BLAZE_EXPORT int blaze_db_compact(struct blaze_db *db);
 
 /* Copies the database to another directory, which is made, or is empty: all that was acknowledged
  * before the call, and perhaps some of what comes meanwhile, in its order; each transaction whole.
- * Nobody is kept from writing. The copy is a database that blaze_db_open takes. -EEXIST there is a
- * store already; -EBADMSG the log is damaged (the copy is none); -EOPNOTSUPP not in a directory;
- * -EINVAL; -ENOMEM, -ECHILD, -EDEADLK; -ENOSPC, -EACCES and the like from the file system. */
+ * Nobody is kept from writing; a compaction waits meanwhile, or is waited for. The copy is a
+ * database that blaze_db_open takes. -EEXIST there is a store already; -ENOTEMPTY something else;
+ * -EBADMSG the log is damaged (the copy is none); -EAGAIN opened read-only, and compacted again and
+ * again by another; -EOPNOTSUPP not in a directory; -EINVAL; -ENOMEM, -ECHILD, -EDEADLK; -ENOSPC,
+ * -EACCES and the like from the file system. */
 BLAZE_EXPORT int blaze_db_backup(struct blaze_db *db, const char *path);
 
 struct blaze_scan_options {

@@ -454,6 +454,11 @@ int tool_repair(const struct tool *tool)
 	copy.dir = tool->operands[0];
 	if (error == 0)
 		error = look(&copy, &seen);
+	if (error == -EBADMSG)
+		return tool_complain("repair: the damage of %s is in the records that its log "
+		                     "begins with: without all of them there is no database, and "
+		                     "%s is none",
+		                     tool->dir, tool->operands[0]);
 	if (error != 0)
 		return tool_complain("repair of %s to %s: %s", tool->dir, tool->operands[0],
 		                     blaze_strerror(error));

@@ -413,6 +413,17 @@ check 'which is the first' "$(grep -F '{"a":1}' "$work/before")" "$(out)"
 status 0 put "$work/g.one" '{"a":3}'
 status 0 check "$work/g.one"
 flip "$work/g/0000000000000002.seg" 300
+# A log that was compacted has its records first, and all or none.
+status 0 create "$work/first"
+status 0 import "$work/first" --new-ids "$data"
+status 0 compact "$work/first"
+set -- "$work/first"/*.seg
+flip "$1" 5000
+status 1 check "$work/first"
+status 1 repair "$work/first" "$work/first.no"
+says 'in the records that its log begins with'
+says 'first.no is none'
+status 1 check "$work/first.no"
 flip "$work/g/root" 50
 status 1 repair "$work/g" "$work/g.root"
 says 'the root'
