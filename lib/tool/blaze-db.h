@@ -63,6 +63,8 @@ struct tool_db {
 
 /* open.c: opens the database to write to it, or to see what is there; says what is wrong. */
 int tool_open(const struct tool *tool, bool writing, struct tool_db *ret_db);
+/* Says that there is no database, or what is left of one. */
+int tool_absent(const struct tool *tool);
 /* Connects to the program that has it open, if one has: TOOL_DONE; else says what is wrong. */
 int tool_connect(const struct tool *tool, const char *who, struct blazei_lane_caller **ret_lane);
 /* Whether a program has the database open: says which, as far as it can be found out. */

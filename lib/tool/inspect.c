@@ -102,12 +102,6 @@ static int ask(const struct tool *tool, struct seen *seen)
 	return error;
 }
 
-static int absent(const struct tool *tool)
-{
-	tool_complain("%s: there is no database in %s", tool->command, tool->dir);
-	return TOOL_ABSENT;
-}
-
 /* stat --------------------------------------------------------------------------------------- */
 
 static json_t *stat_json(const struct seen *seen)
@@ -177,7 +171,7 @@ int tool_stat(const struct tool *tool)
 	if (error != 0)
 		error = look(tool, &seen);
 	if (error == -ENOENT || error == -ENOTDIR)
-		return absent(tool);
+		return tool_absent(tool);
 	if (error == -EBADMSG)
 		return tool_complain("stat: %s is damaged ('blaze-db check %s' says where)",
 		                     tool->dir, tool->dir);
@@ -296,7 +290,7 @@ int tool_check(const struct tool *tool)
 	if (error == 0)
 		status = check_sound(tool, &seen);
 	else if (error == -ENOENT || error == -ENOTDIR)
-		status = absent(tool);
+		status = tool_absent(tool);
 	else if (error == -EBADMSG && !tool_stopping())
 		status = check_damaged(&damage);
 	else
@@ -368,7 +362,7 @@ int tool_dump(const struct tool *tool)
 	int error = blazei_survey_frames(tool->dir, &visitors);
 
 	if (error == -ENOENT || error == -ENOTDIR)
-		return absent(tool);
+		return tool_absent(tool);
 	return error == 0 || error == -EINTR ? TOOL_DONE : tool_fail(tool, error);
 }
 
@@ -392,7 +386,7 @@ int tool_backup(const struct tool *tool)
 		error = blaze_db_open("blaze-db", path, &options, &db);
 	}
 	if (error == -ENOENT || error == -ENOTDIR)
-		return absent(tool);
+		return tool_absent(tool);
 	if (error == -EBADMSG)
 		return tool_complain("backup: %s is damaged ('blaze-db check %s' says where)",
 		                     tool->dir, tool->dir);
@@ -437,7 +431,7 @@ int tool_repair(const struct tool *tool)
 	blaze_log_set(silent, NULL);
 	error = look(tool, &seen);
 	if (error == -ENOENT || error == -ENOTDIR)
-		return absent(tool);
+		return tool_absent(tool);
 	if (seen.held)
 		return tool_complain("repair: %s is open in %s: end that first", tool->dir,
 		                     seen.who);

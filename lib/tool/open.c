@@ -155,13 +155,39 @@ int tool_connect(const struct tool *tool, const char *who, struct blazei_lane_ca
 	return tool_complain("%s: %s is open in %s, %s", tool->command, tool->dir, who, why);
 }
 
-static int complain_open(const struct tool *tool, int error)
+/* Whether there are segments. */
+static bool has_segments(const char *dir)
 {
-	if (error == -ENOENT || error == -ENOTDIR) {
+	DIR *stream = opendir(dir);
+	const struct dirent *entry = NULL;
+
+	while (stream != NULL && (entry = readdir(stream)) != NULL) {
+		const size_t len = strlen(entry->d_name);
+
+		if (len == 20 && strcmp(entry->d_name + 16, ".seg") == 0)
+			break;
+	}
+	if (stream != NULL)
+		closedir(stream);
+	return entry != NULL;
+}
+
+int tool_absent(const struct tool *tool)
+{
+	if (has_segments(tool->dir))
+		tool_complain("%s: %s has lost its root, without which nothing can be told of the "
+		              "rest: bring that file back",
+		              tool->command, tool->dir);
+	else
 		tool_complain("%s: there is no database in %s ('blaze-db create %s' makes one)",
 		              tool->command, tool->dir, tool->dir);
-		return TOOL_ABSENT;
-	}
+	return TOOL_ABSENT;
+}
+
+static int complain_open(const struct tool *tool, int error)
+{
+	if (error == -ENOENT || error == -ENOTDIR)
+		return tool_absent(tool);
 	if (error == -EBADMSG)
 		return tool_complain("%s: %s is damaged ('blaze-db check %s' says where)",
 		                     tool->command, tool->dir, tool->dir);

@@ -424,6 +424,17 @@ status 1 repair "$work/first" "$work/first.no"
 says 'in the records that its log begins with'
 says 'first.no is none'
 status 1 check "$work/first.no"
+# Nor is there anything without a root.
+mv "$work/first/root" "$work/first.root"
+for command in check get\ "$nobody" stat dump export delete\ "$nobody"; do
+	# shellcheck disable=SC2086 # a command and its operands
+	set -- $command
+	command=$1
+	shift
+	status 3 "$command" "$work/first" "$@"
+	says 'has lost its root'
+done
+mv "$work/first.root" "$work/first/root"
 flip "$work/g/root" 50
 status 1 repair "$work/g" "$work/g.root"
 says 'the root'
