@@ -106,14 +106,22 @@ static int tail_make(struct blazei_store *store)
 	return 0;
 }
 
+/* Removes what openings before this one left under the store's two names: the last one's, and where
+ * one was killed between making its tail and giving up the one before, both. */
+static void tails_sweep(const struct blazei_store *store)
+{
+	struct blazei_tail_name name = {
+		.identity = blazei_tail_identity(&store->root->store, store->location),
+	};
+
+	for (name.turn = 0; name.turn < 2; name.turn++)
+		if (store->tail.header == NULL || name.turn != store->tail_name.turn)
+			blazei_tail_unlink(store->tail_dir, &name);
+}
+
 int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
 {
 	struct blazei_root *root = store->root;
-	const struct blazei_tail_name before = {
-		.identity = root->tail_identity,
-		.turn = root->tail_turn,
-	};
-	bool had_tail = root->tail_nonce != 0;
 	int error = 0;
 
 	if (store->look) {
@@ -145,10 +153,8 @@ int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
 	root->tail_turn = (uint8_t)store->tail_name.turn;
 	root->opened = (uint8_t)store->durability;
 	error = blazei_store_root_swap(store);
-	if (error == 0 && had_tail &&
-	    before.identity == blazei_tail_identity(&root->store, store->location) &&
-	    (store->tail.header == NULL || before.turn != store->tail_name.turn))
-		blazei_tail_unlink(store->tail_dir, &before);
+	if (error == 0)
+		tails_sweep(store);
 	BLAZEI_TESTPOINT("store_begun");
 	if (error == 0 && store->durability != BLAZE_DURABILITY_SYNC)
 		error = blazei_store_flusher_start(store);

@@ -311,6 +311,39 @@ START_TEST(store_with_all_segments_taken_can_only_be_read)
 }
 END_TEST
 
+/* One that is killed between making its tail and giving up the one before leaves both: before it
+ * swapped the root (0), or after (1). Whoever opens it next takes both away, without a tail of its
+ * own (2, 3) too. */
+START_TEST(killed_between_two_tails_it_leaves_none)
+{
+	struct blazei_store *store = filled(20, 50);
+	struct blazei_tail_name other = store->tail_name;
+	struct blazei_tail tail;
+	unsigned count;
+
+	other.turn = 1 - other.turn;
+	other.nonce ^= 1;
+	ck_assert_int_eq(blazei_tail_create(dir, &other, &store->root->store, TAIL_BYTES, &tail),
+	                 0);
+	blazei_tail_close(&tail);
+	if (_i % 2 == 1) {
+		ck_assert_int_eq(blazei_store_sync(store), 0);
+		store->root->tail_nonce = other.nonce;
+		store->root->tail_turn = (uint8_t)other.turn;
+		ck_assert_int_eq(blazei_store_root_swap(store), 0);
+	}
+	die(store);
+	ck_assert_int_eq(tails_visit(NULL, NULL), 2);
+	if (_i >= 2)
+		options.durability = BLAZE_DURABILITY_SYNC;
+	store = opened(&count);
+	ck_assert_uint_eq(count, 50);
+	ck_assert_int_eq(tails_visit(NULL, NULL), _i < 2);
+	ck_assert_int_eq(blazei_store_close(store), 0);
+	ck_assert_int_eq(tails_visit(NULL, NULL), 0);
+}
+END_TEST
+
 /* Without tmpfs each write waits for the disk. */
 START_TEST(without_tmpfs_it_is_as_sync)
 {
@@ -370,6 +403,7 @@ int main(void)
 	tcase_add_test(tcase, damaged_tail_is_counted);
 	tcase_add_test(tcase, full_shared_memory_is_told);
 	tcase_add_test(tcase, store_with_all_segments_taken_can_only_be_read);
+	tcase_add_loop_test(tcase, killed_between_two_tails_it_leaves_none, 0, 4);
 	tcase_add_loop_test(tcase, without_tmpfs_it_is_as_sync, 0, 2);
 	tcase_add_test(tcase, none_is_counted_when_it_dies);
 	tcase_add_test(tcase, interval_makes_durable);
