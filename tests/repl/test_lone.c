@@ -17,18 +17,23 @@ static int tick_at_once(struct node *node)
 	return rc == 0 && node_keep(node, txn.data, txn.len) ? 1 : rc;
 }
 
-START_TEST(lone_node_retires_what_it_was)
+static void ticks_at_once(struct node *node)
 {
 	unsigned rounds = 0;
 
+	while (tick_at_once(node) == 1)
+		ck_assert_uint_lt(rounds++, 6);
+}
+
+START_TEST(lone_node_retires_what_it_was)
+{
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 1, "{\"x\":1}", NULL), 0);
 	restart(&a);
 	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 2, "{\"x\":2}", NULL), 0);
 	restart(&a);
 	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 3);
 	/* Joins; says which are over; says that all that is below the frontier. */
-	while (tick_at_once(&a) == 1)
-		ck_assert_uint_lt(rounds++, 6);
+	ticks_at_once(&a);
 	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 3);
 	retire(&a, 2);
 	/* A mark is none. */
@@ -40,6 +45,13 @@ START_TEST(lone_node_retires_what_it_was)
 	/* And is silent from then on. */
 	ck_assert_int_eq(tick_at_once(&a), 0);
 	ck_assert_int_eq(node_tick(&a), 0);
+	/* Until it is another again, of which the last word is not its own. */
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 3, "{\"x\":3}", NULL), 0);
+	restart(&a);
+	ticks_at_once(&a);
+	retire(&a, 1);
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 1);
+	ck_assert(!knows(&a, &past[2].origin));
 }
 END_TEST
 
@@ -54,6 +66,15 @@ START_TEST(node_with_members_is_not_alone)
 	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 1);
 	report(&a, &b);
 	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 0);
+	/* Nor does who was expelled: b says nothing for a month, and keeps a back. */
+	ck_assert_int_eq(node_write(&a, BLAZEI_WRITE_UPSERT, 2, "{\"x\":2}", NULL), 0);
+	for (unsigned i = 0; i < 64; i++) {
+		a.now_ns += 12 * 3600 * BLAZEI_NS_PER_S;
+		ck_assert_int_ge(node_tick(&a), 0);
+	}
+	ck_assert_int_eq(blazei_replica_membership(a.replica, &b.origin.node),
+	                 BLAZEI_MEMBER_EXPELLED);
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(a.replica), 1);
 }
 END_TEST
 

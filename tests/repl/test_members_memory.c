@@ -148,6 +148,19 @@ START_TEST(answers_without_memory_are_the_careful_ones)
 }
 END_TEST
 
+/* Who cannot read who the members are retires nothing. */
+START_TEST(who_is_alone_is_not_known_without_memory)
+{
+	node_insert(&b, 1, "{\"x\":1}");
+	ck_assert_int_eq(node_tick(&b), 1);
+	ck_assert(b.replica->members.stale);
+	starve(0);
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 0);
+	ck_assert(starve_end());
+	ck_assert_uint_eq(blazei_replica_lone_incarnations(b.replica), 1);
+}
+END_TEST
+
 /* A row that holds nothing, as room that was made for what then failed, goes with the next
  * collection. */
 START_TEST(row_that_holds_nothing_is_collected)
@@ -176,6 +189,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, tick_without_memory_writes_nothing_and_the_next_one_does);
 	tcase_add_loop_test(tcase, answers_without_memory_are_the_careful_ones, 0, QUESTIONS);
+	tcase_add_test(tcase, who_is_alone_is_not_known_without_memory);
 	tcase_add_test(tcase, row_that_holds_nothing_is_collected);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
