@@ -61,6 +61,7 @@ static int checkpoint_step(struct blaze_db *db, uint64_t *ret_lsn)
 	pthread_mutex_lock(&db->lock);
 	if (compaction->checkpoint.replica == NULL) {
 		compaction->awaited = 0;
+		compaction->state_before = blazei_store_state_bytes(db->store);
 		rc = blazei_checkpoint_begin(&compaction->checkpoint, db->replica);
 		compaction->begin = db->durable.appended;
 		rc = rc == 0 ? 1 : rc;
@@ -91,7 +92,7 @@ static int checkpoint_end(struct blaze_db *db, uint64_t lsn)
 		return error;
 	blazei_store_size(db->store, &bytes, &segments);
 	pthread_mutex_lock(&db->lock);
-	compaction->live = compaction->checkpoint.bytes;
+	compaction->live = blazei_store_state_bytes(db->store) - compaction->state_before;
 	compaction->segments = segments;
 	compaction->count++;
 	pthread_mutex_unlock(&db->lock);
@@ -255,7 +256,7 @@ int blazei_compact_init(struct blaze_db *db)
 	return -pthread_mutex_init(&db->compaction.one, NULL);
 }
 
-void blazei_compact_open(struct blaze_db *db, uint64_t live)
+void blazei_compact_open(struct blaze_db *db)
 {
 	struct blazei_compaction *compaction = &db->compaction;
 	uint64_t bytes;
@@ -263,8 +264,8 @@ void blazei_compact_open(struct blaze_db *db, uint64_t live)
 
 	if (!writable(db))
 		return;
-	compaction->live = live;
-	compaction->segments = (uint32_t)(live / db->store->geometry.segment_bytes);
+	compaction->live = blazei_store_state_bytes(db->store);
+	compaction->segments = (uint32_t)(compaction->live / db->store->geometry.segment_bytes);
 	blazei_store_size(db->store, &bytes, &segments);
 	if (segments <= SEGMENTS_FULL || !due(db))
 		return;

@@ -38,11 +38,12 @@ struct blazei_compaction {
 	pthread_mutex_t one;
 	/* one: */
 	struct blazei_checkpoint checkpoint;
-	uint64_t begin;    /* LSN of its begin */
-	uint64_t awaited;  /* of its bytes, those that are durable */
-	unsigned attempts; /* that were void */
+	uint64_t begin;        /* LSN of its begin */
+	uint64_t awaited;      /* of its bytes, those that are durable */
+	uint64_t state_before; /* what the log had written of records by then */
+	unsigned attempts;     /* that were void */
 	/* lock: */
-	uint64_t live;         /* bytes of the last one; 0: there was none */
+	uint64_t live;         /* bytes of the last one in the log; 0: there was none */
 	uint32_t segments;     /* that there were after it */
 	uint64_t count;        /* of those that came to their end */
 	uint64_t bytes_min;    /* a log that is longer by less is not compacted */
@@ -56,11 +57,10 @@ struct blazei_compaction {
 
 /* All of these are for a database with a store that it may write to; for others they do nothing. */
 
-/* live: bytes of the checkpoint that the log begins with. */
 int blazei_compact_init(struct blaze_db *db);
-/* When the log has been read: it begins with a checkpoint of so many bytes; compacts where there is
- * hardly a place left. Nobody has the database yet. */
-void blazei_compact_open(struct blaze_db *db, uint64_t live);
+/* When the log has been read: compacts where there is hardly a place left. Nobody has the database
+ * yet. */
+void blazei_compact_open(struct blaze_db *db);
 /* Of the thread that makes durable: starts another where it is due. */
 void blazei_compact_look(struct blaze_db *db);
 /* Of a database without threads: goes one step, where it is due. Waits for the disk. */

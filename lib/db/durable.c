@@ -533,7 +533,7 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 	if (error == 0)
 		lone_retire(db);
 	if (error == 0)
-		blazei_compact_open(db, replay.checkpoint_bytes);
+		blazei_compact_open(db);
 	blazei_replay_fini(&replay);
 	return error;
 }

@@ -8,7 +8,7 @@
 #include "lib/repl/core.h"
 #include "lib/repl/logged.h"
 
-#define CHUNK_BYTES (UINT64_C(256) << 10) /* no further row once there */
+#define CHUNK_BYTES (UINT64_C(240) << 10) /* no further row once there: most fit a frame */
 
 /* Logs a begin: the vector, and what names were left. 0 or -ENOMEM. */
 static int begin_log(struct blazei_checkpoint *checkpoint, uint16_t flags)

@@ -209,10 +209,8 @@ static int unit_keep(struct blazei_replay *replay, const struct blazei_txn_heade
 	struct blazei_blob *blob;
 	int poured = 0;
 
-	if (header->kind == BLAZEI_KIND_STATE && blazei_replay_lacking(replay)) {
-		replay->checkpoint_bytes += header->bytes;
+	if (header->kind == BLAZEI_KIND_STATE && blazei_replay_lacking(replay))
 		poured = blazei_stage_pour(stage, replay->replica, header);
-	}
 	if (poured != 0)
 		return poured < 0 ? poured : 0;
 	blob = malloc(sizeof(*blob) + header->bytes);

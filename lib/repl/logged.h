@@ -57,7 +57,6 @@ struct blazei_replay {
 	bool begun;                      /* there was an entry */
 	bool passing;                    /* a checkpoint, which has nothing that was not there */
 	bool retired;                    /* there was no place for another incarnation */
-	uint64_t checkpoint_bytes;       /* of the checkpoint that the log begins with */
 };
 
 /* Makes a new replica. 0 or an error of blazei_replica_new; to be ended either way. */

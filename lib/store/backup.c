@@ -47,6 +47,7 @@ struct backup {
 	struct blazei_tail_image tail;
 	struct blazei_buffer entries; /* of the tail, for one append */
 	struct blazei_buffer frames;  /* and as frames */
+	struct blazei_packer packer;
 	uint64_t entry_count;
 	bool more; /* the tail goes to an open segment */
 };
@@ -198,7 +199,8 @@ static int entries_write(struct backup *backup)
 			error = segment_next(backup);
 		backup->place.offset = backup->end;
 		if (error == 0)
-			error = blazei_pack(&backup->place, 0, &chunk, &backup->frames);
+			error = blazei_pack(&backup->packer, &backup->place, 0, &chunk,
+			                    &backup->frames);
 		if (error != 0 || backup->frames.len <= BLAZEI_FILE_SEGMENT_BYTES - backup->end)
 			break;
 	}
@@ -361,6 +363,7 @@ static int copy(struct backup *backup, const char *from, const char *to, uint64_
 		blazei_file_ops.close(backup->to);
 	blazei_buffer_free(&backup->entries);
 	blazei_buffer_free(&backup->frames);
+	blazei_packer_fini(&backup->packer);
 	free(backup->data);
 	return error == -ESTALE ? -EAGAIN : error;
 }

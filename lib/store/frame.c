@@ -23,11 +23,12 @@ static XXH128_hash_t frame_hash(const void *frame, size_t len,
 uint32_t blazei_frame_seal(struct blazei_frame_header *frame,
                            const struct blazei_frame_place *place)
 {
-	uint32_t used = (uint32_t)sizeof(*frame) + frame->raw_bytes;
-	uint32_t bytes = blazei_frame_bytes(frame->raw_bytes);
+	uint32_t used = (uint32_t)sizeof(*frame) + frame->stored_bytes;
+	uint32_t bytes = blazei_frame_bytes(frame->stored_bytes);
 	XXH128_hash_t hash;
 
 	assert(frame->raw_bytes <= BLAZEI_FRAME_BODY_MAX);
+	assert(frame->stored_bytes <= frame->raw_bytes);
 	assert(place->offset % BLAZEI_FRAME_UNIT == 0);
 	frame->magic = BLAZEI_FRAME_MAGIC;
 	frame->version = BLAZEI_FRAME_VERSION;
@@ -35,7 +36,6 @@ uint32_t blazei_frame_seal(struct blazei_frame_header *frame,
 	frame->segment = place->segment;
 	frame->incarnation = place->incarnation;
 	frame->offset = place->offset;
-	frame->stored_bytes = frame->raw_bytes;
 	memset((uint8_t *)frame + used, 0, bytes - used);
 	hash = frame_hash(frame, bytes, place);
 	frame->hash[0] = hash.low64;
@@ -58,11 +58,11 @@ int64_t blazei_frame_check(const void *data, size_t len, const struct blazei_fra
 	if (header.segment != place->segment || header.incarnation != place->incarnation ||
 	    header.offset != place->offset)
 		return -EBADMSG;
-	if (header.raw_bytes > BLAZEI_FRAME_BODY_MAX || header.stored_bytes != header.raw_bytes ||
+	if (header.raw_bytes > BLAZEI_FRAME_BODY_MAX || header.stored_bytes > header.raw_bytes ||
 	    header.first_lsn == 0 || header.durable_lsn >= header.first_lsn ||
 	    header.count > header.raw_bytes)
 		return -EBADMSG;
-	bytes = blazei_frame_bytes(header.raw_bytes);
+	bytes = blazei_frame_bytes(header.stored_bytes);
 	if (bytes > len)
 		return -EBADMSG;
 	hash = frame_hash(data, bytes, place);

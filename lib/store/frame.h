@@ -38,7 +38,7 @@ struct blazei_frame_header {
 	uint64_t durable_lsn;  /* all up to there was durable when this was written; 0: none */
 	uint32_t count;        /* transactions that end in it */
 	uint32_t raw_bytes;    /* of the body, before compression */
-	uint32_t stored_bytes; /* and as it lies here: the same in this version */
+	uint32_t stored_bytes; /* and as it lies here; fewer: it is one frame of zstd (pack.h) */
 	uint32_t flags;
 	uint64_t hash[2]; /* XXH3-128 of the whole frame, with zeros here, low half first */
 };
@@ -77,8 +77,8 @@ static inline uint32_t blazei_frame_bytes(uint32_t body_bytes)
 }
 
 /* Completes a frame at an 8-byte aligned address, whose body is in place, at most
- * BLAZEI_FRAME_BODY_MAX bytes, and whose header has first_lsn, durable_lsn, count, raw_bytes and
- * flags. Returns the frame's length. */
+ * BLAZEI_FRAME_BODY_MAX bytes, and whose header has first_lsn, durable_lsn, count, raw_bytes,
+ * stored_bytes and flags. Returns the frame's length. */
 uint32_t blazei_frame_seal(struct blazei_frame_header *frame,
                            const struct blazei_frame_place *place);
 

@@ -32,5 +32,6 @@ libblazeshm_la_SOURCES += \
 	lib/store/strays.h \
 	lib/store/tail.c \
 	lib/store/tail.h \
+	lib/store/unpack.c \
 	lib/store/view.c \
 	lib/store/view.h

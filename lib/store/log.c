@@ -87,7 +87,7 @@ static int frames_make(struct blazei_store *store, const struct blazei_chunk *ch
 		.offset = store->segment_end,
 	};
 
-	return blazei_pack(&place, store->written, chunk, &store->frames);
+	return blazei_pack(&store->packer, &place, store->written, chunk, &store->frames);
 }
 
 /* Submits the frames and a sync behind them, and waits for both. */
@@ -190,6 +190,7 @@ static void chunk_landed(struct blazei_store *store, uint64_t tail_head)
 	pthread_mutex_lock(&store->lock);
 	store->durable = store->written;
 	store->bytes = store->ended_bytes + store->segment_end;
+	store->state_bytes += store->packer.state_bytes;
 	store->segments = store->root->segment_count;
 	store->tail.head = tail_head;
 	kept_set(store);
@@ -445,6 +446,16 @@ uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced
 	*ret_unsynced_bytes = blazei_store_unsynced(store);
 	pthread_mutex_unlock(&store->lock);
 	return durable;
+}
+
+uint64_t blazei_store_state_bytes(struct blazei_store *store)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&store->lock);
+	bytes = store->state_bytes;
+	pthread_mutex_unlock(&store->lock);
+	return bytes;
 }
 
 uint32_t blazei_store_role(const struct blazei_store *store)

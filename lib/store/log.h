@@ -56,7 +56,7 @@
 #include <blaze/store.h>
 
 #include "lib/op/buffer.h"
-#include "lib/store/frame.h"
+#include "lib/store/pack.h"
 #include "lib/store/root.h"
 #include "lib/store/tail.h"
 
@@ -95,6 +95,7 @@ struct blazei_store {
 	struct blazei_buffer flight; /* what the leader writes */
 	struct blazei_buffer chunk;  /* of the tail, likewise */
 	struct blazei_buffer frames; /* and as frames */
+	struct blazei_packer packer;
 
 	/* of this opening; they stay as they are */
 	uint32_t durability; /* what is kept: ASYNC only with a tail */
@@ -118,9 +119,10 @@ struct blazei_store {
 	/* lock: */
 	struct blazei_tail tail;
 	struct blazei_buffer pending;
-	uint64_t bytes;            /* of the log */
-	uint32_t segments;         /* that it is in */
-	uint64_t last;             /* LSN of the last one appended */
+	uint64_t bytes;       /* of the log */
+	uint64_t state_bytes; /* of frames of records that were read from its start, or written */
+	uint32_t segments;    /* that it is in */
+	uint64_t last;        /* LSN of the last one appended */
 	_Atomic uint64_t untailed; /* of the last one that went to pending */
 	uint64_t durable;          /* acknowledged up to here */
 	uint64_t since_ns; /* when the first one that no leader has taken yet came; 0: none did */
@@ -197,6 +199,9 @@ int blazei_store_drop_before(struct blazei_store *store, uint64_t lsn);
 bool blazei_store_failed(struct blazei_store *store);
 /* What the log takes, as far as it is durable. Any thread. */
 void blazei_store_size(struct blazei_store *store, uint64_t *ret_bytes, uint32_t *ret_segments);
+/* What frames of records as they stand took, of those that were read from where the log begins on,
+ * and of those that were written since. Any thread. */
+uint64_t blazei_store_state_bytes(struct blazei_store *store);
 /* Up to which LSN all is durable, and how many bytes are not yet. Does not wait. */
 uint64_t blazei_store_durable(struct blazei_store *store, uint64_t *ret_unsynced_bytes);
 /* The role that the root has; and a new one, durable on return. -EROFS and errors of the backend:

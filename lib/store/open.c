@@ -207,6 +207,7 @@ static void store_free(struct blazei_store *store)
 	blazei_buffer_free(&store->flight);
 	blazei_buffer_free(&store->chunk);
 	blazei_buffer_free(&store->frames);
+	blazei_packer_fini(&store->packer);
 	free(store->firsts);
 	free(store->root);
 	free(store->tail_dir);

@@ -28,6 +28,7 @@ struct scan {
 	uint64_t start; /* of the window, in the segment */
 	size_t len;     /* of what is in it */
 	uint8_t *window;
+	struct blazei_unpacker unpacker;
 	struct blazei_buffer part; /* the beginning of a transaction */
 	uint64_t end;              /* behind the last frame that ends a transaction */
 	bool begun;                /* there was a frame */
@@ -101,9 +102,12 @@ static int txns_give(struct scan *scan, uint64_t offset, const uint8_t *data, si
 static int frame_take(struct scan *scan, const uint8_t *data, uint64_t bytes)
 {
 	const struct blazei_frame_header *frame = (const struct blazei_frame_header *)data;
-	const uint8_t *body = data + sizeof(*frame);
+	const uint8_t *body;
 	uint64_t offset = scan->place.offset;
-	int error;
+	int error = blazei_unpack(&scan->unpacker, frame, &body);
+
+	if (error != 0)
+		return error == -EBADMSG ? corrupt(scan, offset, "it does not decompress") : error;
 
 	/* The log may begin with a segment whose beginning counts no more. */
 	if (!scan->begun && frame->first_lsn != 0 && frame->first_lsn <= scan->store->root->start)
@@ -111,6 +115,10 @@ static int frame_take(struct scan *scan, const uint8_t *data, uint64_t bytes)
 	scan->begun = true;
 	if (frame->first_lsn != scan->store->last + 1)
 		return corrupt(scan, offset, "it is not the next one in the log");
+	if (frame->first_lsn >= scan->store->root->start &&
+	    (scan->part.len > 0 ? blazei_body_is_state(scan->part.data, scan->part.len)
+	                        : blazei_body_is_state(body, frame->raw_bytes)))
+		scan->store->state_bytes += bytes;
 	if ((frame->flags & BLAZEI_FRAME_MORE) == 0 && scan->part.len == 0) {
 		error = txns_give(scan, offset, body, frame->raw_bytes, frame->count);
 		scan->end = offset + bytes;
@@ -443,6 +451,7 @@ int blazei_store_recover(struct blazei_store *store, uint64_t incarnation,
 		error = memory_scan(&scan, &image);
 	blazei_tail_image_free(&image);
 	blazei_buffer_free(&scan.part);
+	blazei_unpacker_fini(&scan.unpacker);
 	free(scan.window);
 	if (error == 0)
 		error = blazei_store_begin(store, incarnation);

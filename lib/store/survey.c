@@ -25,8 +25,9 @@ struct survey {
 	const struct blazei_survey_visitors *visitors;
 	struct blazei_store *store;
 	struct blazei_frame_place place;
-	uint64_t limit;            /* end of the segment */
-	uint8_t *frame;            /* what is read at a time */
+	uint64_t limit; /* end of the segment */
+	uint8_t *frame; /* what is read at a time */
+	struct blazei_unpacker unpacker;
 	struct blazei_buffer part; /* the beginning of a transaction */
 	bool adrift;               /* something is missing before the next frame */
 };
@@ -212,11 +213,19 @@ static int entry_give(struct survey *survey, uint64_t lsn, const void *data, uin
 	                         : txn_give(survey, lsn, data, bytes);
 }
 
+/* Gives bytes that do not decode, which is no news where something before them is missing. */
+static int undecoded_give(struct survey *survey, const struct blazei_frame_header *frame,
+                          size_t len)
+{
+	const struct blazei_survey_txn undecoded = { .lsn = frame->first_lsn, .bytes = len };
+
+	return survey->adrift ? 0 : survey->visitors->txn(survey->visitors->arg, &undecoded);
+}
+
 /* Gives the entries in a run of bytes, as far as they decode. */
 static int txns_give(struct survey *survey, const struct blazei_frame_header *frame,
                      const uint8_t *data, size_t len)
 {
-	const struct blazei_survey_txn undecoded = { .lsn = frame->first_lsn, .bytes = len };
 	uint64_t lsn = frame->first_lsn;
 	int result = 0;
 
@@ -226,9 +235,7 @@ static int txns_give(struct survey *survey, const struct blazei_frame_header *fr
 		if (len >= sizeof(struct blazei_unit_bound))
 			memcpy(&bytes, data, sizeof(bytes));
 		if (bytes == 0 || bytes > len || blazei_logged_check(data, bytes) != 0)
-			return survey->adrift
-			               ? 0
-			               : survey->visitors->txn(survey->visitors->arg, &undecoded);
+			return undecoded_give(survey, frame, len);
 		survey->adrift = false;
 		result = entry_give(survey, lsn++, data, bytes);
 		data += bytes;
@@ -239,12 +246,17 @@ static int txns_give(struct survey *survey, const struct blazei_frame_header *fr
 
 static int frame_txns(struct survey *survey, const struct blazei_frame_header *frame)
 {
-	const uint8_t *body = (const uint8_t *)(frame + 1);
 	bool more = (frame->flags & BLAZEI_FRAME_MORE) != 0;
+	const uint8_t *body;
 	int result;
 
 	if (survey->visitors->txn == NULL)
 		return 0;
+	result = blazei_unpack(&survey->unpacker, frame, &body);
+	if (result == -EBADMSG)
+		return undecoded_give(survey, frame, frame->raw_bytes);
+	if (result != 0)
+		return result;
 	if (!more && survey->part.len == 0)
 		return txns_give(survey, frame, body, frame->raw_bytes);
 	result = blazei_buffer_append(&survey->part, body, frame->raw_bytes);
@@ -384,6 +396,7 @@ int blazei_survey_frames(const char *dir, const struct blazei_survey_visitors *v
 		result = segment_survey(&survey, root->segments[i].end);
 	}
 	blazei_buffer_free(&survey.part);
+	blazei_unpacker_fini(&survey.unpacker);
 	free(survey.frame);
 	(void)blazei_store_close(survey.store);
 	return result == -ESTALE ? -EAGAIN : result;

@@ -16,6 +16,7 @@ db_tests = \
 	tests/db/test_lane_hostile \
 	tests/db/test_lane_slow \
 	tests/db/test_lane_watch \
+	tests/db/test_packed \
 	tests/db/test_peek \
 	tests/db/test_rename \
 	tests/db/test_step tests/db/test_store \
@@ -61,6 +62,8 @@ tests_db_test_lane_hostile_SOURCES = tests/db/test_lane_hostile.c tests/db/lane_
 	tests/op/help.c tests/op/help.h $(lane_help)
 tests_db_test_lane_slow_SOURCES = tests/db/test_lane_slow.c tests/db/lane_raw.h $(lane_help)
 tests_db_test_lane_watch_SOURCES = tests/db/test_lane_watch.c $(lane_help)
+tests_db_test_packed_SOURCES = tests/db/test_packed.c tests/db/node.h tests/db/stored.h \
+	lib/store/survey.c lib/store/survey.h
 tests_db_test_peek_SOURCES = tests/db/test_peek.c tests/db/node.h
 tests_db_test_watch_memory_SOURCES = tests/db/test_watch_memory.c tests/db/node.h
 tests_db_test_watch_memory_LDFLAGS = $(AM_LDFLAGS) $(repl_starve)

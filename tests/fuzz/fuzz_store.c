@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <blaze/db.h>
+#include <zstd.h>
 
 #include "lib/op/hash.h"
 #include "lib/op/unit.h"
@@ -37,6 +38,7 @@ enum {
 
 #define UNSEALED  1u /* flag: as it came */
 #define MISPLACED 2u /* flag of a frame: it belongs elsewhere */
+#define SQUEEZED  4u /* and: its body is compressed, and raw_bytes as it says */
 
 #define SEGMENTS          4u /* that an input fills */
 #define FILL_MAX          (FAULT_SEGMENT_BYTES / 2)
@@ -146,7 +148,10 @@ static void frame_lay(unsigned number, const uint8_t *data, size_t len, unsigned
 		struct blazei_frame_place place = { store_id, number, INCARNATION, segment->len };
 
 		place.offset += (flags & MISPLACED) != 0 ? BLAZEI_FRAME_UNIT : 0;
-		frame->raw_bytes = (uint32_t)(len - sizeof(*frame));
+		frame->stored_bytes = (uint32_t)(len - sizeof(*frame));
+		if ((flags & SQUEEZED) == 0 || frame->raw_bytes < frame->stored_bytes ||
+		    frame->raw_bytes > BLAZEI_FRAME_BODY_MAX)
+			frame->raw_bytes = frame->stored_bytes;
 		bytes = blazei_frame_seal(frame, &place);
 	}
 	segment->len += bytes;
@@ -421,6 +426,27 @@ static uint32_t entries_make(struct random_source *source, struct blazei_buffer 
 	return count;
 }
 
+/* A frame with that body, or with what zstd makes of it where that is shorter. Its bytes. */
+static uint64_t frame_make(struct random_source *source, struct blazei_frame_header frame,
+                           const uint8_t *body, size_t len, struct blazei_buffer *out)
+{
+	struct blazei_buffer step = { .max = 1 << 20 };
+	uint8_t squeezed[1024];
+	size_t bytes = len;
+
+	frame.raw_bytes = (uint32_t)len;
+	if (random_below(source, 3) == 0) {
+		bytes = ZSTD_compress(squeezed, sizeof(squeezed), body, len, 1);
+		bytes = ZSTD_isError(bytes) || bytes >= len ? len : bytes;
+	}
+	must(blazei_buffer_append(&step, &frame, sizeof(frame)) == 0 &&
+	             blazei_buffer_append(&step, bytes < len ? squeezed : body, bytes) == 0,
+	     "memory", NULL, 0);
+	step_add(out, FRAME, bytes < len ? SQUEEZED : 0, step.data, step.len);
+	blazei_buffer_free(&step);
+	return blazei_frame_bytes((uint32_t)bytes);
+}
+
 /* A run of frames, the last of which may go on in another; returns the number after its last. */
 static uint64_t frames_make(struct random_source *source, uint64_t lsn, struct blazei_buffer *out,
                             uint64_t *ret_bytes)
@@ -439,16 +465,10 @@ static uint64_t frames_make(struct random_source *source, uint64_t lsn, struct b
 		first = halved ? body.len / 16 * 8 : body.len;
 		for (size_t at = 0; at < body.len; at += first, first = body.len - first) {
 			struct blazei_frame_header part = frame;
-			struct blazei_buffer step = { .max = 1 << 20 };
 
 			part.flags = halved && at == 0 ? BLAZEI_FRAME_MORE : 0;
 			part.count = part.flags ? 0 : frame.count;
-			must(blazei_buffer_append(&step, &part, sizeof(part)) == 0 &&
-			             blazei_buffer_append(&step, body.data + at, first) == 0,
-			     "memory", NULL, 0);
-			step_add(out, FRAME, 0, step.data, step.len);
-			*ret_bytes += blazei_frame_bytes((uint32_t)first);
-			blazei_buffer_free(&step);
+			*ret_bytes += frame_make(source, part, body.data + at, first, out);
 		}
 		blazei_buffer_free(&body);
 	}

@@ -2,7 +2,7 @@
 store_tests = tests/store/test_frame tests/store/test_log tests/store/test_tail \
 	tests/store/test_tail_disk tests/store/test_conform \
 	tests/store/test_backend tests/store/test_drop tests/store/test_look \
-	tests/store/test_engine
+	tests/store/test_engine tests/store/test_pack
 check_PROGRAMS += $(store_tests)
 EXTRA_DIST += tests/base/dir.h tests/store/txns.h
 TESTS += $(store_tests)
@@ -10,6 +10,7 @@ tests_store_test_frame_SOURCES = tests/store/test_frame.c
 tests_store_test_log_SOURCES = tests/store/test_log.c tests/store/fault.c tests/store/fault.h
 tests_store_test_drop_SOURCES = tests/store/test_drop.c tests/store/fault.c tests/store/fault.h
 tests_store_test_look_SOURCES = tests/store/test_look.c lib/store/survey.c lib/store/survey.h
+tests_store_test_pack_SOURCES = tests/store/test_pack.c tests/base/child.h
 tests_store_test_conform_SOURCES = tests/store/test_conform.c tests/store/conform.c \
 	tests/store/conform.h tests/store/fault.c tests/store/fault.h
 tests_store_test_backend_SOURCES = tests/store/test_backend.c

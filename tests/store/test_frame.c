@@ -27,6 +27,7 @@ static uint32_t frame_make(uint32_t body_bytes, uint8_t fill)
 	frame->durable_lsn = 4;
 	frame->count = 1;
 	frame->raw_bytes = body_bytes;
+	frame->stored_bytes = body_bytes;
 	memset(frame + 1, fill, body_bytes);
 	return blazei_frame_seal(frame, &place);
 }
