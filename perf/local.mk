@@ -27,6 +27,7 @@ perf_blaze_perf_SOURCES = \
 	perf/perf_store_disk.c \
 	perf/perf_store_peers.c \
 	perf/perf_store_self.c \
+	perf/perf_store_space.c \
 	perf/yard.c \
 	perf/yard.h \
 	perf/yard_main.c

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blaze-perf store: durable commits and openings, as ratios to what this disk does in the same run,
+/* blaze-perf store: durable commits, openings and room, as ratios to what this disk does in the same run,
  * and beside other engines at the same work.
  *
  * METHOD Each row has a directory of its own, which is removed. What is measured is closed, opened
@@ -374,6 +374,42 @@ static int open_rows(const struct perf_engine *engine, const char *dir, uint32_t
 	return 0;
 }
 
+/* Overwriting -------------------------------------------------------------------------------- */
+
+static int space_rows(const struct perf_engine *engine, const char *dir, uint32_t records)
+{
+	const bool self = engine == &perf_engine_self;
+	const double raw = (double)records * PERF_VALUE_BYTES;
+	struct perf_space space;
+	void *handle;
+	char what[64];
+	int error;
+
+	perf_span = records;
+	error = mkdir(dir, 0700) == 0 ? perf_space_fill(engine, dir, BATCH, &space) : -errno;
+	if (error == 0)
+		error = engine->open(dir, PERF_KEEP_LATER, &handle);
+	if (error == 0) {
+		content_check(engine, handle, 0, space.count);
+		error = engine->close(handle);
+	}
+	perf_disk_clear(dir);
+	if (error != 0)
+		return error;
+	snprintf(what, sizeof(what), "overwriting %u records, disk, mean", records);
+	row_add(what, engine->name,
+	        &(struct figure){ "MB", space.mean / 1e6, "what they hold", space.mean / raw,
+	                          self ? "1.6 x" : NULL });
+	row_add("  disk, most", engine->name,
+	        &(struct figure){ "MB", space.peak / 1e6, "what they hold", space.peak / raw,
+	                          NULL });
+	row_add("  written", engine->name,
+	        &(struct figure){ "MB", space.written / 1e6, "what was put",
+	                          space.written / (double)space.count / PERF_VALUE_BYTES,
+	                          self ? "3 x" : NULL });
+	return 0;
+}
+
 /* All ---------------------------------------------------------------------------------------- */
 
 typedef int (*engine_part)(const struct perf_engine *engine, const char *dir, const char *base,
@@ -398,6 +434,13 @@ static int part_open(const struct perf_engine *engine, const char *dir, const ch
 {
 	(void)base;
 	return open_rows(engine, dir, records);
+}
+
+static int part_space(const struct perf_engine *engine, const char *dir, const char *base,
+                      uint32_t records)
+{
+	(void)base;
+	return space_rows(engine, dir, records);
 }
 
 /* One part, of all engines in turn. */
@@ -429,7 +472,7 @@ static int run_all(const char *base)
 		error = part_run(part_load, base, 0);
 	for (uint64_t n = most < OPEN_MIN ? most : OPEN_MIN; error == 0 && n <= most; n *= 10)
 		error = part_run(part_open, base, (uint32_t)n);
-	return error;
+	return error == 0 ? part_run(part_space, base, (uint32_t)most) : error;
 }
 
 static void print_figure(double *values, unsigned count, const char *unit)

@@ -64,6 +64,16 @@ int perf_disk_rate(const char *dir, uint32_t bytes, double seconds, double *ret_
 uint64_t perf_disk_used(const char *dir);
 void perf_disk_clear(const char *dir);
 
+struct perf_space {
+	uint64_t count; /* of records that were put, the last perf_span of them being there */
+	double mean, peak, written; /* bytes */
+};
+
+/* perf_store_space.c: puts perf_span records, and overwrites them, in a directory that is there. 0 or
+ * negative. */
+int perf_space_fill(const struct perf_engine *engine, const char *dir, uint32_t batch,
+                    struct perf_space *ret_space);
+
 /* perf_store.c: prints the rows; an exit status. */
 int perf_store(const struct perf_options *options);
 
