@@ -11,10 +11,10 @@
 #define SEGMENTS_MIN 512u
 /* A root with more than these segments is compacted at opening. */
 #define SEGMENTS_FULL (BLAZEI_ROOT_SEGMENTS_MAX * 3 / 4)
-/* Of the checkpoint, so much waits for the disk at a time. */
-#define STRIDE_BYTES (UINT64_C(1) << 20)
+/* The checkpoint goes in strides of that, BLAZEI_STRIDES of which may wait for the disk. */
+#define STRIDE_BYTES (UINT64_C(2) << 20)
 /* That much of the disk is left to those who write meanwhile. */
-#define SPARE_BYTES  (UINT64_C(8) << 20)
+#define SPARE_BYTES  (UINT64_C(24) << 20)
 #define ATTEMPTS_MAX 5u
 #define RETRY_NS     (60 * BLAZEI_NS_PER_S)
 
@@ -23,20 +23,25 @@ static bool writable(const struct blaze_db *db)
 	return db->store != NULL && (db->flags & BLAZE_DB_READ_ONLY) == 0;
 }
 
-/* Whether the log has become long against what it holds. */
+/* How long the log may become against what it holds; db->lock is held. */
+static uint64_t bytes_due(const struct blazei_compaction *compaction)
+{
+	const uint64_t spare = compaction->live / 5 * 3;
+
+	return compaction->live + (spare > compaction->bytes_min ? spare : compaction->bytes_min);
+}
+
+/* Whether it has become longer. */
 static bool due(struct blaze_db *db)
 {
 	struct blazei_compaction *compaction = &db->compaction;
-	uint64_t bytes, spare;
+	uint64_t bytes;
 	uint32_t segments;
 	bool is;
 
 	blazei_store_size(db->store, &bytes, &segments);
 	pthread_mutex_lock(&db->lock);
-	spare = compaction->live / 5 * 3;
-	if (spare < compaction->bytes_min)
-		spare = compaction->bytes_min;
-	is = bytes > compaction->live + spare ||
+	is = bytes > bytes_due(compaction) ||
 	     segments > compaction->segments + compaction->segments_min;
 	if (is && compaction->not_before_ns != 0)
 		is = blazei_monotonic_ns() >= compaction->not_before_ns;
@@ -61,6 +66,7 @@ static int checkpoint_step(struct blaze_db *db, uint64_t *ret_lsn)
 	pthread_mutex_lock(&db->lock);
 	if (compaction->checkpoint.replica == NULL) {
 		compaction->awaited = 0;
+		memset(compaction->ends, 0, sizeof(compaction->ends));
 		compaction->state_before = blazei_store_state_bytes(db->store);
 		rc = blazei_checkpoint_begin(&compaction->checkpoint, db->replica);
 		compaction->begin = db->durable.appended;
@@ -117,6 +123,39 @@ static int room_check(struct blaze_db *db)
 	return blazei_store_room(db->store) >= need ? 0 : -ENOSPC;
 }
 
+/* Whether it has become twice as long, as those who write are faster than the checkpoint. Then it
+ * takes as much of the tail as it gets. */
+static bool behind(struct blaze_db *db)
+{
+	uint64_t bytes;
+	uint32_t segments;
+	bool is;
+
+	if (db->store->durability == BLAZE_DURABILITY_SYNC)
+		return false;
+	blazei_store_size(db->store, &bytes, &segments);
+	pthread_mutex_lock(&db->lock);
+	is = bytes > 2 * bytes_due(&db->compaction);
+	pthread_mutex_unlock(&db->lock);
+	return is;
+}
+
+/* A stride of the checkpoint, up to that LSN, is in the log. Waits until there are few enough that
+ * the disk does not have: none, where others wait for the disk too. 0 or an error. */
+static int stride_end(struct blaze_db *db, uint64_t lsn)
+{
+	struct blazei_compaction *compaction = &db->compaction;
+	uint64_t *end = &compaction->ends[compaction->strides++ % BLAZEI_STRIDES];
+	const uint64_t before = db->store->durability == BLAZE_DURABILITY_SYNC ? lsn : *end;
+
+	compaction->awaited = compaction->checkpoint.bytes;
+	*end = lsn;
+	BLAZEI_TESTPOINT("compact_stride");
+	if (!behind(db) && blazei_store_wait(db->store, before) != 0)
+		return -EROFS;
+	return room_check(db);
+}
+
 /* One step of all of it: 1 where there are more, 0 or an error. `one` is held. */
 static int step(struct blaze_db *db)
 {
@@ -126,6 +165,11 @@ static int step(struct blaze_db *db)
 
 	if (compaction->checkpoint.replica == NULL)
 		rc = room_check(db);
+	/* The tail's, too: what finds none there sends all who write to the disk. */
+	else
+		rc = blazei_store_await_room(db->store);
+	if (rc == -EAGAIN)
+		return 1;
 	if (rc == 0)
 		rc = checkpoint_step(db, &lsn);
 	if (rc == -ESTALE && ++compaction->attempts < ATTEMPTS_MAX)
@@ -135,12 +179,8 @@ static int step(struct blaze_db *db)
 	if (rc == 0)
 		rc = checkpoint_end(db, lsn);
 	if (rc == 1 && compaction->checkpoint.bytes - compaction->awaited >= STRIDE_BYTES) {
-		compaction->awaited = compaction->checkpoint.bytes;
-		BLAZEI_TESTPOINT("compact_stride");
-		if (blazei_store_wait(db->store, lsn) != 0)
-			rc = -EROFS;
-		else if (room_check(db) != 0)
-			rc = -ENOSPC;
+		rc = stride_end(db, lsn);
+		rc = rc == 0 ? 1 : rc;
 	}
 	if (rc != 1)
 		compaction->attempts = 0;

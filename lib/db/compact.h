@@ -4,14 +4,18 @@
  * WHY    A log only grows: it takes ever more of the disk, and of the time to open. So when it has
  *        become long against what it holds, a checkpoint is written into it, while all goes on
  *        (lib/repl/checkpoint.h), and with one exchange of the root the segments before it go
- *        (lib/store/drop.c). It is written as fast as the disk takes it, some at a time and each
- *        made durable before the next, so that commits wait for little of it, and the tail is never
- *        full of it.
+ *        (lib/store/drop.c). It is written as fast as the disk takes it, in strides: a few may be
+ *        on their way, so that commits wait for little of it, and half of the tail is never its.
+ *        (Rejected: each made durable before the next. A flight takes all that is in the tail, so
+ *        beside one who writes without a pause the log grew 16 times as fast as its checkpoint.)
+ *        Where those who write are faster nevertheless, and the log has become twice as long as it
+ *        should, the checkpoint competes for all of the tail: then they wait.
  *
- * WHEN   The log is longer than the last checkpoint by three fifths of that, and by 64 MiB; or it
- *        has 512 segments more, as each opening takes one. So a record is written again at most
- *        1.7 times for each time that it was written, and the log takes at most 1.6 times what it
- *        holds, or 64 MiB more, but while a checkpoint is written: then it is both. A disk that has
+ * WHEN   The log is longer than the last checkpoint, as that lies there, by three fifths of it, and
+ *        by 64 MiB; or it has 512 segments more, as each opening takes one. So a record is written
+ *        again at most 1.7 times for each time that it was written, and the log takes at most 1.6
+ *        times what it holds, or 64 MiB more, but while a checkpoint is written: then it is both,
+ *        and what comes meanwhile. A disk that has
  *        no room for that is left alone. At opening, where the root has few places left, it is done
  *        before anything else.
  *
@@ -34,12 +38,16 @@
 
 struct blaze_db;
 
+#define BLAZEI_STRIDES 4u
+
 struct blazei_compaction {
 	pthread_mutex_t one;
 	/* one: */
 	struct blazei_checkpoint checkpoint;
-	uint64_t begin;        /* LSN of its begin */
-	uint64_t awaited;      /* of its bytes, those that are durable */
+	uint64_t begin;                /* LSN of its begin */
+	uint64_t awaited;              /* of its bytes, those of whole strides */
+	uint64_t ends[BLAZEI_STRIDES]; /* LSNs of the last of these, in turn */
+	unsigned strides;
 	uint64_t state_before; /* what the log had written of records by then */
 	unsigned attempts;     /* that were void */
 	/* lock: */

@@ -293,11 +293,20 @@ static void fail(struct blazei_store *store, int error)
 	blazei_store_gate_set(store);
 }
 
+/* The leader's. */
+static uint64_t room_look(struct blazei_store *store)
+{
+	struct blaze_store_geometry geometry = { .struct_size = sizeof(geometry) };
+	int error = store->ops->geometry(store->backend, &geometry);
+
+	return error == 0 && geometry.room_bytes != 0 ? geometry.room_bytes : UINT64_MAX;
+}
+
 /* Takes what is there and makes it durable; lock is held, but not while writing. */
 void blazei_store_lead(struct blazei_store *store)
 {
 	struct blazei_buffer buffer = store->pending;
-	uint64_t tail_end = store->tail.end;
+	uint64_t tail_end = store->tail.end, room;
 	int error;
 
 	store->pending = store->flight;
@@ -309,7 +318,9 @@ void blazei_store_lead(struct blazei_store *store)
 	store->leading = true;
 	pthread_mutex_unlock(&store->lock);
 	error = flight_write(store, tail_end);
+	room = room_look(store);
 	pthread_mutex_lock(&store->lock);
+	store->room = room;
 	store->flight.len = 0;
 	store->flight_pending = 0;
 	store->leading = false;
@@ -507,14 +518,18 @@ int blazei_store_role_set(struct blazei_store *store, uint32_t role)
 
 uint64_t blazei_store_room(struct blazei_store *store)
 {
-	struct blaze_store_geometry geometry = { .struct_size = sizeof(geometry) };
-	int error = blazei_store_claim(store);
+	uint64_t room;
 
-	if (error == 0) {
-		error = store->ops->geometry(store->backend, &geometry);
-		blazei_store_release(store, 0);
-	}
-	return error == 0 && geometry.room_bytes != 0 ? geometry.room_bytes : UINT64_MAX;
+	pthread_mutex_lock(&store->lock);
+	room = store->leading ? store->room : 0;
+	pthread_mutex_unlock(&store->lock);
+	if (room != 0)
+		return room;
+	if (blazei_store_claim(store) != 0)
+		return UINT64_MAX;
+	room = room_look(store);
+	blazei_store_release(store, 0);
+	return room;
 }
 
 int blazei_store_rotate(struct blazei_store *store)

@@ -119,6 +119,7 @@ struct blazei_store {
 	/* lock: */
 	struct blazei_tail tail;
 	struct blazei_buffer pending;
+	uint64_t room;        /* of the medium, as of the last flight; 0: there was none */
 	uint64_t bytes;       /* of the log */
 	uint64_t state_bytes; /* of frames of records that were read from its start, or written */
 	uint32_t segments;    /* that it is in */
@@ -189,7 +190,8 @@ int blazei_store_wait(struct blazei_store *store, uint64_t lsn);
 int blazei_store_await(struct blazei_store *store, uint64_t lsn);
 /* Waits as blazei_store_wait for all that was appended. */
 int blazei_store_sync(struct blazei_store *store);
-/* Bytes that its medium has room for; UINT64_MAX where that is not known. Waits for the leader. */
+/* Bytes that its medium has room for, now, or, while there is a leader, as of its last flight;
+ * UINT64_MAX where that is not known. */
 uint64_t blazei_store_room(struct blazei_store *store);
 /* What is written from here on goes to a new segment. -EROFS. */
 int blazei_store_rotate(struct blazei_store *store);

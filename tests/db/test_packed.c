@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log of a database that was compacted: records that are alike take a fraction of their length
- * in it, which is what the next compaction goes by; noise takes what it is long; damage that a
- * checksum does not tell has its place told. */
+/* How long the log of a compacted database is: records that are alike take a fraction of their
+ * length in it, which is what the next compaction goes by; noise takes what it is long; who writes
+ * without a pause meanwhile does not keep it from its end. And damage that a checksum does not tell
+ * has its place told. */
 #include <fcntl.h>
 
 #include "lib/op/hash.h"
@@ -178,6 +179,68 @@ START_TEST(damage_within_what_is_compressed_is_told_with_its_place)
 }
 END_TEST
 
+struct writer {
+	struct blaze_db *db;
+	atomic_bool stop;
+	uint64_t count;
+	int error;
+};
+
+/* Fills the tail as fast as it can. */
+static void *writer_main(void *arg)
+{
+	struct writer *writer = arg;
+	uint64_t words[512];
+
+	while (!atomic_load(&writer->stop) && writer->error == 0) {
+		const uint64_t n = writer->count++;
+		struct blaze_id id = { { (uint8_t)n, (uint8_t)(n >> 8 & 15), 1 } };
+
+		for (unsigned k = 0; k < 512; k++)
+			words[k] = XXH3_64bits(&(uint64_t[]){ n, k }, 16);
+		writer->error = blaze_db_put(writer->db, &id, words, sizeof(words));
+		/* The disk has much to do. */
+		if (writer->error == -EAGAIN)
+			writer->error = 0;
+	}
+	return NULL;
+}
+
+/* 4096 records of 4 KiB. A checkpoint that waited for the disk, and so for all that is in the tail,
+ * after each of its 16 MiB, would see the log grow by 16 times what it holds. */
+START_TEST(writer_without_a_pause_does_not_keep_it_back)
+{
+	struct blaze_db_options options = BLAZE_DB_OPTIONS_INIT;
+	struct writer writer = { .db = NULL };
+	uint64_t state, before, most;
+	pthread_t thread;
+
+	options.durability = BLAZE_DURABILITY_ASYNC;
+	ck_assert_int_eq(blaze_db_open(unique_name(), stored_path(0), &options, &writer.db), 0);
+	pthread_mutex_lock(&writer.db->lock);
+	writer.db->compaction.bytes_min = UINT64_C(1) << 40;
+	pthread_mutex_unlock(&writer.db->lock);
+	ck_assert_int_eq(pthread_create(&thread, NULL, writer_main, &writer), 0);
+	while (blaze_db_count(writer.db) < 4096)
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	before = log_bytes(writer.db);
+	ck_assert_int_eq(blaze_db_compact(writer.db), 0);
+	pthread_mutex_lock(&writer.db->lock);
+	state = writer.db->compaction.live;
+	pthread_mutex_unlock(&writer.db->lock);
+	most = log_bytes(writer.db);
+	atomic_store(&writer.stop, true);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(writer.error, 0);
+	printf("%llu MiB of records, log %llu MiB before, %llu after\n",
+	       (unsigned long long)(state >> 20), (unsigned long long)(before >> 20),
+	       (unsigned long long)(most >> 20));
+	ck_assert_uint_gt(state, 16 << 20);
+	ck_assert_uint_lt(most, 8 * state);
+	ck_assert_int_eq(blaze_db_close(writer.db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("packed");
@@ -188,6 +251,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, log_is_as_short_as_its_records_allow, 0, 2);
+	tcase_add_test(tcase, writer_without_a_pause_does_not_keep_it_back);
 	tcase_add_test(tcase, damage_within_what_is_compressed_is_told_with_its_place);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each test is one file of its name, unless said below, and the headers that they share.
 repl_tests = \
+	tests/repl/test_arena \
 	tests/repl/test_bounds \
 	tests/repl/test_checkpoint \
 	tests/repl/test_clock \
