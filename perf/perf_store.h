@@ -69,8 +69,8 @@ struct perf_space {
 	double mean, peak, written; /* bytes */
 };
 
-/* perf_store_space.c: puts perf_span records, and overwrites them, in a directory that is there. 0 or
- * negative. */
+/* perf_store_space.c: puts perf_span records, and overwrites them, in a directory that is there. 0
+ * or negative. */
 int perf_space_fill(const struct perf_engine *engine, const char *dir, uint32_t batch,
                     struct perf_space *ret_space);
 
