@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blaze-perf store: durable commits, openings and room, as ratios to what this disk does in the same
- * run, and beside other engines at the same work.
+/* blaze-perf store: durable commits, openings and room, as ratios to what this disk does in the
+ * same run, and beside other engines at the same work.
  *
  * METHOD Each row has a directory of its own, which is removed. What is measured is closed, opened
  *        anew (but for what is in memory alone) and read back: each record must hold the last value

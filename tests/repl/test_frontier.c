@@ -10,13 +10,21 @@ static uint64_t frontier(const struct node *at, const struct node *of)
 
 START_TEST(frontier_of_who_was_not_heard_of_is_0)
 {
+	struct blazei_rank before, after;
+
+	ck_assert(!blazei_replica_has_frontier(a.replica));
 	node_insert(&a, 1, "{\"x\":1}");
 	frontier_make(&a);
+	ck_assert(blazei_replica_has_frontier(a.replica));
 	ck_assert_uint_eq(frontier(&a, &b), 0);
-	/* Nor of one who came after it was made known. */
+	ck_assert_int_eq(blazei_replica_rank(a.replica, &before), 0);
+	/* Nor of one who came after it was made known, and it is the same frontier. */
 	node_insert(&b, 2, "{\"x\":1}");
 	ck_assert_int_eq(node_give(&b, &a, 1), 1);
 	ck_assert_uint_eq(frontier(&a, &b), 0);
+	ck_assert_int_eq(blazei_replica_rank(a.replica, &after), 0);
+	ck_assert_uint_eq(after.hash, before.hash);
+	ck_assert_uint_eq(after.hlc, before.hlc);
 	frontier_make(&a);
 	ck_assert_uint_eq(frontier(&a, &b), 1);
 }

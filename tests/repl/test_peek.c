@@ -2,6 +2,7 @@
 /* Reads without the lock, one thread: what they find is what the others find, and while something
  * changes, seen from within a sink's callback, they leave to the lock just what they have to. */
 #include "lib/repl/core.h"
+#include "tests/repl/frontier.h"
 #include "tests/repl/session_pair.h"
 #include "tests/repl/writeset_help.h"
 
@@ -353,6 +354,36 @@ START_TEST(version_changes_with_what_it_stands_for)
 }
 END_TEST
 
+/* The fields of a life that is over go, and with them what the row took. */
+START_TEST(collection_is_a_change_of_that_record)
+{
+	const char *name = "a name of a field that is as long as names may well be, and a bit more";
+	struct versions versions;
+	uint64_t bytes;
+	struct node node;
+	char json[128];
+
+	node_open(&node, 1);
+	snprintf(json, sizeof(json), "{\"x\":1,\"%s\":1}", name);
+	node_insert(&node, 1, json);
+	node_insert(&node, 2, "{\"x\":1}");
+	ck_assert_int_eq(node_delete(&node, 1), 0);
+	ck_assert_int_eq(node_insert(&node, 1, "{\"x\":2}"), 0);
+	frontier_make(&node);
+	versions = versions_of(&node);
+	bytes = node_stats(&node).memory_bytes;
+	ck_assert_int_eq(blazei_replica_collect(node.replica, 100), 2);
+	/* It moves, too. */
+	expect_changed(&node, &versions, true, true);
+	ck_assert_uint_lt(node_stats(&node).memory_bytes, bytes);
+	ck_assert_int_eq(peek(node.replica, 1), 0);
+	/* There is no more of it. */
+	ck_assert_int_eq(blazei_replica_collect(node.replica, 100), 0);
+	expect_changed(&node, &versions, false, false);
+	node_close(&node);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("peek");
@@ -365,6 +396,7 @@ int main(void)
 	tcase_add_test(peeks, transaction_peeks_at_what_is_alive_and_short);
 	tcase_add_test(peeks, transaction_sees_what_a_reader_saw_when_it_peeked);
 	tcase_add_test(peeks, state_that_is_merged_leaves_all_to_the_lock);
+	tcase_add_test(peeks, collection_is_a_change_of_that_record);
 	tcase_add_test(peeks, version_changes_with_what_it_stands_for);
 	suite_add_tcase(suite, peeks);
 	return suite_run(suite);
