@@ -38,9 +38,13 @@ EXTRA_DIST += \
 branches:
 	$(srcdir)/tests/gates/branches
 
-# Hours, for whoever has them: SOAK_SEEDS="1-1000000", and every history of 3 replicas x 2.
+# Hours, for whoever has them: SOAK_SEEDS="1-1000000", every history of 3 replicas x 2, and a million
+# states that a crash of a store leaves.
 SOAK_SEEDS = 1-1000000
+SOAK_CRASHES = 50
 .PHONY: soak
-soak: tests/blaze-sim tests/sim/exhaustive
+soak: tests/blaze-sim tests/sim/exhaustive tests/store/test_log tests/store/test_drop
 	tests/blaze-sim --seeds $(SOAK_SEEDS)
 	tests/sim/exhaustive --full
+	BLAZE_CRASHES=$(SOAK_CRASHES) CK_TIMEOUT_MULTIPLIER=100 tests/store/test_log
+	BLAZE_CRASHES=$(SOAK_CRASHES) CK_TIMEOUT_MULTIPLIER=100 tests/store/test_drop

@@ -26,7 +26,7 @@ static const struct blazei_store_options sync_options = {
 static struct blazei_buffer txns[TXNS];
 static unsigned acknowledged, handed_in;
 static uint64_t start, asked; /* what the log begins with; what it may begin with too */
-static unsigned seed, told;
+static unsigned seed, told, crashes_each;
 static unsigned long states, drops;
 
 static size_t length_make(unsigned number)
@@ -153,7 +153,8 @@ static void crash_check(unsigned depth)
 static void moment_in_writing(void *arg)
 {
 	(void)arg;
-	crash_check(0);
+	for (unsigned i = 0; i < crashes_each; i++)
+		crash_check(0);
 }
 
 /* One to four more, made durable. */
@@ -236,8 +237,11 @@ static void run(unsigned fail_in, unsigned fail_count, bool late)
 
 static void setup(void)
 {
+	const char *text = getenv("BLAZE_CRASHES");
+
 	seed = (unsigned)blazei_monotonic_ns();
 	printf("seed %u\n", seed);
+	crashes_each = text != NULL ? (unsigned)atoi(text) : 6;
 	states = drops = 0;
 	txns_make(txns, TXNS, LONG_TXN, length_make);
 }

@@ -159,7 +159,7 @@ static void setup(void)
 
 	seed = (unsigned)blazei_monotonic_ns();
 	printf("seed %u\n", seed);
-	crashes_each = text != NULL ? (unsigned)atoi(text) : 2;
+	crashes_each = text != NULL ? (unsigned)atoi(text) : 5;
 	states = 0;
 	txns_make(txns, TXNS, LONG_TXN, length_make);
 }
