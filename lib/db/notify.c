@@ -2,7 +2,8 @@
 /* Delivery: the notifier thread, and the same by hand in blaze_db_pump; see watch.h.
  *
  * STATES of the thread: none -> running with the first watch -> none, once the last one is stopped
- *        and no callback runs. Whoever stops the last one waits for that, unless in a callback.
+ *        and no callback runs. Whoever stops the last one waits for that, unless a callback runs:
+ *        it is of a watch that was stopped in it, and may wait for who stops here.
  *
  * CONCURRENCY  `lock` guards all here, and queues and states of all watches. It is a leaf, and not
  *        held in callbacks. The thread is detached; all signals are blocked in it.
@@ -30,6 +31,7 @@ static struct {
 	struct blazei_ready ready;
 	unsigned watches; /* of databases that are not pumped by hand */
 	bool running;     /* the thread is */
+	bool calling;     /* it is in a callback */
 } notify = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.work = PTHREAD_COND_INITIALIZER,
@@ -332,12 +334,15 @@ static void *notify_main(void *arg)
 	for (;;) {
 		struct blaze_watch *watch = ready_take(&notify.ready);
 
-		if (watch != NULL)
+		if (watch != NULL) {
+			notify.calling = true;
 			watch_run(watch);
-		else if (notify.watches == 0)
+			notify.calling = false;
+		} else if (notify.watches == 0) {
 			break;
-		else
+		} else {
 			pthread_cond_wait(&notify.work, &notify.lock);
+		}
 	}
 	notify.running = false;
 	pthread_cond_broadcast(&notify.idle);
@@ -399,7 +404,7 @@ void blazei_notify_end(struct blaze_watch *watch)
 		pthread_cond_wait(&notify.idle, &notify.lock);
 	if (!by_hand(watch->db) && --notify.watches == 0) {
 		pthread_cond_signal(&notify.work);
-		while (!blazei_notifying() && notify.running && notify.watches == 0)
+		while (!notify.calling && notify.running && notify.watches == 0)
 			pthread_cond_wait(&notify.idle, &notify.lock);
 	}
 	pthread_mutex_unlock(&notify.lock);

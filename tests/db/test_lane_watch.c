@@ -198,6 +198,49 @@ START_TEST(slow_watcher_is_told_to_read_anew)
 }
 END_TEST
 
+struct closing {
+	struct blaze_watch *own;
+	struct blaze_db *other;
+	int error;
+	atomic_bool done;
+};
+
+static void on_closing(void *arg, const struct blaze_watch_event *event)
+{
+	struct closing *closing = arg;
+
+	(void)event;
+	blaze_watch_stop(closing->own);
+	closing->error = blaze_db_close(closing->other);
+	/* Release: pairs with the acquire of who waits for the error. */
+	atomic_store_explicit(&closing->done, true, memory_order_release);
+}
+
+/* A callback that stops its own watch, and closes another database: then the last watch of all is
+ * stopped by the lane's thread, which must not wait for the callback that waits for it. */
+START_TEST(callback_closes_a_database_that_is_watched)
+{
+	struct closing closing = { .other = stored_open("lane", 0, 0, 0) };
+	struct blaze_db *db;
+	uint64_t until = 0;
+	int fd, status;
+	pid_t pid = watcher_start(10, &fd);
+
+	watches_await(closing.other, 1);
+	ck_assert_int_eq(blaze_db_open(unique_name(), NULL, NULL, &db), 0);
+	ck_assert_int_eq(blaze_db_watch(db, NULL, on_closing, &closing, &closing.own), 0);
+	set(db, 1, "{}");
+	while (!atomic_load_explicit(&closing.done, memory_order_acquire) && time_is_left(&until))
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+	ck_assert(atomic_load_explicit(&closing.done, memory_order_acquire));
+	ck_assert_int_eq(closing.error, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(WEXITSTATUS(status), EPIPE);
+	close(fd);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("lane_watch");
@@ -210,6 +253,7 @@ int main(void)
 	tcase_add_test(tcase, events_are_told_in_order);
 	tcase_add_test(tcase, watch_ends_with_the_database);
 	tcase_add_test(tcase, watcher_that_is_killed_leaves_no_watch);
+	tcase_add_test(tcase, callback_closes_a_database_that_is_watched);
 	tcase_add_test(tcase, slow_watcher_is_told_to_read_anew);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
