@@ -52,19 +52,18 @@ struct backup {
 	bool more; /* the tail goes to an open segment */
 };
 
-/* Appends to the copy's segment, or syncs it. */
-static int request(struct backup *backup, enum blaze_store_operation operation, const void *data,
-                   uint64_t len)
+/* Appends to the copy's segment, which becomes durable where it is sealed. */
+static int append(struct backup *backup, const void *data, uint64_t len)
 {
-	const struct blaze_store_request append = {
-		.operation = (uint32_t)operation,
+	const struct blaze_store_request request = {
+		.operation = BLAZE_STORE_APPEND,
 		.segment = backup->place.segment,
 		.offset = backup->end,
 		.data = data,
 		.len = len,
 	};
 	struct blaze_store_completion completion;
-	int n = blazei_file_ops.submit(backup->to, &append, 1);
+	int n = blazei_file_ops.submit(backup->to, &request, 1);
 
 	if (n == 1)
 		n = blazei_file_ops.poll(backup->to, &completion, 1);
@@ -124,14 +123,12 @@ static int segment_copy(struct backup *backup, struct blazei_root_segment *segme
 		len = frames_count(backup, (uint64_t)n);
 		if (len == 0)
 			break;
-		error = request(backup, BLAZE_STORE_APPEND, backup->data, len);
+		error = append(backup, backup->data, len);
 		backup->end += len;
 	}
 	damaged = error == 0 && !open && backup->whole != limit;
 	if (damaged && !backup->salvage)
 		error = -EBADMSG;
-	if (error == 0 && backup->end > 0)
-		error = request(backup, BLAZE_STORE_SYNC, NULL, 0);
 	if (error == 0)
 		error = blazei_file_ops.segment_seal(backup->to, segment->number, backup->whole);
 	segment->end = backup->whole;
@@ -149,10 +146,7 @@ static int segment_end(struct backup *backup)
 	if (!backup->more)
 		return 0;
 	backup->more = false;
-	error = request(backup, BLAZE_STORE_SYNC, NULL, 0);
-	if (error == 0)
-		error = blazei_file_ops.segment_seal(backup->to, backup->place.segment,
-		                                     backup->end);
+	error = blazei_file_ops.segment_seal(backup->to, backup->place.segment, backup->end);
 	root->segments[root->segment_count - 1].end = backup->end;
 	return error;
 }
@@ -205,8 +199,7 @@ static int entries_write(struct backup *backup)
 			break;
 	}
 	if (error == 0)
-		error = request(backup, BLAZE_STORE_APPEND, backup->frames.data,
-		                backup->frames.len);
+		error = append(backup, backup->frames.data, backup->frames.len);
 	backup->end += backup->frames.len;
 	backup->last += chunk.count;
 	backup->entries.len = 0;

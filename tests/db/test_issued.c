@@ -20,6 +20,7 @@
 
 static char dir[] = "test_issued.XXXXXX";
 static uint64_t last; /* the last record that was put */
+static bool whole;    /* all of these are there, or no database */
 
 static const char *path_of(const char *name)
 {
@@ -34,12 +35,14 @@ static void setup(void)
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	last = 0;
+	whole = false;
 }
 
 static void teardown(void)
 {
 	issued_clear();
 	dir_remove(path_of("db"));
+	dir_remove(path_of("copy"));
 	dir_remove(path_of("image"));
 	ck_assert_int_eq(rmdir(dir), 0);
 	unsetenv("BLAZE_STORE_ENGINE");
@@ -140,6 +143,8 @@ static void image_check(unsigned events, enum issued_chance chance, unsigned see
 	              "after %u events (%s), chance %d, seed %u: %llu of %llu", events,
 	              issued_name(events), (int)chance, seed, (unsigned long long)found,
 	              (unsigned long long)acknowledged);
+	ck_assert_msg(!whole || found == last, "after %u events (%s), chance %d, seed %u: %llu",
+	              events, issued_name(events), (int)chance, seed, (unsigned long long)found);
 	if ((flags & BLAZE_DB_READ_ONLY) == 0) {
 		struct blaze_id id = { { 2 } };
 
@@ -175,6 +180,34 @@ START_TEST(power_cut_after_any_call_loses_nothing_acknowledged)
 }
 END_TEST
 
+/* A backup is a database once it is whole, and is on the disk when the call returns. */
+START_TEST(power_cut_leaves_a_whole_backup_or_none)
+{
+	static const char *const engines[] = { "", "plain" };
+	unsigned states = 0, events;
+	struct blaze_db *db;
+
+	setenv("BLAZE_STORE_ENGINE", engines[_i], 1);
+	db = db_open("db", 0);
+	put(db, 100);
+	put(db, 600 << 10);
+	issued_begin(path_of("copy"));
+	ck_assert_int_eq(blaze_db_backup(db, path_of("copy")), 0);
+	issued_ack(last);
+	events = issued_end();
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	whole = true;
+	for (unsigned i = 0; i <= events; i++) {
+		for (unsigned chance = ISSUED_NONE; chance < ISSUED_RANDOM; chance++, states++)
+			image_check(i, (enum issued_chance)chance, 0, BLAZE_DB_READ_ONLY);
+		for (unsigned seed = 0; seed < 5; seed++, states++)
+			image_check(i, ISSUED_RANDOM, i * 1000 + seed,
+			            seed == 0 ? 0 : BLAZE_DB_READ_ONLY);
+	}
+	printf("backup, %s: %u events, %u states\n", engines[_i], events, states);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("issued");
@@ -185,6 +218,7 @@ int main(void)
 	tcase_set_timeout(tcase, 600);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, power_cut_after_any_call_loses_nothing_acknowledged, 0, 4);
+	tcase_add_loop_test(tcase, power_cut_leaves_a_whole_backup_or_none, 0, 2);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
