@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -313,6 +314,27 @@ START_TEST(forked_child_closes_its_copy)
 }
 END_TEST
 
+/* The kernel may be reading it while the parent writes on: pages that both have would be copied. */
+START_TEST(forked_child_has_no_bounce_buffer)
+{
+	struct blazei_engine engine;
+	unsigned char there;
+	int status;
+	pid_t pid;
+
+	engine_init(&engine, "");
+	ck_assert(engine.direct && engine.bounce != NULL);
+	ck_assert_int_eq(mincore(engine.bounce, BLOCK, &there), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		_exit(mincore(engine.bounce, BLOCK, &there) < 0 && errno == ENOMEM ? 0 : 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	blazei_engine_fini(&engine);
+}
+END_TEST
+
 /* Appends, with a sync; the length of the file is then what it should be. */
 static void append_and_look(void *store, uint64_t offset, uint64_t len, off_t file_bytes)
 {
@@ -378,6 +400,7 @@ int main(void)
 	tcase_add_test(tcase, write_cut_short_fails_all_behind_it);
 	tcase_add_test(tcase, lost_ring_is_an_error_and_then_done_without);
 	tcase_add_loop_test(tcase, forked_child_closes_its_copy, 0, 2);
+	tcase_add_test(tcase, forked_child_has_no_bounce_buffer);
 	tcase_add_loop_test(tcase, only_short_appends_go_into_zeros, 0, 2);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
