@@ -163,6 +163,31 @@ START_TEST(hidden_field_is_written_anew_while_its_life_may_go_on)
 }
 END_TEST
 
+/* In whichever order they came, a transaction has them by life, and by name. */
+START_TEST(fields_are_written_anew_in_order)
+{
+	node_insert(&a, 1, "{\"m\":1}");
+	node_update(&a, 1, "{\"z\":1}");
+	node_update(&a, 1, "{\"a\":1}");
+	b.now_ns = a.now_ns + BLAZEI_NS_PER_S;
+	node_insert(&b, 1, "{}");
+	node_delete(&b, 1);
+	node_insert(&b, 1, "{\"w\":1}");
+	node_give_all(&b, &a);
+	node_update(&a, 1, "{\"y\":2}");
+	node_update(&a, 1, "{\"b\":2}");
+	node_insert(&a, 2, "{\"c\":1}");
+	node_update(&a, 2, "{\"b\":1}");
+	node_update(&a, 2, "{\"a\":1}");
+	displace();
+	ck_assert_uint_eq(leave(), 1);
+	ck_assert_int_eq(blazei_txn_check(a.log[a.count - 1].data, a.log[a.count - 1].len), 0);
+	node_expect(&b, 1, "{\"b\":2,\"w\":1,\"y\":2}");
+	node_expect(&b, 2, "{\"a\":1,\"b\":1,\"c\":1}");
+	nodes_expect_equal(&a, &b);
+}
+END_TEST
+
 /* Who ended a life and writes a field of it anew says both in one transaction. */
 START_TEST(hidden_field_is_no_conflict_with_an_end_that_its_writer_wrote)
 {
@@ -290,6 +315,7 @@ int main(void)
 		&ids_end_with_the_greatest,
 		&what_is_no_record_is_not_written_anew,
 		&hidden_field_is_written_anew_while_its_life_may_go_on,
+		&fields_are_written_anew_in_order,
 		&field_of_a_life_that_is_over_is_not_written_anew,
 		&hidden_field_is_no_conflict_with_an_end_that_its_writer_wrote,
 		&what_was_overwritten_is_not_written_anew,
