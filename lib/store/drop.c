@@ -75,6 +75,8 @@ int blazei_store_drop_before(struct blazei_store *store, uint64_t lsn)
 	assert(lsn > store->root->start && lsn <= store->written);
 	count = segments_before(store, lsn);
 	error = root_shorten(store, lsn, count, numbers);
+	/* Until there is a state to be written again. */
+	blazei_packer_fini(&store->packer);
 	pthread_mutex_lock(&store->lock);
 	store->bytes = store->ended_bytes + store->segment_end;
 	store->segments = store->root->segment_count;
