@@ -86,7 +86,8 @@ tests_db_test_limits_SOURCES = tests/db/test_limits.c tests/db/node.h tests/db/s
 tests_db_test_stored_close_SOURCES = \
 	tests/db/test_stored_close.c tests/db/node.h tests/db/stored.h
 tests_db_test_stored_disk_SOURCES = \
-	tests/db/test_stored_disk.c tests/db/node.h tests/db/stored.h
+	tests/db/test_stored_disk.c tests/db/node.h tests/db/stored.h \
+	tests/db/origins.c tests/db/origins.h
 tests_db_test_stored_retire_SOURCES = \
 	tests/db/test_stored_retire.c tests/db/node.h tests/db/stored.h \
 	tests/db/origins.c tests/db/origins.h

@@ -19,3 +19,8 @@ unsigned origins_marks(const struct blazei_replica *replica)
 {
 	return replica->vector.marks;
 }
+
+struct blazei_log_sink origins_log(const struct blazei_replica *replica)
+{
+	return replica->log;
+}

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many incarnations a replica knows; apart, as the replica's inner names are not the
- * database's. */
+/* How many incarnations a replica knows, and where it logs; apart, as the replica's inner names are
+ * not the database's. */
 #ifndef TESTS_DB_ORIGINS_H
 #define TESTS_DB_ORIGINS_H
+
+#include "lib/repl/logged.h"
 
 struct blazei_replica;
 
@@ -11,5 +13,7 @@ void origins_limit(struct blazei_replica *replica, unsigned limit);
 /* Of them that are not retired, and marks. */
 unsigned origins_known(const struct blazei_replica *replica);
 unsigned origins_marks(const struct blazei_replica *replica);
+/* What its steps go to. */
+struct blazei_log_sink origins_log(const struct blazei_replica *replica);
 
 #endif

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "lib/op/unit.h"
 #include "lib/store/file.h"
 #include "lib/store/log.h"
+#include "tests/db/origins.h"
 #include "tests/db/stored.h"
 
 static _Atomic bool closed;
@@ -456,6 +458,59 @@ START_TEST(run_is_durable_in_parts)
 }
 END_TEST
 
+/* Another's transaction, which this database has; and the next one, which it has not. */
+static void stranger_write(struct blaze_db *db, struct blazei_replica *stranger,
+                           struct blazei_txn_view *ret_next)
+{
+	const struct blaze_id id = { { 9 } };
+	const struct blazei_write put = { .kind = BLAZEI_WRITE_PUT, .id = &id };
+	uint64_t now_ns = blazei_realtime_ns();
+	struct blazei_txn_view txn;
+
+	ck_assert_int_eq(blazei_replica_write(stranger, now_ns, &put, &txn), 0);
+	pthread_mutex_lock(&db->lock);
+	ck_assert_int_eq(blazei_replica_receive(db->replica, now_ns, &txn, 1), 1);
+	pthread_mutex_unlock(&db->lock);
+	ck_assert_int_eq(blazei_replica_write(stranger, now_ns, &put, ret_next), 0);
+}
+
+/* A power cut within a unit leaves nothing of it: so nothing in it is durable ahead of its end. */
+START_TEST(unit_is_durable_with_its_end)
+{
+	const struct blazei_replica_options alien = {
+		.self = { .node = { { 77 } }, .incarnation = 1 },
+		.policy = BLAZE_POLICY_SERVER_PRIORITY,
+	};
+	union {
+		struct blazei_unit_bound bound;
+		uint8_t bytes[sizeof(struct blazei_unit_bound) + sizeof(struct blazei_unit_item)];
+	} begin = { .bound = { .bytes = sizeof(begin.bound), .kind = BLAZEI_KIND_BEGIN } },
+	  end = { .bound = { .bytes = sizeof(end), .kind = BLAZEI_KIND_END, .item_count = 1 } };
+	struct blaze_db *db = stored_open("unit", 0, 0, BLAZE_DB_MANUAL);
+	const struct blazei_log_sink log = origins_log(db->replica);
+	struct blazei_replica *stranger;
+	struct blazei_txn_view next;
+
+	ck_assert_int_eq(blazei_replica_new(&alien, &stranger), 0);
+	stranger_write(db, stranger, &next);
+	end.bound.items[0].origin = alien.self;
+	end.bound.items[0].seq = 2;
+	log.append(db, &begin, begin.bound.bytes);
+	log.append(db, next.data, next.len);
+	ck_assert_int_eq(blazei_store_sync(db->store), 0);
+	blazei_durable_advance(db);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 1), 1);
+	log.append(db, &end, end.bound.bytes);
+	blazei_durable_advance(db);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 1), 1);
+	ck_assert_int_eq(blazei_store_sync(db->store), 0);
+	blazei_durable_advance(db);
+	ck_assert_uint_eq(blazei_replica_durable(db->replica, 1), 2);
+	blazei_replica_free(stranger);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stored_disk");
@@ -474,6 +529,7 @@ int main(void)
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
 	tcase_add_test(tcase, run_is_durable_in_parts);
+	tcase_add_test(tcase, unit_is_durable_with_its_end);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
