@@ -241,6 +241,14 @@ static int tail_copy(struct backup *backup)
 	return error == 0 ? segment_end(backup) : error;
 }
 
+/* Whether the backup's directory has a root, or one that can't be read. */
+static bool to_rooted(struct backup *backup)
+{
+	uint64_t version;
+
+	return blazei_file_ops.root_get(backup->to, backup->data, COPY_BYTES, &version) != 0;
+}
+
 /* Whether the backup's directory has no store, and nothing of one. */
 static int to_check(struct backup *backup)
 {
@@ -331,7 +339,8 @@ static int copy_once(struct backup *backup, const char *from, const char *to, ui
 		error = to_check(backup);
 	if (error == 0) {
 		error = backup_run(backup, lsn);
-		if (error == -ESTALE)
+		/* So that it can be tried again; with a root it is a database. */
+		if (error != 0 && !to_rooted(backup))
 			copies_delete(backup);
 	}
 	if (backup->from != NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Databases in directories that take part in topologies: what they were they are again after they
  * were opened anew, however it came in; and others get to know only what is durable. */
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "lib/repl/logged.h"
@@ -356,6 +357,51 @@ START_TEST(who_only_looks_takes_no_part)
 }
 END_TEST
 
+/* Turns a byte of the second frame of a segment. */
+static void frame_turn(const char *segment)
+{
+	char path[100];
+	uint8_t byte;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", stored_path(0), segment);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, &byte, 1, 4096 + 100), 1);
+	byte ^= 1;
+	ck_assert_int_eq(pwrite(fd, &byte, 1, 4096 + 100), 1);
+	close(fd);
+}
+
+/* What was copied ahead of the failure does not stand in the way of the next attempt. */
+START_TEST(failed_backup_can_be_made_again)
+{
+	static const char first[] = "0000000000000001.seg";
+	struct blaze_db *db = NULL, *copy;
+	struct blaze_id id = { { 1 } };
+
+	for (uint8_t i = 0; i < 2; i++) {
+		db = stored_open("again", 0, 0, 0);
+		for (uint8_t k = 0; k < 3; k++) {
+			id.bytes[1] = i;
+			id.bytes[2] = k;
+			ck_assert_int_eq(blaze_db_put(db, &id, "x", 1), 0);
+		}
+		if (i == 0)
+			ck_assert_int_eq(blaze_db_close(db), 0);
+	}
+	frame_turn(first);
+	ck_assert_int_eq(blaze_db_backup(db, stored_path(1)), -EBADMSG);
+	frame_turn(first);
+	ck_assert_int_eq(blaze_db_backup(db, stored_path(1)), 0);
+	ck_assert_int_eq(blaze_db_backup(db, stored_path(1)), -EEXIST);
+	ck_assert_int_eq(blaze_db_close(db), 0);
+	copy = stored_open("again", 1, 0, 0);
+	ck_assert_int_eq(blaze_db_count(copy), 6);
+	ck_assert_int_eq(blaze_db_close(copy), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stored");
@@ -371,6 +417,7 @@ int main(void)
 	tcase_add_test(tcase, displaced_database_is_what_it_was_after_a_restart);
 	tcase_add_test(tcase, role_persists);
 	tcase_add_test(tcase, who_only_looks_takes_no_part);
+	tcase_add_test(tcase, failed_backup_can_be_made_again);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
