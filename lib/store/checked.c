@@ -30,6 +30,7 @@ struct checked {
 	const struct blaze_store_ops *ops;
 	void *store;
 	bool broken;
+	struct blaze_store_geometry geometry; /* the last one; struct_size 0: none yet */
 	unsigned due_count;
 	uint64_t round; /* tags ever given */
 	struct {
@@ -91,6 +92,15 @@ static bool geometry_valid(const struct blaze_store_geometry *geometry)
 	       geometry->root_bytes >= BLAZE_STORE_ROOT_BYTES_MIN;
 }
 
+/* What is to stay the same does. */
+static bool geometry_same(const struct blaze_store_geometry *before,
+                          const struct blaze_store_geometry *geometry)
+{
+	return before->struct_size == 0 || (before->block_bytes == geometry->block_bytes &&
+	                                    before->segment_bytes == geometry->segment_bytes &&
+	                                    before->root_bytes == geometry->root_bytes);
+}
+
 static int checked_geometry(void *arg, struct blaze_store_geometry *ret_geometry)
 {
 	struct checked *checked = arg;
@@ -103,8 +113,10 @@ static int checked_geometry(void *arg, struct blaze_store_geometry *ret_geometry
 	                    "geometry returned what is no error");
 	if (error == 0 && !geometry_valid(&geometry))
 		error = broke(checked, "its geometry is out of range");
+	if (error == 0 && !geometry_same(&checked->geometry, &geometry))
+		error = broke(checked, "its geometry changes");
 	if (error == 0)
-		*ret_geometry = geometry;
+		checked->geometry = *ret_geometry = geometry;
 	return error;
 }
 
