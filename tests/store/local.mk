@@ -10,7 +10,9 @@ tests_store_test_frame_SOURCES = tests/store/test_frame.c
 tests_store_test_log_SOURCES = tests/store/test_log.c tests/store/fault.c tests/store/fault.h
 tests_store_test_drop_SOURCES = tests/store/test_drop.c tests/store/fault.c tests/store/fault.h
 tests_store_test_look_SOURCES = tests/store/test_look.c lib/store/survey.c lib/store/survey.h
-tests_store_test_pack_SOURCES = tests/store/test_pack.c tests/base/child.h
+tests_store_test_pack_SOURCES = tests/store/test_pack.c
+tests_store_test_pack_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=ZSTD_createCCtx,--wrap=ZSTD_createDCtx
 tests_store_test_conform_SOURCES = tests/store/test_conform.c tests/store/conform.c \
 	tests/store/conform.h tests/store/fault.c tests/store/fault.h
 tests_store_test_backend_SOURCES = tests/store/test_backend.c

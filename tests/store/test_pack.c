@@ -3,13 +3,10 @@
  * unit, and nothing else is; what does not decompress is refused. */
 #include <check.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <zstd.h>
 
 #include "lib/op/txn.h"
 #include "lib/store/pack.h"
-#include "tests/base/child.h"
 
 #define BUFFER_MAX (64u << 20)
 
@@ -23,6 +20,24 @@ static struct blazei_packer packer;
 static struct blazei_unpacker unpacker;
 static struct blazei_buffer entries, frames, out;
 static uint64_t entry_count;
+
+/* Wrapped by the linker: zstd finds no memory. */
+static bool starved;
+
+ZSTD_CCtx *__real_ZSTD_createCCtx(void);
+ZSTD_DCtx *__real_ZSTD_createDCtx(void);
+ZSTD_CCtx *__wrap_ZSTD_createCCtx(void);
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void);
+
+ZSTD_CCtx *__wrap_ZSTD_createCCtx(void)
+{
+	return starved ? NULL : __real_ZSTD_createCCtx();
+}
+
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void)
+{
+	return starved ? NULL : __real_ZSTD_createDCtx();
+}
 
 static void setup(void)
 {
@@ -194,35 +209,23 @@ START_TEST(what_does_not_decompress_is_refused)
 }
 END_TEST
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-/* In a process of its own, which gets no more memory: it is written as it is. */
+/* It is written as it is, until there is memory; what is compressed can't be read. */
 START_TEST(without_memory_it_lies_as_it_is)
 {
-	pid_t pid;
-	int status;
+	const uint8_t *body;
 
 	entry_add(BLAZEI_KIND_STATE, 200000, false);
-	ck_assert_int_eq(blazei_buffer_reserve(&frames, 1 << 20), 0);
-	ck_assert_int_eq(blazei_buffer_reserve(&out, 1 << 20), 0);
-	pid = child_fork();
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		const struct rlimit none = { 0, 0 };
-		uint64_t state;
-
-		if (setrlimit(RLIMIT_AS, &none) != 0)
-			_exit(10);
-		pack_all();
-		_exit(unpack_all(&state) == 0 ? 0 : 11);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	/* And this one has memory. */
+	starved = true;
 	pack_all();
+	ck_assert_uint_eq(unpack_all(&(uint64_t){ 0 }), 0);
+	starved = false;
+	pack_all();
+	starved = true;
+	ck_assert_int_eq(blazei_unpack(&unpacker, (const void *)frames.data, &body), -ENOMEM);
+	starved = false;
 	ck_assert_uint_eq(unpack_all(&(uint64_t){ 0 }), 1);
 }
 END_TEST
-#endif
 
 int main(void)
 {
@@ -237,9 +240,7 @@ int main(void)
 	tcase_add_test(tcase, noise_and_small_ones_lie_as_they_are);
 	tcase_add_test(tcase, long_ones_come_out_whole);
 	tcase_add_test(tcase, what_does_not_decompress_is_refused);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	tcase_add_test(tcase, without_memory_it_lies_as_it_is);
-#endif
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
