@@ -241,7 +241,7 @@ static void setup(void)
 
 	seed = (unsigned)blazei_monotonic_ns();
 	printf("seed %u\n", seed);
-	crashes_each = text != NULL ? (unsigned)atoi(text) : 6;
+	crashes_each = text != NULL ? (unsigned)atoi(text) : 9;
 	states = drops = 0;
 	txns_make(txns, TXNS, LONG_TXN, length_make);
 }
