@@ -41,7 +41,7 @@ branches:
 # Hours, for whoever has them: SOAK_SEEDS="1-1000000", every history of 3 replicas x 2, and a million
 # states that a crash of a store leaves.
 SOAK_SEEDS = 1-1000000
-SOAK_CRASHES = 60
+SOAK_CRASHES = 100
 .PHONY: soak
 soak: tests/blaze-sim tests/sim/exhaustive tests/store/test_log tests/store/test_drop
 	tests/blaze-sim --seeds $(SOAK_SEEDS)
