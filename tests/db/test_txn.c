@@ -340,7 +340,7 @@ static int reader_main(const struct load *load, struct stage *stage)
 {
 	struct node node = node_open(load->name, "reader");
 	struct blaze_id other;
-	uint64_t give_up_ns = blazei_monotonic_ns() + 100 * BLAZEI_NS_PER_S;
+	uint64_t give_up_ns = blazei_monotonic_ns() + 500 * BLAZEI_NS_PER_S;
 	int64_t seen = -1;
 
 	if (blaze_topology_find(node.topology, load->name, "writer", WAIT_NS, &other) != 0 ||
@@ -385,7 +385,7 @@ static void writer_run(const struct load *load, struct stage *stage)
 		round_commit(node.db, load, round);
 		while (round % 2 == 0 && atomic_load(&stage->seen) < round &&
 		       !atomic_load(&stage->torn) && atomic_load(&stage->ready) == 0)
-			sched_yield();
+			blazei_sleep_ns(20000);
 	}
 	/* The reader is served until it has the last one. */
 	while (atomic_load(&stage->ready) == 0)
