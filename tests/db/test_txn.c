@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions through the public calls: results and errors, threads, forks, closing, and that
  * another process sees each of them whole, whatever its length. */
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
