@@ -403,10 +403,11 @@ static int space_rows(const struct perf_engine *engine, const char *dir, uint32_
 	row_add("  disk, most", engine->name,
 	        &(struct figure){ "MB", space.peak / 1e6, "what they hold", space.peak / raw,
 	                          NULL });
-	row_add("  written", engine->name,
-	        &(struct figure){ "MB", space.written / 1e6, "what was put",
-	                          space.written / (double)space.count / PERF_VALUE_BYTES,
-	                          self ? "3 x" : NULL });
+	if (space.written >= 0)
+		row_add("  written", engine->name,
+		        &(struct figure){ "MB", space.written / 1e6, "what was put",
+		                          space.written / (double)space.count / PERF_VALUE_BYTES,
+		                          self ? "3 x" : NULL });
 	return 0;
 }
 

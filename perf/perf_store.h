@@ -65,8 +65,9 @@ uint64_t perf_disk_used(const char *dir);
 void perf_disk_clear(const char *dir);
 
 struct perf_space {
-	uint64_t count; /* of records that were put, the last perf_span of them being there */
-	double mean, peak, written; /* bytes */
+	uint64_t count;    /* of records that were put, the last perf_span of them being there */
+	double mean, peak; /* bytes */
+	double written;    /* bytes; negative: the system does not say */
 };
 
 /* perf_store_space.c: puts perf_span records, and overwrites them, in a directory that is there. 0

@@ -161,13 +161,11 @@ static int step(struct blaze_db *db)
 {
 	struct blazei_compaction *compaction = &db->compaction;
 	uint64_t lsn = 0;
-	int rc = 0;
+	int rc;
 
-	if (compaction->checkpoint.replica == NULL)
-		rc = room_check(db);
-	/* The tail's, too: what finds none there sends all who write to the disk. */
-	else
-		rc = blazei_store_await_room(db->store);
+	/* At first room on the disk, then in the tail: what finds none there sends all who write to the disk. */
+	rc = compaction->checkpoint.replica == NULL ? room_check(db)
+	                                            : blazei_store_await_room(db->store);
 	if (rc == -EAGAIN)
 		return 1;
 	if (rc == 0)

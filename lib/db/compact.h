@@ -4,8 +4,9 @@
  * WHY    A log only grows: it takes ever more of the disk, and of the time to open. So when it has
  *        become long against what it holds, a checkpoint is written into it, while all goes on
  *        (lib/repl/checkpoint.h), and with one exchange of the root the segments before it go
- *        (lib/store/drop.c). It is written as fast as the disk takes it, in strides: a few may be
- *        on their way, so that commits wait for little of it, and half of the tail is never its.
+ *        (lib/store/drop.c). It is written as fast as the disk takes it, in strides of 2 MiB: four
+ *        may be on their way while the next is made, so that commits wait for little of it, and it
+ *        never has more than 10 of the tail's 16 MiB.
  *        (Rejected: each made durable before the next. A flight takes all that is in the tail, so
  *        beside one who writes without a pause the log grew 16 times as fast as its checkpoint.)
  *        Where those who write are faster nevertheless, and the log has become twice as long as it
@@ -15,9 +16,8 @@
  *        by 64 MiB; or it has 512 segments more, as each opening takes one. So a record is written
  *        again at most 1.7 times for each time that it was written, and the log takes at most 1.6
  *        times what it holds, or 64 MiB more, but while a checkpoint is written: then it is both,
- *        and what comes meanwhile. A disk that has
- *        no room for that is left alone. At opening, where the root has few places left, it is done
- *        before anything else.
+ *        and what comes meanwhile. A disk that has no room for that is left alone. At opening,
+ *        where the root has few places left, it is done before anything else.
  *
  * INVARIANTS
  *   I1   The segments before a checkpoint go only when its end, and so all of it, is durable.

@@ -4,8 +4,6 @@
 
 #include <zstd.h>
 
-#include "lib/op/txn.h"
-
 #define LEVEL 1
 
 struct pack {

@@ -108,7 +108,6 @@ static int frame_take(struct scan *scan, const uint8_t *data, uint64_t bytes)
 
 	if (error != 0)
 		return error == -EBADMSG ? corrupt(scan, offset, "it does not decompress") : error;
-
 	/* The log may begin with a segment whose beginning counts no more. */
 	if (!scan->begun && frame->first_lsn != 0 && frame->first_lsn <= scan->store->root->start)
 		scan->store->last = frame->first_lsn - 1;

@@ -253,8 +253,13 @@ static int frame_txns(struct survey *survey, const struct blazei_frame_header *f
 	if (survey->visitors->txn == NULL)
 		return 0;
 	result = blazei_unpack(&survey->unpacker, frame, &body);
-	if (result == -EBADMSG)
-		return undecoded_give(survey, frame, frame->raw_bytes);
+	if (result == -EBADMSG) {
+		result = undecoded_give(survey, frame, frame->raw_bytes);
+		/* The parts of a transaction that follow are no news. */
+		survey->adrift |= more || survey->part.len > 0;
+		survey->part.len = 0;
+		return result;
+	}
 	if (result != 0)
 		return result;
 	if (!more && survey->part.len == 0)

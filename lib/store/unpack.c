@@ -4,14 +4,7 @@
 
 #include <zstd.h>
 
-#include "lib/op/txn.h"
 #include "lib/store/pack.h"
-
-bool blazei_body_is_state(const uint8_t *body, size_t len)
-{
-	return len > offsetof(struct blazei_txn_header, kind) &&
-	       body[offsetof(struct blazei_txn_header, kind)] == BLAZEI_KIND_STATE;
-}
 
 int blazei_unpack(struct blazei_unpacker *unpacker, const struct blazei_frame_header *frame,
                   const uint8_t **ret_body)

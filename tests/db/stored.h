@@ -65,6 +65,13 @@ static inline struct node stored_node(const char *db_name, unsigned number, uint
 	return node;
 }
 
+static inline void stored_hash_stamps(struct blaze_db *db, uint8_t ret_hash[16])
+{
+	pthread_mutex_lock(&db->lock);
+	ck_assert_int_eq(blazei_replica_hash_stamps(db->replica, ret_hash), 0);
+	pthread_mutex_unlock(&db->lock);
+}
+
 /* What the library's thread does once a second, when all up to now is durable. */
 static inline void stored_tick(const struct node *node)
 {

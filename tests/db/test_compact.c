@@ -46,13 +46,6 @@ static struct blaze_db *open_as(const char *name, uint32_t durability, uint32_t 
 	return db;
 }
 
-static void hash_stamps(struct blaze_db *db, uint8_t ret_hash[16])
-{
-	pthread_mutex_lock(&db->lock);
-	ck_assert_int_eq(blazei_replica_hash_stamps(db->replica, ret_hash), 0);
-	pthread_mutex_unlock(&db->lock);
-}
-
 static void size(struct blaze_db *db, uint64_t *ret_bytes, uint32_t *ret_segments)
 {
 	blazei_store_size(db->store, ret_bytes, ret_segments);
@@ -103,14 +96,14 @@ START_TEST(compacted_log_is_short_and_leads_to_the_same)
 		}
 	id = id_of(1, 3);
 	ck_assert_int_eq(blaze_db_delete(db, &id), 0);
-	hash_stamps(db, before);
+	stored_hash_stamps(db, before);
 	ck_assert_int_eq(blaze_db_sync(db), 0);
 	size(db, &bytes, &segments);
 	ck_assert_int_eq(blaze_db_close(db), 0);
 	db = open_as(name, (uint32_t)_i, BLAZE_DB_MANUAL);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_int_eq(blaze_db_compact(db), 0);
-		hash_stamps(db, after);
+		stored_hash_stamps(db, after);
 		ck_assert_mem_eq(before, after, 16);
 		size(db, &less, &segments);
 		ck_assert_uint_le(less, bytes / 4);
@@ -118,10 +111,10 @@ START_TEST(compacted_log_is_short_and_leads_to_the_same)
 	}
 	id = id_of(1, 99);
 	put(db, &id, 7, 8);
-	hash_stamps(db, before);
+	stored_hash_stamps(db, before);
 	ck_assert_int_eq(blaze_db_close(db), 0);
 	db = open_as(name, BLAZE_DURABILITY_SYNC, BLAZE_DB_READ_ONLY | BLAZE_DB_MANUAL);
-	hash_stamps(db, after);
+	stored_hash_stamps(db, after);
 	ck_assert_mem_eq(before, after, 16);
 	ck_assert_int_eq(blaze_db_compact(db), -EROFS);
 	ck_assert_int_eq(blaze_db_close(db), 0);
@@ -143,7 +136,7 @@ START_TEST(openings_do_not_use_up_the_root)
 	for (unsigned i = 0; i < 60; i++) {
 		struct blaze_db *db = open_as(name, BLAZE_DURABILITY_NONE, BLAZE_DB_MANUAL);
 
-		hash_stamps(db, after);
+		stored_hash_stamps(db, after);
 		if (i > 0)
 			ck_assert_mem_eq(before, after, 16);
 		db->compaction.segments_min = 8;
@@ -152,7 +145,7 @@ START_TEST(openings_do_not_use_up_the_root)
 			blaze_db_pump(db, 0);
 		size(db, &bytes, &segments);
 		most = segments > most ? segments : most;
-		hash_stamps(db, before);
+		stored_hash_stamps(db, before);
 		ck_assert_int_eq(blaze_db_fetch(db, &id, &value, sizeof(value)), 8);
 		ck_assert_uint_eq(value, i);
 		ck_assert_int_eq(blaze_db_close(db), 0);
@@ -217,11 +210,11 @@ START_TEST(compacted_while_it_and_another_write)
 	ck_assert_int_eq(blaze_db_compact(a.db), 0);
 	node_wait(&a);
 	node_wait(&b);
-	hash_stamps(a.db, hashes[0]);
+	stored_hash_stamps(a.db, hashes[0]);
 	node_close(&a);
 	node_close(&b);
 	a.db = open_as(name, BLAZE_DURABILITY_SYNC, BLAZE_DB_READ_ONLY | BLAZE_DB_MANUAL);
-	hash_stamps(a.db, hashes[1]);
+	stored_hash_stamps(a.db, hashes[1]);
 	ck_assert_mem_eq(hashes[0], hashes[1], 16);
 	ck_assert_int_eq(blaze_db_close(a.db), 0);
 }

@@ -20,13 +20,6 @@ uint64_t __wrap_blazei_realtime_ns(void)
 	return __real_blazei_realtime_ns() + passed_ns;
 }
 
-static void hash_stamps(struct blaze_db *db, uint8_t ret_hash[16])
-{
-	pthread_mutex_lock(&db->lock);
-	ck_assert_int_eq(blazei_replica_hash_stamps(db->replica, ret_hash), 0);
-	pthread_mutex_unlock(&db->lock);
-}
-
 /* Whether each entry of a vector that is not empty is in the other replica too. */
 static void vectors_assert_equal(const struct blaze_db *a, const struct blaze_db *b)
 {
@@ -49,12 +42,12 @@ static void reopened_equals(struct node *node, const char *db_name, unsigned num
 	do {
 		if (view != NULL)
 			ck_assert_int_eq(blaze_db_close(view), 0);
-		hash_stamps(node->db, before);
+		stored_hash_stamps(node->db, before);
 		ck_assert_int_eq(blaze_db_sync(node->db), 0);
 		view = stored_open(db_name, number, 0, BLAZE_DB_READ_ONLY | BLAZE_DB_MANUAL);
-		hash_stamps(node->db, after);
+		stored_hash_stamps(node->db, after);
 	} while (memcmp(before, after, sizeof(before)) != 0 && time_is_left(&until));
-	hash_stamps(view, after);
+	stored_hash_stamps(view, after);
 	ck_assert_mem_eq(before, after, sizeof(before));
 	ck_assert_int_eq(blaze_db_count(node->db), blaze_db_count(view));
 	vectors_assert_equal(node->db, view);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that is given back as a whole: its limit, how its chunks grow, and what of it stays. */
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "lib/repl/arena.h"
+#include "tests/repl/harness.h"
 
 #define USUAL (32u << 10)
 #define MOST  (1u << 20)
@@ -100,7 +97,6 @@ END_TEST
 START_TEST(one_usual_chunk_stays)
 {
 	take(8);
-
 	take(arena.left);
 	take(8);
 	take(5 * USUAL);
@@ -123,8 +119,6 @@ int main(void)
 {
 	Suite *suite = suite_create("arena");
 	TCase *tcase = tcase_create("arena");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, chunks_grow_with_what_was_taken_up_to_a_bound);
@@ -132,9 +126,5 @@ int main(void)
 	tcase_add_test(tcase, room_is_what_is_taken_next);
 	tcase_add_test(tcase, one_usual_chunk_stays);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

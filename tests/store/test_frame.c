@@ -6,6 +6,7 @@
 
 #include <blaze/db.h>
 
+#include "lib/op/hash.h"
 #include "lib/store/frame.h"
 #include "lib/store/root.h"
 
@@ -40,6 +41,28 @@ START_TEST(frame_of_any_length_is_accepted)
 	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		ck_assert_uint_eq(frame_make(lengths[i], 0x5a), expected[i]);
 		ck_assert_int_eq(blazei_frame_check(bytes, sizeof(bytes), &place), expected[i]);
+	}
+}
+END_TEST
+
+/* More than it may come to, with a checksum that is right. */
+START_TEST(frame_that_is_longer_than_its_body_is_refused)
+{
+	static const uint32_t lengths[] = { 100, 99, 101, 4000, UINT32_MAX - 40, UINT32_MAX };
+	const uint64_t seed = XXH3_64bits(&place, sizeof(place));
+	struct blazei_frame_header *frame = (struct blazei_frame_header *)bytes;
+
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		const uint32_t len = frame_make(100, 0x5a);
+		XXH128_hash_t hash;
+
+		frame->stored_bytes = lengths[i];
+		frame->hash[0] = frame->hash[1] = 0;
+		hash = XXH3_128bits_withSeed(bytes, len, seed);
+		frame->hash[0] = hash.low64;
+		frame->hash[1] = hash.high64;
+		ck_assert_int_eq(blazei_frame_check(bytes, sizeof(bytes), &place),
+		                 lengths[i] <= 100 ? (int64_t)len : -EBADMSG);
 	}
 }
 END_TEST
@@ -196,6 +219,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tcase, frame_of_any_length_is_accepted);
+	tcase_add_test(tcase, frame_that_is_longer_than_its_body_is_refused);
 	tcase_add_test(tcase, frame_with_any_bit_flipped_is_refused);
 	tcase_add_test(tcase, frame_cut_anywhere_is_refused);
 	tcase_add_test(tcase, frame_with_a_block_of_another_time_is_refused);
