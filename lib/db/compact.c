@@ -11,8 +11,10 @@
 #define SEGMENTS_MIN 512u
 /* A root with more than these segments is compacted at opening. */
 #define SEGMENTS_FULL (BLAZEI_ROOT_SEGMENTS_MAX * 3 / 4)
-/* The checkpoint goes in strides of that, BLAZEI_STRIDES of which may wait for the disk. */
+/* The checkpoint goes in strides of that, or a little more. */
 #define STRIDE_BYTES (UINT64_C(2) << 20)
+/* So much of it may wait for the disk when the next one begins. */
+#define AHEAD_BYTES (STRIDE_BYTES * BLAZEI_STRIDES)
 /* That much of the disk is left to those who write meanwhile. */
 #define SPARE_BYTES  (UINT64_C(24) << 20)
 #define ATTEMPTS_MAX 5u
@@ -140,18 +142,31 @@ static bool behind(struct blaze_db *db)
 	return is;
 }
 
-/* A stride of the checkpoint, up to that LSN, is in the log. Waits until there are few enough that
- * the disk does not have: none, where others wait for the disk too. 0 or an error. */
+/* Up to which LSN the disk is to have it before the next stride. */
+static uint64_t stride_due(const struct blazei_compaction *compaction)
+{
+	uint64_t lsn = 0;
+
+	for (unsigned i = 0; i < BLAZEI_STRIDES; i++)
+		if (compaction->checkpoint.bytes - compaction->ends[i].bytes >= AHEAD_BYTES &&
+		    compaction->ends[i].lsn > lsn)
+			lsn = compaction->ends[i].lsn;
+	return lsn;
+}
+
+/* A stride of the checkpoint, up to that LSN, is in the log. Waits until there is little enough that
+ * the disk does not have: nothing, where others wait for the disk too. 0 or an error. */
 static int stride_end(struct blaze_db *db, uint64_t lsn)
 {
 	struct blazei_compaction *compaction = &db->compaction;
-	uint64_t *end = &compaction->ends[compaction->strides++ % BLAZEI_STRIDES];
-	const uint64_t before = db->store->durability == BLAZE_DURABILITY_SYNC ? lsn : *end;
+	const uint64_t due =
+	        db->store->durability == BLAZE_DURABILITY_SYNC ? lsn : stride_due(compaction);
 
 	compaction->awaited = compaction->checkpoint.bytes;
-	*end = lsn;
+	compaction->ends[compaction->strides++ % BLAZEI_STRIDES] =
+	        (struct blazei_stride_end){ lsn, compaction->checkpoint.bytes };
 	BLAZEI_TESTPOINT("compact_stride");
-	if (!behind(db) && blazei_store_wait(db->store, before) != 0)
+	if (!behind(db) && blazei_store_wait(db->store, due) != 0)
 		return -EROFS;
 	return room_check(db);
 }

@@ -4,9 +4,10 @@
  * WHY    A log only grows: it takes ever more of the disk, and of the time to open. So when it has
  *        become long against what it holds, a checkpoint is written into it, while all goes on
  *        (lib/repl/checkpoint.h), and with one exchange of the root the segments before it go
- *        (lib/store/drop.c). It is written as fast as the disk takes it, in strides of 2 MiB: four
- *        may be on their way while the next is made, so that commits wait for little of it, and it
- *        never has more than 10 of the tail's 16 MiB.
+ *        (lib/store/drop.c). It is written as fast as the disk takes it, in strides of 2 MiB and
+ *        what the last record takes; 8 MiB, up to the end of a stride, may be on their way while
+ *        the next one is made, so that commits wait for little of it, and the tail of 16 MiB is
+ *        not full of it.
  *        (Rejected: each made durable before the next. A flight takes all that is in the tail, so
  *        beside one who writes without a pause the log grew 16 times as fast as its checkpoint.)
  *        Where those who write are faster nevertheless, and the log has become twice as long as it
@@ -40,13 +41,18 @@ struct blaze_db;
 
 #define BLAZEI_STRIDES 4u
 
+struct blazei_stride_end {
+	uint64_t lsn;
+	uint64_t bytes; /* of the checkpoint, up to there */
+};
+
 struct blazei_compaction {
 	pthread_mutex_t one;
 	/* one: */
 	struct blazei_checkpoint checkpoint;
-	uint64_t begin;                /* LSN of its begin */
-	uint64_t awaited;              /* of its bytes, those of whole strides */
-	uint64_t ends[BLAZEI_STRIDES]; /* LSNs of the last of these, in turn */
+	uint64_t begin;                                /* LSN of its begin */
+	uint64_t awaited;                              /* of its bytes, those of whole strides */
+	struct blazei_stride_end ends[BLAZEI_STRIDES]; /* of the last of these, in turn */
 	unsigned strides;
 	uint64_t state_before; /* what the log had written of records by then */
 	unsigned attempts;     /* that were void */

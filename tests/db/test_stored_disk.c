@@ -388,6 +388,49 @@ START_TEST(stalled_disk_stalls_nobody_else)
 }
 END_TEST
 
+static void *compact_main(void *arg)
+{
+	ck_assert_int_eq(blaze_db_compact(arg), 0);
+	return NULL;
+}
+
+/* On a disk that stands still from its first flight on: a checkpoint of 24 MiB leaves a quarter of
+ * the tail to others (0), unless the log is twice as long as it should be (1). */
+START_TEST(compaction_leaves_room_in_the_tail)
+{
+	const uint64_t least = _i == 0 ? 8u << 20 : 13u << 20,
+	               most = _i == 0 ? 12u << 20 : 16u << 20;
+	struct node b = gate_node_as(unique_name(), 0, 0, BLAZE_DURABILITY_ASYNC);
+	uint64_t until = 0, unsynced = 0;
+	pthread_t thread;
+
+	pthread_mutex_lock(&b.db->lock);
+	b.db->compaction.bytes_min = UINT64_C(1) << 40;
+	pthread_mutex_unlock(&b.db->lock);
+	for (unsigned i = 0; i < 24; i++)
+		put_long(&b, i);
+	keep_silent(&b);
+	atomic_store(&closing, true);
+	pthread_mutex_lock(&b.db->lock);
+	b.db->compaction.bytes_min = _i == 0 ? UINT64_C(1) << 40 : 1 << 20;
+	pthread_mutex_unlock(&b.db->lock);
+	ck_assert_int_eq(pthread_create(&thread, NULL, compact_main, b.db), 0);
+	while (unsynced < least && time_is_left(&until)) {
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+		(void)blazei_store_durable(b.db->store, &unsynced);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		ck_assert_uint_ge(unsynced, least);
+		ck_assert_uint_lt(unsynced, most);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS);
+		(void)blazei_store_durable(b.db->store, &unsynced);
+	}
+	atomic_store(&closed, false);
+	pthread_join(thread, NULL);
+	node_close(&b);
+}
+END_TEST
+
 /* What it takes in stays in memory until it is asked for, however much that is. */
 START_TEST(database_that_keeps_nothing_yet_takes_all_in)
 {
@@ -535,6 +578,7 @@ int main(void)
 	tcase_add_test(tcase, committer_lets_others_have_the_log);
 	tcase_add_test(tcase, full_tail_turns_writers_away);
 	tcase_add_test(tcase, stalled_disk_stalls_nobody_else);
+	tcase_add_loop_test(tcase, compaction_leaves_room_in_the_tail, 0, 2);
 	tcase_add_test(tcase, database_that_keeps_nothing_yet_takes_all_in);
 	tcase_add_test(tcase, pumped_database_syncs_in_the_pump);
 	tcase_add_test(tcase, run_is_durable_in_parts);
