@@ -154,8 +154,8 @@ static uint64_t stride_due(const struct blazei_compaction *compaction)
 	return lsn;
 }
 
-/* A stride of the checkpoint, up to that LSN, is in the log. Waits until there is little enough that
- * the disk does not have: nothing, where others wait for the disk too. 0 or an error. */
+/* A stride of the checkpoint, up to that LSN, is in the log. Waits until there is little enough
+ * that the disk does not have: nothing, where others wait for the disk too. 0 or an error. */
 static int stride_end(struct blaze_db *db, uint64_t lsn)
 {
 	struct blazei_compaction *compaction = &db->compaction;
@@ -178,7 +178,8 @@ static int step(struct blaze_db *db)
 	uint64_t lsn = 0;
 	int rc;
 
-	/* At first room on the disk, then in the tail: what finds none there sends all who write to the disk. */
+	/* At first room on the disk, then in the tail: what finds none there sends all who write
+	 * to the disk. */
 	rc = compaction->checkpoint.replica == NULL ? room_check(db)
 	                                            : blazei_store_await_room(db->store);
 	if (rc == -EAGAIN)
