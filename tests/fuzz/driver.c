@@ -37,7 +37,8 @@ static void run(const uint8_t *data, size_t size)
 
 	if (copy == NULL)
 		give_up("memory", "none");
-	memcpy(copy, data, size);
+	if (size > 0)
+		memcpy(copy, data, size);
 	(void)LLVMFuzzerTestOneInput(copy, size);
 	free(copy);
 }
