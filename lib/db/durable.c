@@ -14,8 +14,8 @@
 
 #define ITEMS_MIN    256u
 #define TICK_NS      BLAZEI_NS_PER_S
-#define LONE_ORIGINS 2048u /* half of the places: more are too many for one that is alone */
-#define LONE_ROUNDS  8u    /* of the list of members, more than it takes to retire them */
+#define LONE_ORIGINS 64u /* more incarnations are too many for one that is alone */
+#define LONE_ROUNDS  8u  /* of the list of members, more than it takes to retire them */
 /* What comes in is made durable so long after the first of it, so that many share a sync. */
 #define GATHER_NS (10 * BLAZEI_NS_PER_MS)
 
@@ -442,8 +442,7 @@ void blazei_durable_tick(struct blaze_db *db, uint64_t now_ns)
 /* Where no other node is a member, nobody needs to know the incarnations apart under which this one
  * was opened before: so they go before they fill the log's places, also of a database that is never
  * registered, or for moments only. One opening says which are over, and a later one, whose report
- * has that below the frontier, retires them. Late, as a copy of the directory that is written to
- * beside this one is somebody who may need them (mark.h, LIMIT). */
+ * has that below the frontier, retires them. */
 static void lone_retire(struct blaze_db *db)
 {
 	int retired = 0, rc = 1;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/db/db.h"
+#include "lib/store/home.h"
 #include "lib/store/log.h"
 
 #define BACKLOG         16
@@ -189,14 +190,16 @@ static void *lane_main(void *arg)
 static int dir_open(struct blazei_lane *lane)
 {
 	const struct blazei_store *store = lane->db->store;
-	struct stat status;
+	struct blazei_home home;
+	int error;
 
 	blazei_attach_lock();
 	lane->dir = open(store->location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	blazei_attach_unlock();
-	if (lane->dir < 0 || fstat(lane->dir, &status) != 0)
-		return -errno;
-	return status.st_dev == store->device && status.st_ino == store->inode ? 0 : -ESTALE;
+	error = lane->dir < 0 ? -errno : blazei_home_of(lane->dir, &home);
+	if (error != 0)
+		return error;
+	return blazei_home_number(&home, &store->root->store) == store->home ? 0 : -ESTALE;
 }
 
 /* Removes what one that crashed left; what is no socket is somebody's. */

@@ -60,10 +60,10 @@
  *        a noisy machine), under the lock. So with more than 65,536 records databases wait until
  *        half of the places in the vector are taken.
  *
- * LIMIT  A copy of a store is the same node. Where both are written to, their incarnations do not
- *        follow one another, and a mark of the one covers what the other wrote before that H:
- *        whoever then takes the one's state, or gives it, loses those writes. Until a copy takes a
- *        node id of its own, a node retires late where nobody else is a member.
+ * LIMIT  Two stores that are written to as one node: their incarnations do not follow one another,
+ *        and a mark of the one covers what the other wrote before that H. Whoever then takes the
+ *        one's state, or gives it, loses those writes. So a copy is another node, where it can be
+ *        told from its original (lib/store/home.h).
  *        Replicas without a frontier have no marks. Nor has a node in memory, at members either: it
  *        takes a node id of its own at each open, which leaves one incarnation and its place for
  *        good. Three things are missing to give that back.

@@ -268,7 +268,8 @@ static const struct blazei_session_entry *hello_forked(const struct blazei_repli
 		uint16_t index = blazei_vector_find(&replica->vector, &entry->origin);
 		const struct blazei_writer *writer;
 
-		if (index == BLAZEI_ORIGIN_NONE)
+		/* A mark may have several heirs, one after the other. */
+		if (index == BLAZEI_ORIGIN_NONE || blazei_origin_retired(&entry->origin))
 			continue;
 		writer = &replica->vector.writers[index];
 		if (entry->seq == writer->seq && entry->chain != 0 && writer->chain_known &&

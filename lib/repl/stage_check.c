@@ -17,11 +17,14 @@ struct walk {
 	struct blazei_session_entry *forked;
 };
 
-/* Whether an entry contradicts what is merged here. */
+/* Whether an entry contradicts what is merged here. A mark doesn't: it may have several heirs, one
+ * after the other. */
 static bool forks(const struct walk *walk, unsigned index, uint64_t seq, uint64_t chain)
 {
 	const struct blazei_writer *writer = &walk->replica->vector.writers[index];
 
+	if (blazei_origin_retired(&walk->replica->vector.origins[index]))
+		return false;
 	if (seq != writer->seq || seq == 0 || chain == 0 || !writer->chain_known ||
 	    chain == writer->chain || writer->halted & BLAZEI_HALTED_QUARANTINED)
 		return false;

@@ -315,7 +315,7 @@ static int place_check(const struct backup *backup)
 {
 	const struct blazei_store *open = backup->open, *from = backup->from;
 
-	if (open == NULL || (open->device == from->device && open->inode == from->inode))
+	if (open == NULL || open->home == from->home)
 		return 0;
 	blazei_log(BLAZE_LOG_ERROR,
 	           "store %s: what is there now is another directory than the one that is open: "

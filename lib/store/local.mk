@@ -14,6 +14,8 @@ libblazeshm_la_SOURCES += \
 	lib/store/folder.h \
 	lib/store/frame.c \
 	lib/store/frame.h \
+	lib/store/home.c \
+	lib/store/home.h \
 	lib/store/log.c \
 	lib/store/log.h \
 	lib/store/mem.c \

@@ -51,7 +51,6 @@
 #define BLAZEI_STORE_LOG_H
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #include <blaze/store.h>
 
@@ -76,8 +75,7 @@ struct blazei_store {
 	const struct blaze_store_ops *ops;
 	void *backend;
 	char *location;
-	dev_t device; /* of the directory there when it was opened; only of one in a directory */
-	ino_t inode;
+	uint64_t home; /* blazei_home_number */
 	struct blaze_store_geometry geometry;
 	struct blazei_root *root; /* with room for all segments */
 	uint64_t *firsts;         /* LSN from which on each of these has the log */

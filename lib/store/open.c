@@ -13,12 +13,13 @@
  *        tail to the log: the next one finds the rest, and deletes the segments that were made and
  *        not named. */
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include <blaze/db.h>
+#include <blaze/topology.h>
 
 #include "lib/store/checked.h"
 #include "lib/store/file.h"
+#include "lib/store/home.h"
 #include "lib/store/log.h"
 #include "lib/store/strays.h"
 #include "lib/store/view.h"
@@ -83,8 +84,8 @@ static int tail_make(struct blazei_store *store)
 
 	if (error != 0)
 		return error;
-	name->identity = blazei_tail_identity(&root->store, store->location);
-	name->turn = root->tail_identity == name->identity ? 1 - root->tail_turn : 0;
+	name->home = store->home;
+	name->turn = root->home == name->home ? 1 - root->tail_turn : 0;
 	/* Who opens it next could not tell whether the system went down meanwhile. */
 	error = blazei_id_equal(&none, &store->boot) ? -EACCES : 0;
 	if (error == 0)
@@ -110,9 +111,7 @@ static int tail_make(struct blazei_store *store)
  * one was killed between making its tail and giving up the one before, both. */
 static void tails_sweep(const struct blazei_store *store)
 {
-	struct blazei_tail_name name = {
-		.identity = blazei_tail_identity(&store->root->store, store->location),
-	};
+	struct blazei_tail_name name = { .home = store->home };
 
 	for (name.turn = 0; name.turn < 2; name.turn++)
 		if (store->tail.header == NULL || name.turn != store->tail_name.turn)
@@ -149,7 +148,7 @@ int blazei_store_begin(struct blazei_store *store, uint64_t incarnation)
 		return error;
 	root->boot = store->boot;
 	root->tail_nonce = store->tail_name.nonce;
-	root->tail_identity = store->tail_name.identity;
+	root->home = store->home;
 	root->tail_turn = (uint8_t)store->tail_name.turn;
 	root->opened = (uint8_t)store->durability;
 	error = blazei_store_root_swap(store);
@@ -216,26 +215,38 @@ static void store_free(struct blazei_store *store)
 }
 
 /* The process may change its directory, and others may move this one. */
-static int location_fix(struct blazei_store *store)
+static int location_fix(struct blazei_store *store, struct blazei_home *ret_home)
 {
 	char *absolute = realpath(store->location, NULL);
-	struct stat status;
 
 	if (absolute == NULL)
 		return -errno;
-	if (stat(absolute, &status) == 0) {
-		store->device = status.st_dev;
-		store->inode = status.st_ino;
-	}
 	free(store->location);
 	store->location = absolute;
-	return 0;
+	return blazei_home_find(absolute, ret_home);
+}
+
+/* Whether the store is a copy: then it is a node of its own, which begin makes durable. */
+static int home_check(struct blazei_store *store, const struct blazei_home *home)
+{
+	struct blazei_root *root = store->root;
+
+	store->home = blazei_home_number(home, &root->store);
+	if (store->look || root->home == 0 || root->home == store->home)
+		return 0;
+	blazei_log(BLAZE_LOG_WARNING,
+	           "store %s: it was copied, or moved to another file system: it goes on as a "
+	           "node of its own, a peer",
+	           store->location);
+	root->role = BLAZE_ROLE_PEER;
+	return blaze_id_new(&root->node);
 }
 
 int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
                       const struct blazei_store_options *options, struct blazei_store **ret_store)
 {
 	struct blazei_store *store = aligned_alloc(BLAZEI_CACHE_LINE, sizeof(*store));
+	struct blazei_home home = { 0 };
 	int error;
 
 	if (store == NULL)
@@ -251,9 +262,11 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
 	}
 	error = store->ops->geometry(store->backend, &store->geometry);
 	if (error == 0 && (ops == &blazei_file_ops || ops == &blazei_view_ops))
-		error = location_fix(store);
+		error = location_fix(store, &home);
 	if (error == 0)
 		error = root_load(store, options->policy);
+	if (error == 0)
+		error = home_check(store, &home);
 	if (error != 0) {
 		(void)blazei_store_close(store);
 		return error;

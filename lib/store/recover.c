@@ -292,7 +292,7 @@ static int tail_load(struct blazei_store *store, struct blazei_tail_image *ret_i
 	static const struct blaze_id none;
 	const struct blazei_root *root = store->root;
 	const struct blazei_tail_name name = {
-		.identity = root->tail_identity,
+		.home = root->home,
 		.nonce = root->tail_nonce,
 		.turn = root->tail_turn,
 	};

@@ -39,7 +39,7 @@ struct blazei_root {
 	uint32_t role;        /* enum blaze_role: what the node was last */
 	struct blaze_id boot; /* in which it was opened last */
 	uint64_t tail_nonce;  /* of the tail that this opening made; 0: none */
-	uint64_t tail_identity;
+	uint64_t home;        /* blazei_home_number of where it was opened last; 0: it never was */
 	uint64_t start; /* LSN of the checkpoint that the log begins with; 0: it begins at 1 */
 	uint8_t opened; /* enum blaze_durability that is kept while it is open; 0: closed */
 	uint8_t tail_turn;
@@ -59,7 +59,7 @@ static_assert(offsetof(struct blazei_root, role) == 60, "disk format");
 static_assert(offsetof(struct blazei_root, cuts) == 108, "disk format");
 static_assert(offsetof(struct blazei_root, boot) == 64, "disk format");
 static_assert(offsetof(struct blazei_root, tail_nonce) == 80, "disk format");
-static_assert(offsetof(struct blazei_root, tail_identity) == 88, "disk format");
+static_assert(offsetof(struct blazei_root, home) == 88, "disk format");
 static_assert(offsetof(struct blazei_root, start) == 96, "disk format");
 static_assert(offsetof(struct blazei_root, opened) == 104, "disk format");
 static_assert(offsetof(struct blazei_root, tail_turn) == 105, "disk format");

@@ -24,24 +24,8 @@
 
 static void name_format(const struct blazei_tail_name *name, char ret_text[NAME_BYTES])
 {
-	snprintf(ret_text, NAME_BYTES, ".tail.%016llx.%u", (unsigned long long)name->identity,
+	snprintf(ret_text, NAME_BYTES, ".tail.%016llx.%u", (unsigned long long)name->home,
 	         name->turn % 2);
-}
-
-uint64_t blazei_tail_identity(const struct blaze_id *store, const char *location)
-{
-	struct {
-		struct blaze_id store;
-		uint64_t device;
-		uint64_t inode;
-	} place = { .store = *store };
-	struct stat status;
-
-	if (stat(location, &status) == 0) {
-		place.device = status.st_dev;
-		place.inode = status.st_ino;
-	}
-	return XXH3_64bits(&place, sizeof(place));
 }
 
 void blazei_boot_id(struct blaze_id *ret_boot)

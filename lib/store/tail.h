@@ -61,7 +61,7 @@ static_assert(sizeof(struct blazei_tail_entry) == 16, "tail format");
 
 /* Which one: what the root keeps of it. */
 struct blazei_tail_name {
-	uint64_t identity; /* blazei_tail_identity of the store that made it */
+	uint64_t home; /* blazei_home_number of the store that made it */
 	uint64_t nonce;
 	unsigned turn; /* 0 or 1 */
 };
@@ -75,8 +75,6 @@ struct blazei_tail {
 	uint64_t end;  /* and behind the last one */
 };
 
-/* A number for this store in this place: the same after a rename, another one for a copy. */
-uint64_t blazei_tail_identity(const struct blaze_id *store, const char *location);
 /* The id of this boot, all zero where the system tells none. */
 void blazei_boot_id(struct blaze_id *ret_boot);
 

@@ -3,8 +3,10 @@
 #ifndef TESTS_BASE_DIR_H
 #define TESTS_BASE_DIR_H
 
+#include <check.h>
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +25,15 @@ static inline void dir_remove(const char *path)
 	if (stream != NULL)
 		closedir(stream);
 	(void)rmdir(path);
+}
+
+/* As whoever copies a directory does; of a file likewise. */
+static inline void dir_copy(const char *from, const char *to)
+{
+	char command[500];
+
+	snprintf(command, sizeof(command), "cp -a %s %s", from, to);
+	ck_assert_int_eq(system(command), 0);
 }
 
 #endif

@@ -6,6 +6,7 @@ db_tests = \
 	tests/db/test_compact \
 	tests/db/test_issued \
 	tests/db/test_conflicts \
+	tests/db/test_copy \
 	tests/db/test_crash \
 	tests/db/test_event \
 	tests/db/test_facade \
@@ -40,6 +41,7 @@ tests_db_test_async_SOURCES = \
 	tests/db/test_async.c tests/db/node.h tests/db/stored.h tests/base/child.h
 EXTRA_tests_db_test_async_DEPENDENCIES = lib/tool/blaze-db$(EXEEXT)
 tests_db_test_board_SOURCES = tests/db/test_board.c
+tests_db_test_copy_SOURCES = tests/db/test_copy.c tests/db/stored.h tests/base/child.h
 tests_db_test_crash_SOURCES = tests/db/test_crash.c tests/db/node.h
 tests_db_test_facade_SOURCES = tests/db/test_facade.c tests/db/node.h
 tests_db_test_full_SOURCES = tests/db/test_full.c tests/db/node.h

@@ -448,7 +448,7 @@ static void tail_path(unsigned number, char ret_path[200])
 	fclose(file);
 	ck_assert_uint_ne(root.tail_nonce, 0);
 	snprintf(ret_path, 200, "/dev/shm/blaze-%u/.tail.%016llx.%u", (unsigned)geteuid(),
-	         (unsigned long long)root.tail_identity, (unsigned)root.tail_turn);
+	         (unsigned long long)root.home, (unsigned)root.tail_turn);
 	ck_assert_int_eq(access(ret_path, F_OK), 0);
 }
 
@@ -505,14 +505,6 @@ START_TEST(tool_tells_of_a_lost_tail)
 }
 END_TEST
 
-static void copy(const char *from, const char *to)
-{
-	char command[500];
-
-	snprintf(command, sizeof(command), "cp -a %s %s", from, to);
-	ck_assert_int_eq(system(command), 0);
-}
-
 START_TEST(tail_of_another_store_is_refused)
 {
 	char a[200], b[200];
@@ -522,7 +514,7 @@ START_TEST(tail_of_another_store_is_refused)
 	killed(1);
 	tail_path(0, a);
 	tail_path(1, b);
-	copy(b, a);
+	dir_copy(b, a);
 	ck_assert_uint_eq(records_in(0), FIRST);
 	ck_assert_ptr_nonnull(strstr(log_lines, "its tail is gone"));
 	/* The one whose tail it is has all. */
@@ -541,7 +533,7 @@ START_TEST(copied_directory_leaves_the_tail)
 
 	killed(0);
 	tail_path(0, tail);
-	copy(stored_path(0), stored_path(1));
+	dir_copy(stored_path(0), stored_path(1));
 	ck_assert_uint_eq(records_opened(1, &cuts), ALL);
 	ck_assert_uint_eq(cuts, 0);
 	ck_assert_int_eq(access(tail, F_OK), 0);
@@ -558,7 +550,7 @@ START_TEST(copied_directory_does_not_take_a_later_tail)
 	pid_t pid;
 
 	killed(0);
-	copy(stored_path(0), stored_path(1));
+	dir_copy(stored_path(0), stored_path(1));
 	ck_assert_uint_eq(records_opened(0, &cuts), ALL);
 	pid = program_start();
 	ck_assert_uint_eq(records_opened(1, &cuts), FIRST);

@@ -111,7 +111,7 @@ static void root_lay(const uint8_t *data, size_t len, unsigned flags)
 		root->segment_count = (uint32_t)(segments / sizeof(root->segments[0]));
 		root->store = store_id;
 		root->boot = boot_id;
-		root->tail_identity = TAIL_IDENTITY;
+		root->home = TAIL_IDENTITY;
 		root->tail_nonce = NONCE;
 		for (uint32_t i = 0; i < root->segment_count; i++)
 			root->segments[i].incarnation = INCARNATION;

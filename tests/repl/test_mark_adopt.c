@@ -310,6 +310,30 @@ START_TEST(saying_under_a_mark_says_nothing)
 }
 END_TEST
 
+/* Of a node that ends and says again what is over, one has retired that under the later heir and
+ * the other one under the former: in what it asks for (0), in a snapshot that it gets (1). */
+START_TEST(marks_of_two_heirs_are_one_history)
+{
+	struct blazei_writer *mark;
+	struct pair pair;
+
+	begin_retirable();
+	retire(&b, 1);
+	nodes_catch_up(&c, &b);
+	mark = &c.replica->vector.writers[blazei_mark_find(&c.replica->vector, &a.origin.node)];
+	mark->chain++;
+	write_told(&a, &b, 1, "{\"x\":7}");
+	pair_open(&pair, &c, &b);
+	pair.whole = _i == 1;
+	pair_run(&pair);
+	ck_assert_int_eq(pair.asked.error, 0);
+	ck_assert(!pair.asked.by_peer);
+	pair_close(&pair);
+	ck_assert_uint_eq(mark->halted, 0);
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("mark_adopt");
@@ -329,6 +353,7 @@ int main(void)
 	tcase_add_loop_test(
 	        tcase, transaction_that_is_open_when_a_mark_comes_conflicts_with_nothing, 0, 2);
 	tcase_add_test(tcase, saying_under_a_mark_says_nothing);
+	tcase_add_loop_test(tcase, marks_of_two_heirs_are_one_history, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -55,6 +55,9 @@ status 0 import "$work/a" --new-ids "$data"
 all='{"":"empty","b":{"$bytes":"AP8="},"d":-0.0,"f":false,"i":-9223372036854775808,"m":{"$map":{"$time":1}},"n":null,"nan":{"$double":"NaN"},"s":"gr\u00fc\u00dfe","t":{"$time":"1970-01-01T00:00:00.000000001Z"},"u":{"$uuid":"01a204f3-0000-7000-8000-000000000001"}}'
 status 0 put "$work/a" "$nobody" "$all"
 status 0 backup "$work/a" "$work/b"
+# Its node is told of once.
+"$db" import "$work/b" </dev/null >"$work/out" 2>"$work/err"
+check 'a copy becomes a node of its own' 1 "$(grep -c 'a node of its own' "$work/err")"
 status 0 export "$work/a"
 out >"$work/all"
 ids=$(jq -r .id <"$work/all")
