@@ -173,6 +173,8 @@ static int store_open(struct blaze_db *db, const char *uri, const struct blaze_d
 	}
 	db->in_directory = ops == &blazei_file_ops;
 	db->self.node = db->store->root->node;
+	if (db->store->resumes)
+		db->self.incarnation = db->store->root->incarnation;
 	db->policy = db->store->root->policy;
 	return 0;
 }

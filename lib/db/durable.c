@@ -473,11 +473,14 @@ static int on_recover(void *arg, const void *entry, size_t len)
 	return blazei_replay_entry(arg, entry);
 }
 
-/* All that came back is durable. */
+/* All that came back is durable, and known to who had it, or to nobody. */
 static void durable_begin(struct blaze_db *db)
 {
 	struct blazei_vector_entry entry;
 
+	blazei_replica_vector_entry(db->replica, 0, &entry);
+	/* Relaxed: nobody else has the database yet. */
+	atomic_store_explicit(&db->durable.published, entry.seq, memory_order_relaxed);
 	for (unsigned i = 0; i < blazei_replica_vector_count(db->replica); i++) {
 		blazei_replica_vector_entry(db->replica, i, &entry);
 		(void)blazei_replica_durable_raise(db->replica, &entry);
@@ -538,6 +541,14 @@ int blazei_durable_open(struct blaze_db *db, struct blazei_replica_options *opti
 	return error;
 }
 
+/* Whether the next opening may go on under this name: it is not to be left, and the log has all
+ * that was written under it. */
+static bool resumable(const struct blaze_db *db)
+{
+	return db->replica != NULL && db->durable.error == 0 && db->nameless == 0 &&
+	       !blazei_replica_displaced(db->replica) && !blazei_replica_log_behind(db->replica);
+}
+
 int blazei_durable_close(struct blaze_db *db)
 {
 	struct blazei_unsent *place;
@@ -547,6 +558,8 @@ int blazei_durable_close(struct blaze_db *db)
 	if (db->store == NULL)
 		return 0;
 	acknowledged = db->store->durability != BLAZE_DURABILITY_SYNC;
+	if (resumable(db))
+		blazei_store_resume_under(db->store, db->self.incarnation);
 	/* With sync, what was acknowledged is durable whatever becomes of this. */
 	if (blazei_store_close(db->store) != 0) {
 		blazei_log(BLAZE_LOG_WARNING, "database %s: its store was not closed cleanly",

@@ -8,8 +8,7 @@
  *        merge.c    a checked transaction into the table
  *        conflict.c what of it met a write that it did not know
  *        vector.c   origins and how far each has come; mark.c: those that are over
- *        park.c     transactions that came too early
- *        history.c  the transactions merged last
+ *        park.c     transactions that came too early; history.c: those merged last
  *        halt.c     origins of which nothing is merged at present
  *        members.c  the replicated list of members; frontier.c, collect.c: what follows from it
  *        restart.c  back from a store, and under another name; identity.c: which
@@ -17,8 +16,7 @@
  *                   stands; unseen.c: what others have not seen; bundle.c: it all as transactions
  *        state.c    registers as bytes, for snapshots
  *        stage.c    a snapshot until it is installed; prune.c: what it does not have
- *        room.c     room for what is merged as one
- *        logged.c   what goes to a log, and comes back from it
+ *        room.c     room for what is merged as one; logged.c: what a log has, and how it comes back
  *        session*.c catch-up: session.c, session_ask.c, session_answer.c, session_wire.c
  *        effects.c  what is told of, beside results
  *        read.c     get, fetch and hashes; order.c: ids in order
@@ -251,6 +249,12 @@ struct blazei_replica {
 static inline bool blazei_is_server(const struct blazei_replica *replica)
 {
 	return atomic_load_explicit(&replica->server, memory_order_relaxed);
+}
+
+/* Whether what an origin wrote is known to this replica alone: its own, once it is back. */
+static inline bool blazei_is_own(const struct blazei_replica *replica, unsigned index)
+{
+	return index == 0 && !replica->replaying;
 }
 
 static inline uint64_t blazei_reindexed(const struct blazei_replica *replica)

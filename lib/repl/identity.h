@@ -5,9 +5,10 @@
  * WHY    seq names a transaction for good, so none may be given twice. A store that was copied,
  *        restored from a backup or cut by a crash does not know by itself that others hold later
  *        transactions of its origin. Going on where the store ends is right only after a clean
- *        close, which leaves a token beside the store (on tmpfs) that equals the one within it. In
- *        every other case a new incarnation costs 24 bytes, and a wrong guess costs a fork.
- *        (Rejected: to ask the others for the last seq; they may not be there.)
+ *        close, which leaves a token beside the store that equals the one within it (in life a note
+ *        which says what can't be set back: lib/store/closed.h). In every other case a new
+ *        incarnation costs 24 bytes, and a wrong guess costs a fork. (Rejected: to ask the others
+ *        for the last seq; they may not be there.)
  *
  * INVARIANTS
  *   I1   CONTINUE is answered only where the token matches and nobody holds anything of the origin

@@ -258,10 +258,14 @@ static int unit_install(struct blazei_replay *replay, struct blazei_replica *rep
 	const uint64_t applied = replica->applied;
 	const uint64_t updates = replica->applied_updates;
 	struct blazei_session_entry forked;
-	int rc = blazei_stage_check(replay->stage, replica, vs, count, &forked);
+	int rc;
 
+	replica->replaying = true;
+	rc = blazei_stage_check(replay->stage, replica, vs, count, &forked);
 	if (rc == 0)
 		rc = blazei_stage_install(replay->stage, replica, UINT64_MAX, &cut);
+	replica->replaying = false;
+	replica->began_seq = replica->vector.writers[0].seq;
 	replica->applied = applied;
 	replica->applied_updates = updates;
 	if (rc == -EEXIST)

@@ -134,7 +134,7 @@ enum blazei_verdict blazei_judge(const struct blazei_replica *replica, uint64_t 
 	if (blazei_unlikely(known->seq == 0 && replica->vector.marks > 0) && writer != 0 &&
 	    blazei_marked(&replica->vector, blazei_txn_origins(header), header->hlc))
 		return BLAZEI_COVERED;
-	if (writer == 0 && !replica->replaying)
+	if (blazei_is_own(replica, writer))
 		return header->seq < known->seq ||
 		                       (header->seq == known->seq && header->chain == known->chain)
 		               ? BLAZEI_COVERED

@@ -134,9 +134,13 @@ enum want {
 	WANT_ALL,
 };
 
-static bool wanted(enum want want, uint16_t index, uint64_t seq, const struct blazei_writer *writer)
+static bool wanted(const struct blazei_replica *replica, enum want want, uint16_t index,
+                   uint64_t seq)
 {
-	if (writer->halted & BLAZEI_HALTED_QUARANTINED || (want == WANT_NEW && index == 0))
+	const struct blazei_writer *writer = &replica->vector.writers[index];
+
+	if (writer->halted & BLAZEI_HALTED_QUARANTINED ||
+	    (want == WANT_NEW && blazei_is_own(replica, index)))
 		return false;
 	return want == WANT_ALL || seq > writer->seq;
 }
@@ -152,11 +156,10 @@ static const struct blazei_txn_header *txn_next(const struct blazei_replica *rep
 	while (*at < end) {
 		const struct blazei_txn_header *header = (const void *)*at;
 		uint16_t index = blazei_vector_find(&replica->vector, blazei_txn_origins(header));
-		const struct blazei_writer *writer = &replica->vector.writers[index];
 
 		*at += header->bytes;
 		*ret_writer = index;
-		if (wanted(want, index, header->seq, writer))
+		if (wanted(replica, want, index, header->seq))
 			return header;
 	}
 	return NULL;

@@ -243,7 +243,7 @@ int blazei_stage_check(const struct blazei_stage *stage, struct blazei_replica *
 	rc = walk.seqs && walk.chains ? start_walk(&walk, stage) : -ENOMEM;
 	for (const struct blazei_blob *blob = stage->txns.first; blob && rc == 0; blob = blob->next)
 		rc = walk_txns(&walk, blob);
-	if (rc == 0 && walk.seqs[0] > replica->vector.writers[0].seq) {
+	if (rc == 0 && blazei_is_own(replica, 0) && walk.seqs[0] > replica->vector.writers[0].seq) {
 		*ret_forked = (struct blazei_session_entry){
 			.origin = replica->vector.origins[0],
 			.seq = walk.seqs[0],

@@ -292,7 +292,8 @@ bool blazei_vector_raise(struct blazei_replica *replica, const struct blazei_ses
 		return false;
 	writer = &replica->vector.writers[index];
 	/* Nobody knows better than this replica how far it has written itself. */
-	if (index == 0 || entry->seq <= writer->seq || writer->halted & BLAZEI_HALTED_QUARANTINED)
+	if (blazei_is_own(replica, index) || entry->seq <= writer->seq ||
+	    writer->halted & BLAZEI_HALTED_QUARANTINED)
 		return false;
 	blazei_history_clear(&replica->history);
 	writer->seq = entry->seq;

@@ -57,7 +57,8 @@ static bool name_parse(const char *name, uint64_t *ret_segment)
 /* Names that a store leaves, besides its segments, and those that are in any directory. */
 static bool name_known(const char *name)
 {
-	static const char *const known[] = { ".", "..", "lock", "lane", "root.new", "lost+found" };
+	static const char *const known[] = { ".",      "..",       "lock",      "lane",
+		                             "closed", "root.new", "lost+found" };
 	uint64_t segment;
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -4,6 +4,8 @@ libblazeshm_la_SOURCES += \
 	lib/store/backup.h \
 	lib/store/checked.c \
 	lib/store/checked.h \
+	lib/store/closed.c \
+	lib/store/closed.h \
 	lib/store/drop.c \
 	lib/store/engine.c \
 	lib/store/engine.h \

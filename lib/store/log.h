@@ -85,6 +85,8 @@ struct blazei_store {
 	bool segment_open;    /* made by this open, and not ended */
 	bool scanned;         /* all segments were read: what recovery finds now is the tail's */
 	bool recovered;
+	uint64_t resume_under; /* at the close: an incarnation, or 0 */
+	bool resumes; /* it is as it was closed: the node may go on under the root's incarnation */
 	bool look;
 	bool torn;        /* the last segment had something behind its last frame */
 	bool lost;        /* the end of the log was lost before this opening, or may have been */
@@ -157,6 +159,8 @@ struct blazei_store_stats {
  * system. */
 int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
                       const struct blazei_store_options *options, struct blazei_store **ret_store);
+/* The node may go on under this incarnation, if the store is closed now; 0: under none. */
+void blazei_store_resume_under(struct blazei_store *store, uint64_t incarnation);
 /* Writes what is pending, ends the open segment, and frees. The first error. */
 int blazei_store_close(struct blazei_store *store);
 

@@ -18,6 +18,7 @@
 #include <blaze/topology.h>
 
 #include "lib/store/checked.h"
+#include "lib/store/closed.h"
 #include "lib/store/file.h"
 #include "lib/store/home.h"
 #include "lib/store/log.h"
@@ -226,13 +227,21 @@ static int location_fix(struct blazei_store *store, struct blazei_home *ret_home
 	return blazei_home_find(absolute, ret_home);
 }
 
-/* Whether the store is a copy: then it is a node of its own, which begin makes durable. */
-static int home_check(struct blazei_store *store, const struct blazei_home *home)
+/* Whether the store is as it was closed, and where; and whether it is a copy: then it is a node of
+ * its own, which begin makes durable. */
+static int home_check(struct blazei_store *store, const struct blazei_home *home, bool directory)
 {
+	static const struct blaze_id none;
 	struct blazei_root *root = store->root;
+	bool closed;
 
 	store->home = blazei_home_number(home, &root->store);
-	if (store->look || root->home == 0 || root->home == store->home)
+	if (store->look)
+		return 0;
+	closed = directory && blazei_closed_take(store->location, root);
+	store->resumes = closed && root->opened == 0 && !blazei_id_equal(&none, &store->boot) &&
+	                 blazei_id_equal(&root->boot, &store->boot);
+	if (root->home == 0 || root->home == store->home)
 		return 0;
 	blazei_log(BLAZE_LOG_WARNING,
 	           "store %s: it was copied, or moved to another file system: it goes on as a "
@@ -266,13 +275,18 @@ int blazei_store_open(const struct blaze_store_ops *ops, const char *location,
 	if (error == 0)
 		error = root_load(store, options->policy);
 	if (error == 0)
-		error = home_check(store, &home);
+		error = home_check(store, &home, ops == &blazei_file_ops);
 	if (error != 0) {
 		(void)blazei_store_close(store);
 		return error;
 	}
 	*ret_store = store;
 	return 0;
+}
+
+void blazei_store_resume_under(struct blazei_store *store, uint64_t incarnation)
+{
+	store->resume_under = incarnation;
 }
 
 /* All is durable: nothing of this opening is needed any more. */
@@ -282,10 +296,14 @@ static int close_cleanly(struct blazei_store *store)
 	int error = blazei_store_end(store);
 
 	root->opened = 0;
+	if (store->resume_under != 0)
+		root->incarnation = store->resume_under;
 	if (error == 0)
 		error = blazei_store_root_swap(store);
 	if (error != 0)
 		return error;
+	if (store->resume_under != 0)
+		blazei_closed_note(store->location, root);
 	BLAZEI_TESTPOINT("store_ended");
 	if (store->tail.header != NULL)
 		blazei_tail_unlink(store->tail_dir, &store->tail_name);

@@ -20,6 +20,7 @@ db_tests = \
 	tests/db/test_packed \
 	tests/db/test_peek \
 	tests/db/test_rename \
+	tests/db/test_resume \
 	tests/db/test_step tests/db/test_store \
 	tests/db/test_stored \
 	tests/db/test_limits \
@@ -90,6 +91,9 @@ tests_db_test_stored_close_SOURCES = \
 tests_db_test_stored_disk_SOURCES = \
 	tests/db/test_stored_disk.c tests/db/node.h tests/db/stored.h \
 	tests/db/origins.c tests/db/origins.h
+tests_db_test_resume_SOURCES = tests/db/test_resume.c tests/db/stored.h tests/base/child.h \
+	tests/db/origins.c tests/db/origins.h
+tests_db_test_resume_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=blazei_boot_id
 tests_db_test_stored_retire_SOURCES = \
 	tests/db/test_stored_retire.c tests/db/node.h tests/db/stored.h \
 	tests/db/origins.c tests/db/origins.h

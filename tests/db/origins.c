@@ -20,6 +20,16 @@ unsigned origins_marks(const struct blazei_replica *replica)
 	return replica->vector.marks;
 }
 
+void origins_displace(struct blazei_replica *replica)
+{
+	replica->displaced = true;
+}
+
+void origins_lag(struct blazei_replica *replica)
+{
+	blazei_logged_lag(replica);
+}
+
 struct blazei_log_sink origins_log(const struct blazei_replica *replica)
 {
 	return replica->log;

@@ -13,6 +13,10 @@ void origins_limit(struct blazei_replica *replica, unsigned limit);
 /* Of them that are not retired, and marks. */
 unsigned origins_known(const struct blazei_replica *replica);
 unsigned origins_marks(const struct blazei_replica *replica);
+/* Has it think that somebody else writes under its name. */
+void origins_displace(struct blazei_replica *replica);
+/* Has its log miss what comes from here on, as where there was no memory for it. */
+void origins_lag(struct blazei_replica *replica);
 /* What its steps go to. */
 struct blazei_log_sink origins_log(const struct blazei_replica *replica);
 

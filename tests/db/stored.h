@@ -38,6 +38,15 @@ static inline void stored_teardown(void)
 	ck_assert_int_eq(rmdir(stored_dir), 0);
 }
 
+/* As after a loss of power: the next opening begins a new incarnation. */
+static inline void stored_forget(unsigned number)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "%s/closed", stored_path(number));
+	(void)unlink(path);
+}
+
 /* Opens the database in directory `number`; retain_bytes 0: the default. */
 static inline struct blaze_db *stored_open(const char *db_name, unsigned number,
                                            uint64_t retain_bytes, unsigned flags)

@@ -413,7 +413,7 @@ START_TEST(long_path_has_a_lane)
 	ck_assert_uint_eq(status.st_mode & 0777, 0600);
 	ck_assert_int_eq(blaze_db_close(db), 0);
 	ck_assert_int_eq(lstat("lane", &status), -1);
-	ck_assert_int_eq(system("rm -f ./*.seg root lock"), 0);
+	ck_assert_int_eq(system("rm -f ./*.seg root lock closed"), 0);
 	ck_assert_int_eq(chdir("../../.."), 0);
 	ck_assert_int_eq(rmdir(path), 0);
 }

@@ -108,7 +108,8 @@ START_TEST(reopened_store_has_same_content)
 			ck_assert_mem_eq(hash[0], hash[1], 16);
 			ck_assert_int_eq(blaze_db_position(db, &after), 0);
 			ck_assert(blazei_id_equal(&before.node, &after.node));
-			ck_assert_uint_ne(before.incarnation, after.incarnation);
+			ck_assert_uint_eq(before.incarnation, after.incarnation);
+			ck_assert_uint_eq(before.seq, after.seq);
 		}
 		for (uint64_t n = 1; n <= 20; n++)
 			put(db, 0, round * 20 + n);

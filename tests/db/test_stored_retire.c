@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A database that is opened again and again goes on under many incarnations; those that are over
- * make room at the others, who know still what was written under them. */
+/* A database that is opened again and again, and each time not known to have been closed, goes on
+ * under many incarnations; those that are over make room at the others, who know still what was
+ * written under them. */
 #include <stdlib.h>
 
 #include "lib/repl/members.h"
@@ -97,6 +98,7 @@ START_TEST(thirty_openings_fit_in_a_small_vector)
 	origins_limit(a.db->replica, LIMIT);
 	pthread_mutex_unlock(&a.db->lock);
 	for (unsigned i = 0; i < TIMES; i++) {
+		stored_forget(1);
 		b = stored_node(name, 1, 0);
 		stored_link(&a, &b);
 		node_insert(&b, "n", i, &ids[i]);
@@ -194,10 +196,12 @@ START_TEST(store_of_too_many_incarnations_is_opened)
 	ck_assert_int_eq(blaze_db_close(db), 0);
 	for (unsigned i = 0; i < 3 && _i == 0; i++) {
 		id.bytes[1] = (uint8_t)i;
+		stored_forget(0);
 		db = stored_open(name, 0, 0, 0);
 		ck_assert_int_eq(blaze_db_put(db, &id, "x", 1), 0);
 		ck_assert_int_eq(blaze_db_close(db), 0);
 	}
+	stored_forget(0);
 	if (_i == 1)
 		ck_assert_int_eq(blaze_db_open(name, stored_path(0), &options, &db), -E2BIG);
 	db = stored_open(name, 0, 0, BLAZE_DB_READ_ONLY);
@@ -217,6 +221,7 @@ START_TEST(lone_database_is_opened_any_number_of_times)
 		struct blaze_id id = { { 1, (uint8_t)(i / 2) } };
 		unsigned count;
 
+		stored_forget(0);
 		db = stored_open(name, 0, 0, BLAZE_DB_MANUAL);
 		ck_assert_int_eq(blaze_db_count(db), (i + 1) / 2);
 		ck_assert_int_eq(blaze_db_put(db, &id, &i, sizeof(i)), 0);

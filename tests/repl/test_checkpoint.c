@@ -146,6 +146,36 @@ static void checkpoint_write(unsigned *ret_begin, unsigned *ret_chunks)
 	ck_assert_int_eq(rc, 0);
 }
 
+/* The first node comes back under its own name: the same, and what it writes next is heard. */
+static void expect_goes_on(unsigned first)
+{
+	const struct blazei_replica_options options = options_of(0, 1);
+	const struct blaze_id id = { { 10 } };
+	const struct blazei_write put = { .kind = BLAZEI_WRITE_PUT, .id = &id };
+	struct blazei_replay back;
+	struct blazei_txn_view txn;
+	const struct blazei_writer *writers;
+
+	ck_assert_int_eq(tape_replay(&tape, first, tape.count, &options, &back), 0);
+	tape_expect_same(nodes[0], back.replica);
+	writers = back.replica->vector.writers;
+	ck_assert_uint_gt(writers[0].seq, 0);
+	ck_assert_uint_eq(writers[0].chain, nodes[0]->vector.writers[0].chain);
+	ck_assert_uint_eq(back.replica->began_seq, writers[0].seq);
+	for (unsigned i = 1; i < nodes[0]->vector.count; i++) {
+		const uint16_t index =
+		        blazei_vector_find(&back.replica->vector, &nodes[0]->vector.origins[i]);
+
+		ck_assert_uint_ge(writers[index].heard, nodes[0]->vector.writers[i].heard);
+	}
+	for (unsigned i = 0; i < NODES; i++)
+		while (i != 1 && heard[1][i] < outs[i].count)
+			give(i, 1);
+	ck_assert_int_eq(blazei_replica_write(back.replica, now_ns, &put, &txn), 0);
+	ck_assert_int_eq(blazei_replica_receive(nodes[1], now_ns, &txn, 1), 1);
+	tape_free(&back);
+}
+
 START_TEST(log_leads_to_the_same_from_its_begin)
 {
 	unsigned begin, end, chunks;
@@ -168,6 +198,9 @@ START_TEST(log_leads_to_the_same_from_its_begin)
 	/* A second one takes the place of the first. */
 	checkpoint_write(&begin, &chunks);
 	expect_equal_from(begin, tape.count);
+	for (unsigned i = 0; i < 20 && _i % 4 < 2; i++)
+		something();
+	expect_goes_on(_i % 2 ? begin : 0);
 }
 END_TEST
 
