@@ -218,8 +218,6 @@ static void leave(struct blazei_replica *replica, unsigned index, bool marks)
 	if (index < members->width)
 		members->frontier[index] = 0;
 	blazei_vector_rename(vector, index, marks ? &mark : NULL);
-	if (replica->recent_writer == index)
-		replica->recent_writer = 0;
 }
 
 /* Retires all that `to` names. False: a transaction is open. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "lib/op/txn.h"
-#include "lib/repl/replica.h"
+#include "lib/repl/core.h"
 
 #define NOW UINT64_C(1800000000000000000)
 
@@ -72,6 +72,8 @@ static inline void node_close(struct node *node)
 	for (unsigned i = 0; i < node->count; i++)
 		free(node->log[i].data);
 	free(node->log);
+	/* Whoever shut it has opened it: else all reading would take the lock from then on. */
+	ck_assert(!node->replica || node->replica->table.shut == 0);
 	blazei_replica_free(node->replica);
 }
 

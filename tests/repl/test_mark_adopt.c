@@ -178,6 +178,22 @@ START_TEST(incarnation_that_was_halted_goes_and_waits_no_more)
 }
 END_TEST
 
+/* It had one that came too early. */
+START_TEST(incarnation_of_which_something_waits_goes_with_it)
+{
+	begin_retirable();
+	retire(&b, 1);
+	ck_assert_int_eq(node_give(&past[0], &c, past[0].count), 0);
+	ck_assert_uint_eq(node_stats(&c).parked, 1);
+	writer_of(&c, &past[0].origin)->seq = 1;
+	writer_of(&c, &past[0].origin)->hlc = 1;
+	c_takes_all();
+	ck_assert(!knows(&c, &past[0].origin));
+	ck_assert_uint_eq(node_stats(&c).parked, 0);
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
 /* What it deleted was deleted everywhere: what is written on that here is below the frontier. */
 START_TEST(end_under_a_mark_conflicts_with_no_field)
 {
@@ -347,6 +363,7 @@ int main(void)
 	tcase_add_test(tcase, incarnation_that_the_snapshot_has_stays);
 	tcase_add_test(tcase, incarnation_in_quarantine_stays_under_a_mark);
 	tcase_add_test(tcase, incarnation_that_was_halted_goes_and_waits_no_more);
+	tcase_add_test(tcase, incarnation_of_which_something_waits_goes_with_it);
 	tcase_add_test(tcase, end_under_a_mark_conflicts_with_no_field);
 	tcase_add_test(tcase, own_future_is_no_duplicate_by_a_mark);
 	tcase_add_test(tcase, what_is_under_a_mark_is_covered_and_durable);
