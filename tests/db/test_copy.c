@@ -8,9 +8,9 @@
 #include "tests/db/origins.h"
 #include "tests/db/stored.h"
 
-#define EARLY 10u  /* openings before the copy is made */
-#define FEW   5u   /* after it, of one that keeps its incarnations apart */
-#define MANY  100u /* and of one that retires them */
+#define EARLY 10u /* openings before the copy is made */
+#define FEW   5u  /* after it, of one that keeps its incarnations apart */
+#define MANY  70u /* and of one that retires them */
 
 static struct blaze_id id_of(unsigned number, unsigned i)
 {

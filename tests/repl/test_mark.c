@@ -488,6 +488,23 @@ START_TEST(own_node_retires_its_own_and_indices_are_used_again)
 }
 END_TEST
 
+/* Who is no member, and heard no report before all members had retired it: these say nothing more of
+ * how far they have it. */
+START_TEST(who_is_no_member_retires_what_all_members_have)
+{
+	begin_retirable();
+	retire(&a, 1);
+	retire(&b, 1);
+	for (unsigned i = 0; i < 4; i++)
+		round_make(100 + i);
+	c_hears();
+	ck_assert(knows(&c, &past[0].origin));
+	retire(&c, 1);
+	ck_assert(!knows(&c, &past[0].origin));
+	nodes_expect_equal(&b, &c);
+}
+END_TEST
+
 START_TEST(table_of_origins_that_is_small_is_never_full)
 {
 	const struct blazei_replica_options options = {
@@ -553,6 +570,7 @@ int main(void)
 		&what_waits_beyond_the_mark_keeps_nothing_back,
 		&what_waits_and_has_seen_the_retired_keeps_nothing_back,
 		&own_node_retires_its_own_and_indices_are_used_again,
+		&who_is_no_member_retires_what_all_members_have,
 		&table_of_origins_that_is_small_is_never_full,
 		&nobody_is_called_retired,
 	};
