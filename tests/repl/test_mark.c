@@ -488,8 +488,8 @@ START_TEST(own_node_retires_its_own_and_indices_are_used_again)
 }
 END_TEST
 
-/* Who is no member, and heard no report before all members had retired it: these say nothing more of
- * how far they have it. */
+/* Who is no member, and heard no report before all members had retired it: these say nothing more
+ * of how far they have it. */
 START_TEST(who_is_no_member_retires_what_all_members_have)
 {
 	begin_retirable();
