@@ -242,6 +242,55 @@ START_TEST(others_go_on_hearing_it)
 }
 END_TEST
 
+static _Atomic bool enough;
+
+static void *write_on(void *arg)
+{
+	for (unsigned i = 0; !atomic_load(&enough); i++) {
+		node_insert(arg, "b", i, NULL);
+		blazei_sleep_ns(BLAZEI_NS_PER_MS / 10);
+	}
+	return NULL;
+}
+
+/* It comes and goes while another one writes, and each writes to what the other has written. */
+START_TEST(nothing_is_missing_where_it_comes_and_goes)
+{
+	const char *name = unique_name();
+	struct node a, b = stored_node(name, 1, 0);
+	const struct blaze_id shared = { { 4 } };
+	uint64_t incarnation = 0;
+	pthread_t thread;
+
+	atomic_store(&enough, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_on, &b), 0);
+	for (unsigned i = 0; i < 60; i++) {
+		a = stored_node(name, 0, 0);
+		ck_assert(i == 0 || origin_of(&a).incarnation == incarnation);
+		incarnation = origin_of(&a).incarnation;
+		stored_link(&a, &b);
+		ck_assert_int_eq(blaze_db_put(a.db, &shared, &i, sizeof(i)), 0);
+		node_insert(&a, "a", i, NULL);
+		if (i % 3 == 0)
+			node_wait(&b);
+		if (i % 5 == 0)
+			node_wait(&a);
+		ck_assert_int_eq(blaze_db_put(b.db, &shared, &i, sizeof(i)), 0);
+		if (i < 59)
+			node_close(&a);
+	}
+	atomic_store(&enough, true);
+	pthread_join(thread, NULL);
+	node_wait(&a);
+	node_wait(&b);
+	nodes_assert_equal(&a, &b);
+	ck_assert_uint_eq(node_stats(&a).quarantined + node_stats(&b).quarantined, 0);
+	ck_assert_uint_eq(node_stats(&a).refused + node_stats(&b).refused, 0);
+	node_close(&a);
+	node_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("resume");
@@ -258,6 +307,7 @@ int main(void)
 	tcase_add_test(tcase, database_whose_log_is_behind_begins_anew);
 	tcase_add_test(tcase, database_of_another_boot_begins_anew);
 	tcase_add_loop_test(tcase, name_that_is_to_be_left_is_none_to_go_on_under, 0, 2);
+	tcase_add_test(tcase, nothing_is_missing_where_it_comes_and_goes);
 	tcase_add_test(tcase, others_go_on_hearing_it);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
