@@ -275,40 +275,55 @@ static void block_spoil(struct fault_segment *segment, uint64_t at, uint32_t byt
 	}
 }
 
-void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault_medium *ret_copy)
+static void *copy_of(const void *data, size_t len)
 {
-	uint32_t block = medium->block_bytes != 0 ? medium->block_bytes : FAULT_BLOCK;
+	void *copy = malloc(len + 1);
 
+	assert(copy != NULL);
+	memcpy(copy, data, len);
+	return copy;
+}
+
+void fault_kill(const struct fault_medium *medium, struct fault_medium *ret_copy)
+{
 	memset(ret_copy, 0, sizeof(*ret_copy));
 	ret_copy->block_bytes = medium->block_bytes;
 	for (unsigned i = 0; i < FAULT_SEGMENTS; i++) {
 		const struct fault_segment *from = &medium->segments[i];
-		struct fault_segment *to = &ret_copy->segments[i];
 
-		if (!from->there && (!from->gone || rand_r(seed) % 3 != 0))
+		if (!from->there && !from->gone)
 			continue;
-		*to = *from;
-		to->there = true;
-		to->gone = false;
-		/* It does not grow any more: recovery opens a new one. */
-		to->data = malloc(from->len + 1);
-		assert(to->data != NULL);
-		memcpy(to->data, from->data, from->len);
-		for (uint64_t at = from->synced; at < from->len; at += block)
-			block_spoil(to, at, block, seed);
-		if (rand_r(seed) % 4 == 0) /* nor is its length there */
-			to->len = from->synced + (from->len - from->synced) / FAULT_BLOCK /
-			                                 (1 + (uint64_t)rand_r(seed) % 3) *
-			                                 FAULT_BLOCK;
-		to->synced = to->len;
+		ret_copy->segments[i] = *from;
+		ret_copy->segments[i].data = copy_of(from->data, from->len);
 	}
-	if (medium->root_len > 0) {
-		ret_copy->root = malloc(medium->root_len);
-		assert(ret_copy->root != NULL);
-		memcpy(ret_copy->root, medium->root, medium->root_len);
-	}
+	if (medium->root_len > 0)
+		ret_copy->root = copy_of(medium->root, medium->root_len);
 	ret_copy->root_len = medium->root_len;
 	ret_copy->root_version = medium->root_version;
+}
+
+void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault_medium *ret_copy)
+{
+	const uint32_t block = medium->block_bytes != 0 ? medium->block_bytes : FAULT_BLOCK;
+
+	fault_kill(medium, ret_copy);
+	for (unsigned i = 0; i < FAULT_SEGMENTS; i++) {
+		struct fault_segment *to = &ret_copy->segments[i];
+		const uint64_t loose = to->len - to->synced;
+
+		if (to->data == NULL)
+			continue;
+		to->there = to->there || rand_r(seed) % 3 == 0;
+		to->gone = !to->there;
+		/* It does not grow any more: recovery opens a new one. */
+		for (uint64_t at = to->synced; at < to->len; at += block)
+			block_spoil(to, at, block, seed);
+		if (rand_r(seed) % 4 == 0) /* nor is its length there */
+			to->len = to->synced + loose / FAULT_BLOCK /
+			                               (1 + (uint64_t)rand_r(seed) % 3) *
+			                               FAULT_BLOCK;
+		to->synced = to->len;
+	}
 }
 
 void fault_clear(struct fault_medium *medium)

@@ -56,7 +56,8 @@ static struct blazei_store *store_open(unsigned *ret_count)
 	return store;
 }
 
-/* Crashes, recovers, recovers again after a crash amid the first recovery, and goes on. */
+/* Crashes, by the power or, the first time, by a kill, recovers, recovers again after a crash amid
+ * the first recovery, and goes on. */
 static void crash_check(unsigned depth);
 
 static void moment_in_recovery(void *arg)
@@ -67,13 +68,32 @@ static void moment_in_recovery(void *arg)
 		crash_check(depth + 1);
 }
 
+/* The power goes, and so many are there. */
+static void power_check(unsigned least)
+{
+	struct fault_medium *outer = fault_medium, copy;
+	unsigned count;
+
+	fault_crash(outer, &seed, &copy);
+	fault_medium = &copy;
+	states++;
+	ck_assert_int_eq(blazei_store_close(store_open(&count)), 0);
+	ck_assert_uint_ge(count, least);
+	fault_clear(&copy);
+	fault_medium = outer;
+}
+
 static void crash_check(unsigned depth)
 {
 	struct fault_medium *outer = fault_medium, copy;
+	const bool killed = depth == 0 && rand_r(&seed) % 2 == 0;
 	unsigned count, again;
 	struct blazei_store *store;
 
-	fault_crash(outer, &seed, &copy);
+	if (killed)
+		fault_kill(outer, &copy);
+	else
+		fault_crash(outer, &seed, &copy);
 	fault_medium = &copy;
 	copy.moment = moment_in_recovery;
 	copy.arg = &depth;
@@ -89,6 +109,8 @@ static void crash_check(unsigned depth)
 		ck_assert_uint_eq(lsn, count + 1);
 		ck_assert_int_eq(blazei_store_wait(store, lsn), 0);
 		count++;
+		if (killed)
+			power_check(count);
 	}
 	ck_assert_int_eq(blazei_store_close(store), 0);
 	ck_assert_int_eq(blazei_store_close(store_open(&again)), 0);
