@@ -53,8 +53,8 @@ struct fault_medium {
 extern struct fault_medium *fault_medium;
 extern const struct blaze_store_ops fault_ops;
 
-/* The state that the death of the process leaves: what no sync has covered is there, and may go with
- * the power. */
+/* The state that the death of the process leaves: what no sync has covered is there, and may go
+ * with the power. */
 void fault_kill(const struct fault_medium *medium, struct fault_medium *ret_copy);
 /* A state that a power cut now may leave, by this seed. */
 void fault_crash(const struct fault_medium *medium, unsigned *seed, struct fault_medium *ret_copy);

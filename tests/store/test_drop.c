@@ -120,7 +120,11 @@ static void crash_check(unsigned depth)
 	uint64_t lsn, again;
 	struct blazei_store *store;
 
-	fault_crash(outer, &seed, &copy);
+	/* Of those at which the process dies first the power takes more in the end. */
+	if (depth == 0 && rand_r(&seed) % 2 == 0)
+		fault_kill(outer, &copy);
+	else
+		fault_crash(outer, &seed, &copy);
 	fault_medium = &copy;
 	copy.moment = moment_in_recovery;
 	copy.arg = &depth;
