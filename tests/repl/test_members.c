@@ -82,6 +82,29 @@ START_TEST(frontier_follows_the_slowest_member)
 }
 END_TEST
 
+/* It comes as far as what they had seen when they began, and no further. */
+START_TEST(frontier_waits_for_open_transactions)
+{
+	struct blazei_vector_entry *entries;
+
+	run(3, 1, 1);
+	node_insert(&nodes[0], 1, "{\"x\":1}");
+	settle();
+	entries = node_vector(&nodes[2], &seen[2].count);
+	seen[2].entries = entries;
+	node_insert(&nodes[0], 3, "{\"x\":1}");
+	settle();
+	run(3, 200 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(frontier(i, 0), 2);
+	seen[2].entries = NULL;
+	free(entries);
+	run(3, 200 * BLAZEI_NS_PER_S, 10 * BLAZEI_NS_PER_S);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_ge(frontier(i, 0), 3);
+}
+END_TEST
+
 START_TEST(frontier_waits_for_live_replicas_without_a_store)
 {
 	unsigned count;
@@ -382,6 +405,7 @@ int main(void)
 		&list_is_hidden_from_readers,
 		&without_a_store_nothing_is_written,
 		&frontier_follows_the_slowest_member,
+		&frontier_waits_for_open_transactions,
 		&frontier_waits_for_live_replicas_without_a_store,
 		&frontier_waits_for_what_a_replica_without_a_store_wrote,
 		&who_is_below_the_frontier_may_not_join,

@@ -13,6 +13,7 @@
 static struct node nodes[3];
 static struct blazei_vector_entry *durable[3]; /* NULL: everything is */
 static unsigned durable_count[3];
+static struct blazei_vector_view seen[3];  /* by open transactions; without entries: none is */
 static struct blazei_vector_view holds[2]; /* of live ones without a store */
 static unsigned hold_count;
 static unsigned given[3][3]; /* of whose log how much to whom */
@@ -22,6 +23,7 @@ static inline void set_up(void)
 	for (unsigned i = 0; i < 3; i++) {
 		node_open(&nodes[i], i + 1);
 		durable[i] = NULL;
+		seen[i].entries = NULL;
 	}
 	hold_count = 0;
 	memset(given, 0, sizeof(given));
@@ -70,6 +72,7 @@ static inline int tick_as(unsigned which, bool rejoin)
 		tick.durable.entries = durable[which];
 		tick.durable.count = durable_count[which];
 	}
+	tick.open = seen[which].entries ? &seen[which] : NULL;
 	tick.holds = holds;
 	tick.hold_count = hold_count;
 	rc = blazei_replica_members_tick(node->replica, &tick, &txn);
