@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "lib/store/log.h"
 #include "tests/base/child.h"
 #include "tests/db/origins.h"
 #include "tests/db/stored.h"
@@ -128,6 +129,10 @@ START_TEST(backup_is_another_node_and_no_server)
 	                 0);
 	put(server.db, &id, value_of(0, 0));
 	ck_assert_int_eq(blaze_db_backup(server.db, stored_path(1)), 0);
+	ck_assert_uint_eq(blazei_store_role(server.db->store), BLAZE_ROLE_SERVER);
+	restored.db = stored_open(name, 1, 0, BLAZE_DB_MANUAL);
+	ck_assert_uint_eq(blazei_store_role(restored.db->store), BLAZE_ROLE_PEER);
+	ck_assert_int_eq(blaze_db_close(restored.db), 0);
 	other = node_in(name, 1);
 	ck_assert(!same(&server.db->self.node, &other));
 	restored = stored_node(name, 1, 0);
