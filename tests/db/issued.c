@@ -212,8 +212,10 @@ int __wrap_renameat(int from, const char *name, int to, const char *other)
 
 int __wrap_unlinkat(int dir, const char *name, int flags)
 {
-	if (recording && name_of(dir) != NULL)
-		snprintf(event_add(ISSUED_UNLINK, file_named(name))->name, NAME_BYTES, "%s", name);
+	const unsigned file = file_named(name);
+
+	if (recording && file != FILES_MAX && name_of(dir) != NULL)
+		snprintf(event_add(ISSUED_UNLINK, file)->name, NAME_BYTES, "%s", name);
 	return __real_unlinkat(dir, name, flags);
 }
 
