@@ -120,7 +120,7 @@ static void crash_check(unsigned depth)
 	uint64_t lsn, again;
 	struct blazei_store *store;
 
-	/* Of those at which the process dies first the power takes more in the end. */
+	/* The process dies first, and the power goes amid what comes then. */
 	if (depth == 0 && rand_r(&seed) % 2 == 0)
 		fault_kill(outer, &copy);
 	else
