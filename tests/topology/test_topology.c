@@ -340,7 +340,6 @@ START_TEST(topology_restless_board_keeps_nobody_else_back)
 {
 	struct node a = node_open(unique_name(), "a"), b = node_open(a.db->name, "b");
 	struct node c = node_open(a.db->name, "c");
-	uint64_t until_ns = 0;
 	struct blaze_id id;
 	pthread_t thread;
 	int error = -ENOENT;
@@ -353,11 +352,12 @@ START_TEST(topology_restless_board_keeps_nobody_else_back)
 	ck_assert_int_eq(pthread_create(&thread, NULL, restless_main, &b), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		struct blaze_record *record = NULL;
+		uint64_t until_ns = 0;
 
 		node_insert(&c, "n", i, &id);
-		do
-			error = blaze_db_get(a.db, &id, &record);
-		while (error == -ENOENT && time_is_left(&until_ns));
+		while ((error = blaze_db_get(a.db, &id, &record)) == -ENOENT &&
+		       time_is_left(&until_ns))
+			blazei_sleep_ns(BLAZEI_NS_PER_MS / 10);
 		ck_assert_int_eq(error, 0);
 		blaze_record_free(record);
 	}
