@@ -10,7 +10,8 @@
 
 #define TIMES 100u
 
-static struct blaze_db *left_open; /* by who is killed: known to whoever looks for losses */
+static struct blaze_db
+        *volatile left_open; /* by who is killed: known to whoever looks for losses */
 
 /* How often the system was started. */
 static uint8_t boot;
